@@ -1,0 +1,1 @@
+"""Helpers of the notebooks; each module holds one noun."""

@@ -1,0 +1,412 @@
+"""From a source of radiographs to records: found, checked, decoded once, split by patient, audited."""
+
+import hashlib
+import os
+import re
+import stat
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+from tqdm import tqdm
+
+from . import phantom
+from .images import MAX_BYTES, ImageError, ImageStore, decode
+from .params import ROOT, Study
+
+SPLITS = ("train", "val", "test")
+EXAMPLE = "example"  # the split of the images set aside for the app
+LITTER = re.compile(r"(^|/)(\.|__MACOSX/|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
+FOLDS = 20  # a split is made of this many stratified folds: shares are exact to 5 %
+NEEDED = ["path", "label", "patient", "source_split", "split", "sha256"]
+
+
+class DataError(ValueError):
+    """A data set that cannot be used; the message names where and how to mend it."""
+
+
+class Wrangled(NamedTuple):
+    """What a study's source became."""
+
+    records: pd.DataFrame  # path, label, patient, source_split, split, sha256, group, row
+    set_aside: pd.DataFrame  # path, reason
+
+
+# ---- sources ------------------------------------------------------------------------------------
+
+
+class Archive:
+    """A zip file or an unpacked folder of radiographs, read without unpacking anything."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        if self.path.is_dir():
+            self.zip = None
+            self._sizes = _files(self.path)
+            return
+        if not self.path.exists():
+            raise DataError(f"{path}: no such file or folder; set ARCHIVE to the zip or the unpacked folder")
+        try:
+            self.zip = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            raise DataError(
+                f"{path}: not a zip archive ({error}); download it again or give an unpacked folder"
+            ) from None
+        self._sizes = {i.filename: i.file_size for i in self.zip.infolist() if not i.is_dir()}
+
+    def names(self) -> list[str]:
+        """Paths of the files inside, sorted, without the litter that systems leave."""
+        return sorted(name for name in self._sizes if not LITTER.search(name))
+
+    def read(self, name: str) -> bytes:
+        """Bytes of one file; raise ImageError where it cannot be read."""
+        if self._sizes[name] > MAX_BYTES:
+            raise ImageError(f"{self._sizes[name] / 2**20:.0f} MB is too large for one radiograph")
+        try:
+            if self.zip is None:
+                return (self.path / name).read_bytes()
+            # read one byte more than promised at most: a zip bomb lies about its size
+            with self.zip.open(name) as member:
+                return member.read(MAX_BYTES + 1)
+        except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, RuntimeError, EOFError) as error:
+            raise ImageError(f"cannot be read: {error}") from None
+        except Exception as error:  # zlib, lzma and bz2 have errors of their own
+            raise ImageError(f"cannot be unpacked: {error}") from None
+
+    def fingerprint(self) -> str:
+        """Hash of names and sizes: cheap, and another archive has another one."""
+        listing = "\n".join(f"{name}\t{self._sizes[name]}" for name in self.names())
+        return hashlib.sha256(listing.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Regular files below a folder with their sizes; links that lead out of it are left alone."""
+    found = {}
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in files:
+            path = Path(parent, name)
+            if not path.resolve().is_relative_to(folder.resolve()) or not path.exists():
+                continue
+            if stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would block
+                found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return found
+
+
+def archive(study: Study) -> Archive:
+    """The study's source: ``ARCHIVE`` where it is set, else the download (once, checked)."""
+    given = os.environ.get("ARCHIVE")
+    return Archive(ROOT / Path(given).expanduser()) if given else Archive(download(study))
+
+
+def download(study: Study) -> Path:
+    """Download the study's archive into artifacts/downloads; raise DataError with what was tried.
+
+    A download that breaks leaves nothing behind, so the next one starts cleanly.
+    """
+    import pooch
+
+    source = study.archive
+    if not source.url:
+        raise DataError(f"{study.file}: no archive.url: set ARCHIVE to a zip or folder of radiographs")
+    folder = ROOT / "artifacts" / "downloads"
+    try:
+        path = Path(
+            pooch.retrieve(
+                source.url,
+                known_hash=f"sha256:{source.sha256}" if source.sha256 else None,
+                fname=f"{study.name}.zip",
+                path=folder,
+                progressbar=True,
+            )
+        )
+    except Exception as error:  # requests, urllib3, pooch and the file system each have their own
+        raise DataError(
+            f"{source.url}: download failed ({error}); download it by hand and set ARCHIVE to the file"
+        ) from None
+    if source.bytes and path.stat().st_size != source.bytes:
+        size = path.stat().st_size
+        path.unlink()
+        raise DataError(f"{source.url}: {size} bytes came instead of {source.bytes}; try again")
+    return path
+
+
+# ---- from names to labels and patients ----------------------------------------------------------
+
+
+def label_of(path: str, classes: list[str]) -> str:
+    """The class that the folder names, else the one that the file name holds between separators.
+
+    Raises ImageError where neither or both with different classes do.
+    """
+    parts = PurePosixPath(path.lower()).parts
+    by_folder = {c for c in classes if c.lower() in parts[:-1]}
+    words = re.split(r"[^a-z]+", parts[-1])
+    by_name = {c for c in classes if c.lower() in words}
+    found = by_folder | by_name
+    if len(found) == 1:
+        return found.pop()
+    if not found:
+        raise ImageError(f"no class: neither its folders nor its name hold one of {', '.join(classes)}")
+    raise ImageError(f"two classes: its folders and name hold {' and '.join(sorted(found))}")
+
+
+def patient_of(path: str, patterns: list[str]) -> str:
+    """Group 1 of the first pattern that the file name matches, else the file's own name."""
+    name = PurePosixPath(path).name
+    for pattern in patterns:
+        if match := re.search(pattern, name):
+            return match[1]
+    return PurePosixPath(name).stem
+
+
+def source_split_of(path: str) -> str:
+    """The archive's own split (train, val, test), or "" where it has none."""
+    folders = PurePosixPath(path.lower()).parts[:-1]
+    return next((split for split in SPLITS if split in folders), "")
+
+
+# ---- wrangling ----------------------------------------------------------------------------------
+
+
+def wrangle(study: Study) -> Wrangled:
+    """Make a study's records and image store; nothing is lost: what cannot be used is listed.
+
+    Writes ``images.npy`` (and ``masks.npy`` for phantoms), then ``records.csv``, to the study's
+    artifacts. Raises DataError where the source as a whole cannot be used.
+    """
+    wrangled = _wrangle_phantoms(study) if study.synthetic else _wrangle_archive(study)
+    records = wrangled.records
+    _check_classes(records, study)
+    records["group"] = groups(records)
+    records["split"] = split(records, study)
+    records = records[[*NEEDED, "group", "row"]]
+    write_csv(records, study.artifacts / "records.csv")
+    return Wrangled(records, wrangled.set_aside)
+
+
+def _wrangle_phantoms(study: Study) -> Wrangled:
+    records = phantom.cohort(study.patients, study.seed)
+    drawn = [
+        phantom.draw(r.label, r.patient, r.image, study.image_size, study.seed)
+        for r in tqdm(records.itertuples(), total=len(records), desc="drawing", leave=False)
+    ]
+    size, count = study.image_size, len(drawn)
+    ImageStore.write(study.artifacts / "masks.npy", count, size, (d.mask for d in drawn))
+    ImageStore.write(study.artifacts / "images.npy", count, size, (d.image for d in drawn))
+    records["sha256"] = [hashlib.sha256(d.image.tobytes()).hexdigest() for d in drawn]
+    records["path"] = [f"phantom/{r.label}/{r.patient:04d}-{r.image}.png" for r in records.itertuples()]
+    records["patient"] = records.patient.map("phantom{:04d}".format)
+    records["source_split"] = ""
+    records["row"] = range(count)
+    return Wrangled(records, pd.DataFrame({"path": [], "reason": []}))
+
+
+def _wrangle_archive(study: Study) -> Wrangled:
+    source = archive(study)
+    found, reasons = _candidates(source, study)
+    if found.empty:
+        raise DataError(_nothing_found(source, study))
+    hashes = []
+
+    def images():
+        with ThreadPoolExecutor() as pool:  # Pillow decodes outside of the interpreter's lock
+            results = pool.map(lambda name: _read(source, name, study.image_size), found.path)
+            for result in tqdm(results, total=len(found), desc="decoding", leave=False):
+                hashes.append(result)
+                yield result.image
+
+    ImageStore.write(study.artifacts / "images.npy", len(found), study.image_size, images())
+    found["row"] = range(len(found))
+    found["sha256"] = [each.sha256 for each in hashes]
+    found["reason"] = [each.reason for each in hashes]
+    found["reason"] = found.reason.where(found.reason != "", _conflicts(found))
+    aside = pd.concat([reasons, found.loc[found.reason != "", ["path", "reason"]]])
+    records = found[found.reason == ""].drop(columns="reason").reset_index(drop=True)
+    return Wrangled(records, aside.sort_values("path").reset_index(drop=True))
+
+
+class _Read(NamedTuple):
+    image: np.ndarray  # (size, size) uint8, black where there is a reason
+    sha256: str
+    reason: str  # why it cannot be used, or ""
+
+
+def _read(source: Archive, name: str, size: int) -> _Read:
+    try:
+        data = source.read(name)
+        return _Read(decode(data, size), hashlib.sha256(data).hexdigest(), "")
+    except ImageError as error:
+        return _Read(np.zeros((size, size), np.uint8), "", str(error))
+
+
+def _candidates(source: Archive, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Files whose path names a class, and the others with the reason why not."""
+    found, reasons = [], []
+    for name in source.names():
+        try:
+            label = label_of(name, study.classes)
+        except ImageError as error:
+            reasons.append((name, str(error)))
+            continue
+        patient = patient_of(name, study.archive.patient)
+        found.append((name, label, patient, source_split_of(name)))
+    columns = ["path", "label", "patient", "source_split"]
+    return pd.DataFrame(found, columns=columns), pd.DataFrame(reasons, columns=["path", "reason"])
+
+
+def _conflicts(found: pd.DataFrame) -> pd.Series:
+    """Reason for images whose file name or content stands under two classes, else ""."""
+    good = found[found.reason == ""]
+    reason = pd.Series("", index=found.index)
+    for what, key in (
+        ("content", good.sha256),
+        ("file name", good.path.map(lambda path: PurePosixPath(path).name)),
+    ):
+        labels = good.groupby(key).label.transform(lambda each: " and ".join(sorted(set(each))))
+        clash = labels.str.contains(" and ", regex=False)
+        for row in clash.index[clash]:
+            reason[row] = f"two classes for one {what}: {labels[row]}; keep the right one"
+    return reason
+
+
+def _nothing_found(source: Archive, study: Study) -> str:
+    folders = sorted({str(PurePosixPath(name).parent) for name in source.names()})[:8]
+    return (
+        f"{source.path}: no radiograph found: expected folders or file names that hold one of "
+        f"{', '.join(study.classes)}; found {', '.join(folders) or 'nothing'}"
+    )
+
+
+def _check_classes(records: pd.DataFrame, study: Study) -> None:
+    patients = records.groupby("label").patient.nunique()
+    for label in study.classes:
+        if patients.get(label, 0) < 3 + study.set_aside:
+            raise DataError(
+                f"study {study.name}: class {label!r} has {patients.get(label, 0)} patients, at least "
+                f"{3 + study.set_aside} are needed; is its folder missing from the archive?"
+            )
+
+
+# ---- splits -------------------------------------------------------------------------------------
+
+
+def groups(records: pd.DataFrame) -> np.ndarray:
+    """(N,) int: what must not be torn apart. A patient, joined with those who share an image."""
+    patient = pd.factorize(records.patient)[0]
+    content = pd.factorize(records.sha256)[0] + patient.max() + 1
+    n = content.max() + 1
+    joined = coo_matrix((np.ones(len(records)), (patient, content)), shape=(n, n))
+    return connected_components(joined, directed=False)[1][patient]
+
+
+def split(records: pd.DataFrame, study: Study) -> pd.Series:
+    """Split of each record: train, val, test, or example for the few set aside for the app.
+
+    ``patient`` keeps every group whole, ``image`` does not (to measure what that leaks), and
+    ``official`` keeps the archive's own test images and takes val from the rest, by patient.
+    Stratified by class and seeded.
+    """
+    result = pd.Series("", index=records.index)
+    result[_examples(records, study)] = EXAMPLE
+    train, val, test = study.fractions
+    if study.split == "official":
+        if not (records.source_split == "test").any():
+            raise DataError(f"study {study.name}: split: official needs an archive with a test folder")
+        result[(records.source_split == "test") & (result == "")] = "test"
+        shares = {"val": val / (train + val), "train": train / (train + val)}
+    else:
+        shares = {"test": test, "val": val, "train": train}
+    rest = records[result == ""]
+    result[rest.index] = _stratified(rest, shares, study)
+    return result
+
+
+def _examples(records: pd.DataFrame, study: Study) -> pd.Index:
+    """Images to set aside: of patients with no other image, and never of the official test."""
+    alone = records.groupby("group").path.transform("size") == 1
+    pool = records[alone & (records.source_split != "test" if study.split == "official" else True)]
+    if pool.groupby("label").size().reindex(study.classes, fill_value=0).min() < study.set_aside:
+        raise DataError(
+            f"study {study.name}: set_aside: fewer than {study.set_aside} patients with a single image "
+            "in some class; set it lower"
+        )
+    return pool.groupby("label").sample(study.set_aside, random_state=study.seed).index
+
+
+def _stratified(records: pd.DataFrame, shares: dict[str, float], study: Study) -> np.ndarray:
+    """Assign many small stratified folds to splits, in turn, until each has its share."""
+    whole = np.arange(len(records)) if study.split == "image" else records.group
+    units = pd.Series(whole, index=records.index).groupby(records.label).nunique().min()
+    folds = StratifiedGroupKFold(min(FOLDS, int(units)), shuffle=True, random_state=study.seed)
+    ends = np.round(np.cumsum(list(shares.values())) * folds.n_splits)
+    result = np.empty(len(records), object)
+    for number, (_, members) in enumerate(folds.split(records, records.label, whole)):
+        result[members] = list(shares)[int(np.searchsorted(ends, number, side="right"))]
+    missing = set(shares) - set(result)
+    if missing:
+        raise DataError(f"study {study.name}: too few patients for a {' and a '.join(missing)} split")
+    return result
+
+
+def audit(records: pd.DataFrame) -> pd.DataFrame:
+    """Images of each split that share a patient, or their very content, with another split.
+
+    Parameters
+    ----------
+    records : columns path, label, split; patient and sha256 where they are known.
+
+    Returns
+    -------
+    One row a split: images, patients, shared_patients, shared_images, share (of its images whose
+    patient is in another split), duplicates (images whose content is in another split).
+    """
+    rows = {}
+    for name, part in records.groupby("split"):
+        others = records[records.split != name]
+        shared = part.patient.isin(others.patient)
+        rows[name] = {
+            "images": len(part),
+            "patients": part.patient.nunique(),
+            "shared_patients": part.patient[shared].nunique(),
+            "shared_images": int(shared.sum()),
+            "share": float(shared.mean()),
+            "duplicates": int(part.sha256.isin(others.sha256).sum()),
+        }
+    return pd.DataFrame(rows).T.convert_dtypes()
+
+
+# ---- reading and writing ------------------------------------------------------------------------
+
+
+def load_records(study: Study) -> pd.DataFrame:
+    """The study's records.csv; raise DataError where 1-wrangle has not made it."""
+    file = study.artifacts / "records.csv"
+    if not file.exists():
+        raise DataError(f"study {study.name} has no records yet: run notebook 1-wrangle or `make report`")
+    text = dict.fromkeys(("path", "label", "patient", "source_split", "split", "sha256"), str)
+    return pd.read_csv(file, dtype=text, keep_default_na=False)
+
+
+def load_images(study: Study) -> ImageStore:
+    """The study's decoded images, row for row as the column `row` of its records says."""
+    return ImageStore(study.artifacts / "images.npy")
+
+
+def load_masks(study: Study) -> ImageStore | None:
+    """The lesion masks (0 or 1) of a phantom study, None where the truth is not known."""
+    return ImageStore(study.artifacts / "masks.npy") if study.synthetic else None
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table through a temporary file, so that a half-written one is never seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    table.to_csv(partial, index=False)
+    os.replace(partial, path)

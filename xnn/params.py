@@ -1,0 +1,311 @@
+"""Parameters of studies and runs: one schema, and errors that name the file, the key and the fix.
+
+A study is ``params/<study>/study.yaml``; every other file of that folder is a run. A file holds only
+what differs from the defaults written here.
+"""
+
+import difflib
+import hashlib
+import os
+import re
+import typing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+# Tests and tools may point to another project folder with the same layout.
+ROOT = Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[1]))
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class ParameterError(ValueError):
+    """A parameter file that cannot be used; the message names file, key and fix."""
+
+
+class _Strict(BaseModel):
+    """Unknown keys and silent conversions ("3" for 3) are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+class Archive(_Strict):
+    """Where real radiographs come from when no ``ARCHIVE`` is given, and how its names read."""
+
+    url: str | None = None
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    bytes: Count | None = None  # expected size; checked where the publisher gives no sha256
+    patient: list[str] = []  # regular expressions; group 1 of the first that matches is the patient
+    attribution: str = ""
+
+
+class Study(_Strict):
+    """One data set under one protocol."""
+
+    title: str
+    source: Literal["phantom", "archive"]
+    classes: list[str] = ["bacteria", "normal", "virus"]
+    image_size: Annotated[int, Field(ge=32, le=1024)] = 224  # pixels a side
+    split: Literal["patient", "image", "official"] = "patient"
+    fractions: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)  # train, val, test
+    set_aside: Annotated[int, Field(ge=0)] = 1  # images a class kept out, for the app's examples
+    seed: Annotated[int, Field(ge=0)] = 0
+    patients: Count = 400  # phantom only: how many are drawn
+    archive: Archive = Archive()
+    _name: str = PrivateAttr("")
+
+    @model_validator(mode="after")
+    def _possible(self):
+        if abs(sum(self.fractions) - 1) > 1e-6 or min(self.fractions) == 0:
+            raise ValueError(f"fractions must be three shares above 0 that sum to 1, not {self.fractions}")
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes must be two or more different names, not {self.classes}")
+        if self.source == "phantom" and self.classes != ["bacteria", "normal", "virus"]:
+            raise ValueError("phantoms are drawn for the classes bacteria, normal, virus only")
+        if self.source == "phantom" and self.split == "official":
+            raise ValueError("phantoms have no official split: use patient or image")
+        return self
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def synthetic(self) -> bool:
+        return self.source == "phantom"
+
+    @property
+    def file(self) -> Path:
+        return ROOT / "params" / self.name / "study.yaml"
+
+    @property
+    def artifacts(self) -> Path:
+        return ROOT / "artifacts" / self.name
+
+    @property
+    def reports(self) -> Path:
+        return ROOT / "reports" / self.name
+
+    def _repr_markdown_(self) -> str:
+        """What every page shows of its data: first of all whether it is real."""
+        if self.synthetic:
+            kind = "**Synthetic data.** Every radiograph of this study is a drawn phantom, not a patient."
+        else:
+            kind = f"**Real radiographs.** {self.archive.attribution}".strip()
+        return (
+            f"{kind} Study `{self.name}`: {self.title}; split by {self.split}, "
+            f"{self.image_size} x {self.image_size} pixels, seed {self.seed}."
+        )
+
+
+class Model(_Strict):
+    """A backbone, its starting weights, its head, and which part of it is trained."""
+
+    backbone: Literal["mobilenet_v2", "resnet18", "resnet50", "convnextv2"] = "mobilenet_v2"
+    # imagenet, none, the name of a file in WEIGHTS, or (convnextv2) a hub id or folder
+    weights: str = "imagenet"
+    start_from: str | None = None  # a run of the same study whose trained model is the start
+    config: dict[str, int | float | list[int]] = {}  # convnextv2: sizes of a network made here
+    hidden: list[Count] = []  # widths of the head's hidden layers
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    # head: feature extraction; all: full; N: fine-tuning of the backbone's last N parameter tensors
+    train: Literal["head", "all"] | Count = "all"
+
+    @property
+    def regime(self) -> str:
+        return {"head": "feature extraction", "all": "full"}.get(self.train, "fine-tuning")
+
+
+class Augmentation(_Strict):
+    """Random views of a training image; every value 0 (crop 1) gives the image itself."""
+
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.75  # smallest share of the area kept
+    degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # rotation, either way
+    jitter: Annotated[float, Field(ge=0, lt=1)] = 0.25  # brightness and contrast, relative
+    flip: Fraction = 0.5  # chance of a mirror image
+
+
+class Training(_Strict):
+    """The recipe."""
+
+    epochs: Count = 20  # at most; early stopping may end sooner
+    batch_size: Count = 32
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    schedule: Literal["plateau", "cosine", "one_cycle"] = "plateau"
+    early_stopping: Annotated[int, Field(ge=0)] = 3  # epochs without a better val F1; 0: never
+    class_weights: bool = False  # computed from the training split
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' moving average; 0: none
+    precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the device is fast at it
+    workers: Annotated[int, Field(ge=0)] = 0  # processes that prepare images; no effect on results
+
+
+class Evaluation(_Strict):
+    """How a trained model is asked."""
+
+    flip: bool = False  # average the logits of an image and its mirror image
+    resamples: Count = 2000  # of the bootstrap over patients
+
+
+class Explanation(_Strict):
+    """How much is explained, and how exactly."""
+
+    images: Count = 3  # radiographs a class, right and wrong ones each
+    baseline: Literal["black", "mean", "blur"] = "black"
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05  # relative completeness gap
+    max_steps: Count = 320  # the cap of the doubling
+
+
+class Run(_Strict):
+    """One model trained within a study."""
+
+    model: Model = Model()
+    training: Training = Training()
+    augmentation: Augmentation = Augmentation()
+    evaluation: Evaluation = Evaluation()
+    explanation: Explanation = Explanation()
+    seed: Annotated[int, Field(ge=0)] = 0
+    note: str = ""  # a sentence shown on the run's pages
+    _name: str = PrivateAttr("")
+    _study: Study = PrivateAttr(None)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def study(self) -> Study:
+        return self._study
+
+    @property
+    def file(self) -> Path:
+        return self.study.file.with_name(f"{self.name}.yaml")
+
+    @property
+    def artifacts(self) -> Path:
+        return self.study.artifacts / self.name
+
+    @property
+    def reports(self) -> Path:
+        return self.study.reports / self.name
+
+
+def load_study(study: str) -> Study:
+    """Read ``params/<study>/study.yaml``; raise ParameterError if it is missing or wrong."""
+    _check_name("study", study, studies())
+    loaded = _load(Study, ROOT / "params" / study / "study.yaml")
+    loaded._name = study
+    return loaded
+
+
+def load_run(study: str, run: str) -> Run:
+    """Read ``params/<study>/<run>.yaml``; raise ParameterError if it is missing or wrong."""
+    parent = load_study(study)
+    _check_name("run", run, runs(study))
+    loaded = _load(Run, parent.file.with_name(f"{run}.yaml"))
+    loaded._name, loaded._study = run, parent
+    start = loaded.model.start_from
+    if start is not None and (start == run or start not in runs(study)):
+        raise ParameterError(
+            f"{_short(loaded.file)}: model.start_from: no other run {start!r} in study {study}; "
+            f"choose from {', '.join(r for r in runs(study) if r != run)}"
+        )
+    return loaded
+
+
+def studies() -> list[str]:
+    """Names of the studies that have a parameter folder."""
+    return sorted(p.parent.name for p in (ROOT / "params").glob("*/study.yaml"))
+
+
+def runs(study: str) -> list[str]:
+    """Names of a study's runs."""
+    return sorted(p.stem for p in (ROOT / "params" / study).glob("*.yaml") if p.stem != "study")
+
+
+def sha256(*parameters: BaseModel) -> str:
+    """Hash of parameter values: comments, key order and defaults written out do not change it."""
+    digest = hashlib.sha256()
+    for each in parameters:
+        digest.update(each.model_dump_json().encode())
+    return digest.hexdigest()
+
+
+def _check_name(kind: str, name: str, known: list[str]) -> None:
+    """A name becomes a folder, so only plain ones that exist are let through."""
+    if not NAME.fullmatch(str(name)) or name not in known:
+        hint = _did_you_mean(str(name), known)
+        raise ParameterError(f"no {kind} {name!r} under params/{hint}; there is: {', '.join(known)}")
+
+
+def _load(schema: type[BaseModel], file: Path) -> BaseModel:
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}:" if where else ""
+        problem = getattr(error, "problem", None) or "not a text file in UTF-8"
+        raise ParameterError(f"{_short(file)}:{line} not valid YAML: {problem}") from None
+    if not isinstance(values, dict | None):
+        raise ParameterError(f"{_short(file)}: expected keys and values, found {type(values).__name__}")
+    try:
+        return schema.model_validate(values or {})
+    except ValidationError as error:
+        lines = (_explain(schema, problem) for problem in error.errors())
+        raise ParameterError("\n".join(f"{_short(file)}: {line}" for line in lines)) from None
+
+
+def _explain(schema: type[BaseModel], problem: dict) -> str:
+    """One line for one of pydantic's errors: key, what is wrong, what is allowed."""
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        allowed = sorted(_fields(schema, path[:-1]))
+        return f"{key}: unknown key{_did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{key}: {message}, not {problem['input']!r}"
+
+
+def _fields(schema: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys allowed at a path of nested models."""
+    for part in path:
+        schema = schema.model_fields[part].annotation
+    return list(schema.model_fields)
+
+
+def _did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _short(file: Path) -> str:
+    return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-3 as a number, strict types apart, and refuses a key given twice."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key, (key_node, _) in zip(keys, node.value, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 takes 1e-3 for text: https://github.com/yaml/pyyaml/issues/173
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$"),
+    list("-+0123456789"),
+)
