@@ -7,7 +7,6 @@ import importlib.metadata
 import io
 import json
 import subprocess
-import time
 import tokenize
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,13 +63,10 @@ def records_sha256(study: Study) -> str | None:
     return file_sha256(file) if file.exists() else None
 
 
-def stamp(subject: Study | Run, started: float) -> dict:
-    """The provenance of a result made just now.
+def stamp(subject: Study | Run) -> dict:
+    """The provenance of a result of a run or study, taken when its work starts.
 
-    Parameters
-    ----------
-    subject : the run, or the study where a result belongs to no run.
-    started : time.time() when the work began.
+    `timed` adds the seconds when it ends: by then the working tree may have changed.
     """
     run = isinstance(subject, Run)
     study = subject.study if run else subject
@@ -81,9 +77,14 @@ def stamp(subject: Study | Run, started: float) -> dict:
         "seed": subject.seed,
         "versions": {name: importlib.metadata.version(name) for name in STAMPED},
         "device": device(),
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 1),
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def timed(origin: dict) -> dict:
+    """A stamp with the seconds since it was taken."""
+    elapsed = datetime.now(UTC) - datetime.fromisoformat(origin["started"])
+    return {**origin, "seconds": round(elapsed.total_seconds(), 1)}
 
 
 def _git() -> dict:

@@ -157,7 +157,7 @@ def fit(run: Run) -> dict:
     artifacts and returns its training record: key, history (one row an epoch), best_epoch, stopped
     (why), weights (where they came from), parameters, images_per_second and provenance.
     """
-    started = time.time()
+    origin = provenance.stamp(run)
     start = build(run)
     wanted = key(run, start)
     done = run.artifacts / "training.json"
@@ -173,7 +173,7 @@ def fit(run: Run) -> dict:
     learner = Learner(start.model, run, class_weights(run, data))
     learner.to(memory_format=torch.channels_last)
     trainer.fit(learner, data, ckpt_path=_last(folder))
-    record = _record(run, start, wanted, trainer, history.rows, len(data.part("train")), started)
+    record = _record(run, start, wanted, trainer, history.rows, len(data.part("train")), origin)
     _keep(run, start.model, Path(trainer.checkpoint_callback.best_model_path), record)
     shutil.rmtree(folder)
     return record
@@ -262,7 +262,7 @@ def _last(folder: Path) -> Path | None:
     return None
 
 
-def _record(run, start, wanted, trainer, rows, images, started) -> dict:
+def _record(run, start, wanted, trainer, rows, images, origin) -> dict:
     history = pd.DataFrame(rows)
     early = len(history) < run.training.epochs
     why = f"no better validation F1 for {run.training.early_stopping} epochs" if early else "all epochs done"
@@ -279,7 +279,7 @@ def _record(run, start, wanted, trainer, rows, images, started) -> dict:
         "stopped": why,
         "images_per_second": round(float(np.median(images / history.seconds)), 1),
         "history": rows,
-        "provenance": provenance.stamp(run, started),
+        "provenance": provenance.timed(origin),
     }
 
 

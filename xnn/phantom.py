@@ -1,0 +1,437 @@
+"""Synthetic frontal chest radiographs of children, with the lesion's mask known.
+
+Anatomy is a set of soft-edged functions of chest coordinates: x and y run from -1 to 1 over the
+unshifted image, x to the image's right (the patient's left), y downwards, and all lengths below are
+in these units. A film adds up attenuation, so bright is dense, as on a radiograph.
+"""
+
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+CLASSES = ("bacteria", "normal", "virus")
+CLASS_MIX = (0.47, 0.27, 0.26)  # close to the public archive of paediatric radiographs
+MIN_SIZE = 32  # pixels; below it ribs and vessels merge
+MAX_IMAGES, NEW_IMAGE = 12, 0.5  # a patient's images: 1 + geometric, mean about 2, heavy tail
+
+# Streams keep draws apart: a lesion never changes the chest it lies in.
+ANATOMY_STREAM, VIEW_STREAM, LESION_STREAM, COHORT_STREAM = range(4)
+
+# Ranges of uniform draws, one value a patient: what makes one child look unlike another.
+ANATOMY = {
+    "cage": (0.58, 0.70),  # half width of the thorax
+    "apex": (-0.72, -0.60),  # y of the lung tops
+    "wall": (0.07, 0.15),  # soft tissue outside the ribs
+    "dome": (0.46, 0.58),  # y of the right diaphragm
+    "dome_tilt": (0.02, 0.08),  # how much lower the left one stands
+    "heart_x": (0.07, 0.13),
+    "heart_width": (0.26, 0.33),  # cardiothoracic ratio near a half, as in small children
+    "heart_height": (0.24, 0.30),
+    "thymus": (0.10, 0.16),  # half width of the upper mediastinum
+    "rib_spacing": (0.125, 0.150),
+    "rib_slope": (0.02, 0.16),
+    "rib_phase": (0.0, 1.0),
+    "rib_density": (0.07, 0.12),
+    "clavicle": (-0.66, -0.56),  # y of its inner end
+    "clavicle_rise": (-0.02, 0.12),
+    "arm": (0.05, 0.30),  # how far the elbows stand out
+    "stomach": (-0.15, 0.16),  # its bubble of air; none below zero
+}
+
+# One value an image: position, exposure and what confounds the classes. None depends on the label.
+VIEW = {
+    "angle": (-0.07, 0.07),  # radians
+    "dx": (-0.06, 0.06),
+    "dy": (-0.06, 0.06),
+    "zoom": (0.92, 1.10),
+    "inspiration": (-0.05, 0.06),  # moves the diaphragm
+    "gamma": (0.80, 1.30),
+    "contrast": (0.85, 1.15),
+    "brightness": (-0.07, 0.07),
+    "noise": (0.008, 0.035),
+    "blur": (0.003, 0.008),
+    "vessels": (0.07, 0.20),
+    "haze": (0.0, 0.10),  # cloudy, unrelated to disease
+    "grain": (0.0, 0.05),  # streaky, unrelated to disease
+}
+
+# Added attenuation at the lesion's densest, from barely to clearly visible (air against tissue: 0.45).
+STRENGTH = {"bacteria": (0.07, 0.30), "virus": (0.07, 0.26)}
+SECOND_FOCUS = 0.2  # chance that a consolidation has a second focus
+# Outer half of a lobe, as a fraction of (cage, lung height): upper, middle and lower focus.
+LOBES = ((0.50, 0.25), (0.58, 0.55), (0.50, 0.82))
+MASK_LEVEL = 0.35  # of the lesion's maximum; below it nobody would outline it
+
+AIR, TISSUE, BONE = 0.45, 0.62, 0.13  # attenuation
+EDGE = 0.016  # softness of outlines
+MARKER_CHANCE = 0.6
+LETTERS = {
+    "R": ("####.", "#...#", "#...#", "####.", "#.#..", "#..#.", "#...#"),
+    "L": ("#....", "#....", "#....", "#....", "#....", "#....", "#####"),
+}
+
+
+class Phantom(NamedTuple):
+    """A synthetic radiograph: `image` (size, size) uint8 grey, `mask` (size, size) bool lesion."""
+
+    image: np.ndarray
+    mask: np.ndarray
+
+
+class Grid(NamedTuple):
+    """Chest coordinates of each pixel, the affine map back to pixels, and a pixel's side."""
+
+    x: np.ndarray
+    y: np.ndarray
+    matrix: np.ndarray
+    offset: np.ndarray
+    pixel: float
+
+
+def cohort(patients: int, seed: int) -> pd.DataFrame:
+    """List the radiographs of a cohort, to be drawn with `draw`.
+
+    Parameters
+    ----------
+    patients : number of patients, at least 1.
+    seed : seed of the draw, 0 or more.
+
+    Returns
+    -------
+    One row an image with columns patient (int, 0..patients-1), label (str, one a patient) and
+    image (int, 0..k-1 within the patient; k is 1 to 12, about 2 on average).
+
+    Raises
+    ------
+    ValueError : fewer than one patient.
+    """
+    if patients < 1:
+        raise ValueError(f"patients is {patients}; it must be 1 or more")
+    rng = _rng(seed, 0, 0, COHORT_STREAM)
+    labels = rng.choice(CLASSES, size=patients, p=CLASS_MIX)
+    counts = np.minimum(rng.geometric(NEW_IMAGE, size=patients), MAX_IMAGES)
+    patient = np.repeat(np.arange(patients), counts)
+    image = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    return pd.DataFrame({"patient": patient, "label": labels[patient], "image": image})
+
+
+def draw(label: str, patient: int, image: int, size: int, seed: int) -> Phantom:
+    """Draw one synthetic chest radiograph.
+
+    The anatomy depends on (seed, patient); position, exposure, noise and marker also on image, none
+    of them on the label: two labels of one (seed, patient, image) differ by the lesion only.
+
+    Parameters
+    ----------
+    label : bacteria (focal consolidation), normal, or virus (diffuse interstitial pattern).
+    patient, image : numbers from 0, of the patient and of the image within the patient.
+    size : side of the square image in pixels, at least 32.
+    seed : seed of the cohort, 0 or more.
+
+    Returns
+    -------
+    Phantom with image (size, size) uint8, 0 black, and mask (size, size) bool, True where the lesion
+    adds noticeable intensity; all False for normal.
+
+    Raises
+    ------
+    ValueError : unknown label, or size below 32.
+    """
+    if label not in CLASSES:
+        raise ValueError(f"unknown label {label!r}; allowed: {', '.join(CLASSES)}")
+    if size < MIN_SIZE:
+        raise ValueError(f"size is {size} pixels; it must be {MIN_SIZE} or more")
+    body = _sample(ANATOMY, _rng(seed, patient, 0, ANATOMY_STREAM))
+    rng = _rng(seed, patient, image, VIEW_STREAM)
+    view = _sample(VIEW, rng)
+    body.dome += view.inspiration
+    grid = _grid(view, size)
+    air = _air(grid, body)
+    film = _chest(grid, body, air)
+    film += air * _texture(grid, body, view, _rng(seed, patient, 0, VIEW_STREAM), rng)
+    lesion, mask = _lesion(label, grid, body, air, _rng(seed, patient, image, LESION_STREAM))
+    return Phantom(_expose(film + lesion, grid, view, rng), mask)
+
+
+def _rng(*key):
+    # All keys have four entries: numpy seeds [1, 2] and [1, 2, 0] alike.
+    return np.random.default_rng(key)
+
+
+def _sample(ranges, rng):
+    return SimpleNamespace(**{name: rng.uniform(*bounds) for name, bounds in ranges.items()})
+
+
+def _grid(view, size):
+    pixel = 2 / size
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    cos, sin = np.cos(view.angle) * view.zoom, np.sin(view.angle) * view.zoom
+    matrix = np.array([[cos, -sin], [sin, cos]])  # chest to image, both -1..1
+    offset = np.array([view.dx, view.dy])
+    flat = np.stack([columns.ravel(), rows.ravel()]) * pixel + (pixel / 2 - 1) - offset[:, None]
+    x, y = np.linalg.solve(matrix, flat).astype(np.float32).reshape(2, size, size)
+    return Grid(x, y, matrix, offset, pixel)
+
+
+def _soft(distance, edge=EDGE):
+    """From 0 outside (negative distance) to 1 inside."""
+    return 0.5 + 0.5 * np.tanh(distance / edge)
+
+
+def _ellipse(grid, cx, cy, rx, ry, edge=EDGE, turn=0.0):
+    x, y = grid.x - cx, grid.y - cy
+    u = (x * np.cos(turn) + y * np.sin(turn)) / rx
+    v = (y * np.cos(turn) - x * np.sin(turn)) / ry
+    return _soft((1 - np.sqrt(u * u + v * v)) * min(rx, ry), edge)
+
+
+def _cage(grid, body):
+    """Distance to the inner outline of the ribs on each side of the spine, positive inside."""
+    widest, centre = 0.35, 0.22
+    across = np.abs(grid.x) - centre
+    across = np.abs(across) / np.where(across > 0, body.cage - centre, 0.26)
+    down = grid.y - widest
+    down = np.abs(down) / np.where(down < 0, widest - body.apex, 2.2)
+    return (1 - (across**2.4 + down**2.4) ** (1 / 2.4)) * 0.4
+
+
+def _diaphragm(grid, body):
+    """The y of the diaphragm at each pixel: two domes, the image's left one higher."""
+    from_top = (np.abs(grid.x) - 0.45 * body.cage) / body.cage
+    dome = body.dome + body.dome_tilt * _soft(grid.x, 0.05)
+    return dome + np.where(from_top > 0, 0.75, 0.35) * from_top**2
+
+
+def _heart(grid, body):
+    y = body.dome - 0.7 * body.heart_height
+    ventricles = _ellipse(
+        grid, body.heart_x, y, body.heart_width, body.heart_height, 0.025, turn=0.45
+    )
+    aorta = _ellipse(grid, 0.06, body.apex + 0.42, 0.12, 0.10, 0.03)
+    upper = _soft(body.thymus * (1 + 0.25 * grid.y) - np.abs(grid.x - 0.01), 0.025)
+    return np.maximum(np.maximum(ventricles, aorta), upper)
+
+
+def _air(grid, body):
+    """How much of each pixel is lung, 0 to 1, heart and diaphragm taken off."""
+    inside = np.minimum(_cage(grid, body), np.abs(grid.x) - 0.06)
+    lungs = _soft(np.minimum(inside, _diaphragm(grid, body) - grid.y))
+    return lungs * (1 - 0.93 * _heart(grid, body))
+
+
+def _chest(grid, body, air):
+    """Attenuation of everything but the lungs' own texture and the lesion."""
+    film = _outline(grid, body) * TISSUE
+    belly = _soft(grid.y - _diaphragm(grid, body), 0.03)
+    film += 0.10 * belly * film
+    film += 0.05 * _heart(grid, body) * film
+    film -= AIR * air
+    film += _spine(grid) + _ribs(grid, body) + _shoulders(grid, body)
+    film -= 0.13 * _trachea(grid, body)
+    if body.stomach > 0.05:
+        bubble = _ellipse(grid, 0.33, body.dome + 0.25, body.stomach, 0.07, 0.02)
+        film -= 0.2 * bubble * belly
+    return film
+
+
+def _outline(grid, body):
+    """Neck, shoulders, trunk and arms, rising from thin skin to full thickness."""
+    side = np.abs(grid.x)
+    trunk = body.cage + body.wall
+    ys = [-1.3, -0.92, -0.80, -0.68, -0.50, -0.2, 0.4, 1.3]
+    widths = [0.20, 0.22, 0.42, 0.66, trunk + 0.02, trunk, trunk + 0.01, trunk + 0.03]
+    half = np.interp(grid.y, ys, widths)
+    inside = np.maximum(half - side, _arm(grid, body))
+    return _soft(inside, 0.02) * (0.72 + 0.28 * np.clip(inside / 0.16, 0, 1))
+
+
+def _arm(grid, body):
+    """Distance inside the upper arms, a capsule from the shoulder outwards and down."""
+    trunk = body.cage + body.wall
+    start, end = np.array([trunk - 0.02, -0.58]), np.array([trunk + 0.10 + body.arm, 0.9])
+    along = end - start
+    x, y = np.abs(grid.x) - start[0], grid.y - start[1]
+    t = np.clip((x * along[0] + y * along[1]) / (along @ along), 0, 1)
+    return 0.15 - np.hypot(x - t * along[0], y - t * along[1])
+
+
+def _spine(grid):
+    """Vertebrae with discs between them and the processes in the middle."""
+    x, phase = grid.x, np.cos(2 * np.pi * grid.y / 0.135)
+    column = _soft(0.075 + 0.008 * phase - np.abs(x), 0.012)
+    process = np.exp(-((x / 0.02) ** 2)) * (phase > 0)
+    return BONE * column * (0.55 + 0.25 * _soft(phase + 0.5, 0.3) + 0.2 * process)
+
+
+def _ribs(grid, body):
+    """Posterior arcs from the spine outwards, anterior arcs back inwards and steeper."""
+    u = np.abs(grid.x) / body.cage
+    inside = _soft(_cage(grid, body) + 0.045, 0.012) * _soft(0.80 - grid.y, 0.08)
+    phase = body.rib_phase
+    sag = -0.05 * np.sin(np.pi * np.clip(u, 0, 1)) + body.rib_slope * u**2 + 0.10 * u**6
+    back = _bars((grid.y - sag) / body.rib_spacing + phase, 0.26) * _soft(u - 0.10, 0.03)
+    fall = body.rib_slope + 0.10 + (0.25 + body.rib_slope) * np.clip(1 - u, 0, 1) ** 1.2
+    front = _bars((grid.y - fall) / body.rib_spacing + phase, 0.30) * _soft(u - 0.42, 0.06)
+    return body.rib_density * inside * (back + 0.6 * front)
+
+
+def _bars(phase, half):
+    """Bars around the whole numbers, brighter at their margins as cortical bone is."""
+    away = np.abs(phase - np.round(phase)) / half
+    return _soft(1 - away, 0.2) * (0.65 + 0.35 * np.clip(away, 0, 1) ** 2)
+
+
+def _shoulders(grid, body):
+    """Clavicles, shoulder blades, and the heads and shafts of the upper arms."""
+    side, trunk = np.abs(grid.x), body.cage + body.wall
+    u = np.clip((side - 0.07) / (trunk - 0.1), 0, 1)
+    middle = body.clavicle - body.clavicle_rise * u - 0.05 * np.sin(2 * np.pi * u)
+    ends = _soft(side - 0.07, 0.01) * _soft(trunk - 0.04 - side, 0.01)
+    away = np.abs(grid.y - middle) / (0.026 + 0.01 * (2 * u - 1) ** 2)
+    film = 1.1 * _soft(1 - away, 0.3) * (0.7 + 0.3 * np.clip(away, 0, 1) ** 2) * ends
+    mirrored = grid._replace(x=side)
+    film += 0.9 * _ellipse(mirrored, trunk + 0.01, -0.56, 0.085, 0.085)
+    film += 0.35 * _ellipse(mirrored, trunk - 0.07, -0.36, 0.06, 0.24, 0.012, turn=0.15)
+    return BONE * (film + 0.9 * _soft(_arm(grid, body) - 0.095, 0.015))
+
+
+def _trachea(grid, body):
+    """The windpipe and, fainter, the two main bronchi."""
+    fork = body.apex + 0.42
+    pipe = _soft(0.036 - np.abs(grid.x + 0.01), 0.012) * _soft(fork - grid.y, 0.02)
+    below = np.clip(grid.y - fork, 0, None)
+    off = np.abs(np.abs(grid.x + 0.01) - 0.9 * below)
+    bronchi = _soft(0.024 - off, 0.012) * _soft(grid.y - fork, 0.01) * _soft(0.14 - below, 0.03)
+    return pipe + 0.7 * bronchi
+
+
+def _texture(grid, body, view, patient_rng, rng):
+    """What any lung shows: vessels (the patient's), and haze and fine streaks (the image's)."""
+    vessels = sum(_tree(grid, body, side, patient_rng) for side in (-1, 1))
+    haze = _clouds(grid, 0.22, rng)
+    return view.vessels * vessels + view.haze * haze + view.grain * _reticulum(grid, rng)
+
+
+def _tree(grid, body, side, rng, stems=6, generations=4):
+    """Branches from one hilum (side -1 is the image's left), thinner and fainter outwards."""
+    start = np.tile([side * 0.17, body.apex + 0.55], (stems, 1))
+    angle = np.linspace(-1.35, 1.35, stems) + rng.normal(0, 0.12, stems)
+    length, film = 0.20, 0.0
+    for generation in range(generations):
+        bend = rng.normal(0, 0.35, len(angle))
+        size = length * rng.uniform(0.7, 1.2, len(angle))
+        points = _branches(start, angle, bend, size, side)
+        film = film + 0.72**generation * _lines(grid, points, 0.017 * 0.68**generation)
+        start = np.repeat(points[:, -1], 2, axis=0)
+        fork = np.tile([-0.38, 0.38], len(angle)) + rng.normal(0, 0.12, 2 * len(angle))
+        angle, length = np.repeat(angle + bend, 2) + fork, length * 0.78
+    return film
+
+
+def _branches(start, angle, bend, size, side, steps=24):
+    """Points (branch, step, xy) of curved branches; angle 0 points outwards, positive down."""
+    t = (np.arange(steps) + 1) / steps
+    heading = angle[:, None] + bend[:, None] * t
+    stride = np.stack([side * np.cos(heading), np.sin(heading)], axis=-1)
+    return start[:, None] + np.cumsum(stride * size[:, None, None] / steps, axis=1)
+
+
+def _lines(grid, points, width):
+    """Soft lines through points (branch, step, xy), about 1 high where a line is alone."""
+    n, sigma = len(grid.x), width / grid.pixel
+    stride = np.linalg.norm(points[:, 1] - points[:, 0], axis=-1) / grid.pixel
+    weight = np.repeat(stride * np.sqrt(2 * np.pi) * sigma, points.shape[1])
+    at = points.reshape(-1, 2) @ grid.matrix.T + grid.offset
+    column, row = np.floor((at.T + 1) / grid.pixel).astype(int)
+    seen = (column >= 0) & (column < n) & (row >= 0) & (row < n)
+    canvas = np.bincount((row * n + column)[seen], weight[seen], minlength=n * n)
+    return ndimage.gaussian_filter(canvas.reshape(n, n).astype(np.float32), sigma)
+
+
+def _clouds(grid, scale, rng, cells=96):
+    """Smooth noise of mean 0 and deviation 1 with features of `scale`, fixed to the chest."""
+    noise = rng.standard_normal((cells, cells), dtype=np.float32)
+    noise = ndimage.gaussian_filter(noise, scale * cells / 5, mode="wrap")
+    noise = (noise - noise.mean()) / noise.std()
+    where = np.stack([grid.y, grid.x]) * (cells / 2.6) + cells / 2
+    return ndimage.map_coordinates(noise, where, order=1, mode="wrap")
+
+
+def _reticulum(grid, rng):
+    """A net of thin bright ridges, 0 to 1: where smooth noise crosses zero."""
+    return np.exp(-((_clouds(grid, 0.09, rng) / 0.35) ** 2))
+
+
+def _lesion(label, grid, body, air, rng):
+    """Added attenuation and mask of the label's lesion."""
+    if label == "normal":
+        return np.zeros_like(air), np.zeros(air.shape, bool)
+    strength = rng.uniform(*STRENGTH[label])
+    if label == "bacteria":
+        shape = air * _consolidation(grid, body, rng)
+        laid = shape
+    else:
+        shape = air * _interstitial(grid, body, rng)
+        laid = ndimage.gaussian_filter(shape, 0.025 / grid.pixel)
+    return strength * shape, (laid > MASK_LEVEL * laid.max()) & (air > 0.5)
+
+
+def _consolidation(grid, body, rng):
+    """One lobe-like opacity, sometimes two, with patchy density and dark bronchi in it."""
+    side, lobe = rng.choice([-1, 1]), rng.integers(len(LOBES))
+    field = _focus(grid, body, side, LOBES[lobe], rng)
+    if rng.random() < SECOND_FOCUS:
+        field = np.maximum(field, 0.8 * _focus(grid, body, side, LOBES[lobe - 1], rng))
+    bronchi = _tree(grid, body, side, rng, generations=3)
+    patchy = 0.85 + 0.10 * _clouds(grid, 0.12, rng)
+    return field * np.clip(patchy - 0.35 * np.clip(bronchi, 0, 1), 0.2, 1)
+
+
+def _focus(grid, body, side, lobe, rng):
+    """A blurred ellipse with an irregular margin, 0 to 1."""
+    height = body.dome - body.apex
+    cx = side * body.cage * (lobe[0] + rng.uniform(-0.08, 0.12))
+    cy = body.apex + height * (lobe[1] + rng.uniform(-0.06, 0.06))
+    rx, ry = body.cage * rng.uniform(0.22, 0.42), height * rng.uniform(0.13, 0.24)
+    radius = np.hypot((grid.x - cx) / rx, (grid.y - cy) / ry)
+    return _soft(1 - radius + 0.13 * _clouds(grid, 0.15, rng), rng.uniform(0.20, 0.50))
+
+
+def _interstitial(grid, body, rng):
+    """Streaks along the bronchi and a net between them in both lungs, denser near the hila."""
+    streaks = sum(_tree(grid, body, side, rng, stems=8) for side in (-1, 1))
+    net = _reticulum(grid, rng)
+    from_hilum = np.hypot(np.abs(grid.x) - 0.2, 0.8 * (grid.y - body.apex - 0.55))
+    spread = np.exp(-((from_hilum / rng.uniform(0.35, 0.60)) ** 2))
+    patchy = np.clip(0.9 + 0.3 * _clouds(grid, 0.3, rng), 0.2, 1.4)
+    return spread * patchy * (0.6 * np.clip(streaks, 0, 1.5) + 0.55 * net)
+
+
+def _expose(film, grid, view, rng):
+    """From attenuation to grey levels: marker, blur, tone curve, noise."""
+    film = np.maximum(film, _marker(len(film), rng))
+    film = ndimage.gaussian_filter(film, view.blur / grid.pixel)
+    film = np.clip(film * 1.12 + 0.03, 0, None) ** view.gamma
+    film = 0.45 + view.contrast * (film - 0.45) + view.brightness
+    noise = rng.standard_normal(film.shape, dtype=np.float32)
+    film += view.noise * (0.5 + np.clip(film, 0, 1)) * noise
+    return (np.clip(film, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _marker(size, rng):
+    """A bright R at the image's left or L at its right, in an upper or lower corner, or nothing."""
+    film = np.zeros((size, size))
+    shown, right, low = rng.random(3) < (MARKER_CHANCE, 0.5, 0.35)
+    across, down, tall = rng.uniform((0.03, 0.04, 0.07), (0.10, 0.14, 0.10))
+    if not shown:
+        return film
+    letter = np.array([[c == "#" for c in row] for row in LETTERS["L" if right else "R"]])
+    height, width = max(7, round(tall * size)), max(5, round(0.7 * tall * size))
+    letter = letter[np.arange(height) * 7 // height][:, np.arange(width) * 5 // width]
+    left, top = round(across * size), round(down * size)
+    left, top = size - left - width if right else left, size - top - height if low else top
+    film[top : top + height, left : left + width] = letter * 0.95
+    return film
