@@ -1,1 +1,38 @@
-"""Helpers of the notebooks; each module holds one noun."""
+"""xnn: explainable classification of chest radiographs, as notebooks read it.
+
+- studies and runs: `load_study`, `load_run`
+- data: `wrangle`, `load_records`, `load_images`, `load_masks`, `audit`
+- models: `Classifier`, `fit`, `load_model`, `predictions`
+- evidence: `metrics`, `integrated_gradients`
+- figures: the module `plots`
+
+Names are imported when they are first used, so a notebook that needs no network loads none.
+"""
+
+import importlib
+
+_CONTENTS = {
+    "params": ("load_study", "load_run", "studies", "runs", "ParameterError"),
+    "data": ("wrangle", "load_records", "load_images", "load_masks", "audit", "DataError"),
+    "models": ("Classifier", "build", "parameter_counts", "WeightsError"),
+    "batches": ("to_input", "Radiographs"),
+    "training": ("fit", "load_model"),
+    "prediction": ("logits", "predictions", "probabilities"),
+    "evaluation": ("metrics", "scores", "confidence_intervals", "confusion", "outcome_counts"),
+    "attribution": ("integrated_gradients", "baseline"),
+}
+_MODULES = ("plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)
+_HOME = {name: module for module, names in _CONTENTS.items() for name in names}
+__all__ = sorted([*_MODULES, *_HOME])
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _HOME:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module 'xnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import ndimage
+from scipy.interpolate import PchipInterpolator
 
 CLASSES = ("bacteria", "normal", "virus")
 CLASS_MIX = (0.47, 0.27, 0.26)  # close to the public archive of paediatric radiographs
@@ -18,7 +19,7 @@ MIN_SIZE = 32  # pixels; below it ribs and vessels merge
 MAX_IMAGES, NEW_IMAGE = 12, 0.5  # a patient's images: 1 + geometric, mean about 2, heavy tail
 
 # Streams keep draws apart: a lesion never changes the chest it lies in.
-ANATOMY_STREAM, VIEW_STREAM, LESION_STREAM, COHORT_STREAM = range(4)
+ANATOMY_STREAM, VESSEL_STREAM, VIEW_STREAM, LESION_STREAM, COHORT_STREAM = range(5)
 
 # Ranges of uniform draws, one value a patient: what makes one child look unlike another.
 ANATOMY = {
@@ -28,8 +29,8 @@ ANATOMY = {
     "dome": (0.46, 0.58),  # y of the right diaphragm
     "dome_tilt": (0.02, 0.08),  # how much lower the left one stands
     "heart_x": (0.07, 0.13),
-    "heart_width": (0.26, 0.33),  # cardiothoracic ratio near a half, as in small children
-    "heart_height": (0.24, 0.30),
+    "heart_width": (0.29, 0.37),  # cardiothoracic ratio near a half, as in small children
+    "heart_height": (0.19, 0.24),
     "thymus": (0.10, 0.16),  # half width of the upper mediastinum
     "rib_spacing": (0.125, 0.150),
     "rib_slope": (0.02, 0.16),
@@ -46,20 +47,20 @@ VIEW = {
     "angle": (-0.07, 0.07),  # radians
     "dx": (-0.06, 0.06),
     "dy": (-0.06, 0.06),
-    "zoom": (0.92, 1.10),
+    "zoom": (0.94, 1.14),
     "inspiration": (-0.05, 0.06),  # moves the diaphragm
     "gamma": (0.80, 1.30),
     "contrast": (0.85, 1.15),
     "brightness": (-0.07, 0.07),
     "noise": (0.008, 0.035),
     "blur": (0.003, 0.008),
-    "vessels": (0.07, 0.20),
-    "haze": (0.0, 0.10),  # cloudy, unrelated to disease
-    "grain": (0.0, 0.05),  # streaky, unrelated to disease
+    "vessels": (0.06, 0.16),
+    "haze": (0.0, 0.05),  # cloudy, unrelated to disease
+    "grain": (0.0, 0.04),  # streaky, unrelated to disease
 }
 
-# Added attenuation at the lesion's densest, from barely to clearly visible (air against tissue: 0.45).
-STRENGTH = {"bacteria": (0.07, 0.30), "virus": (0.07, 0.26)}
+# Added attenuation at the lesion's densest, from barely to clearly visible; AIR would fill a lung.
+STRENGTH = {"bacteria": (0.13, 0.45), "virus": (0.16, 0.48)}
 SECOND_FOCUS = 0.2  # chance that a consolidation has a second focus
 # Outer half of a lobe, as a fraction of (cage, lung height): upper, middle and lower focus.
 LOBES = ((0.50, 0.25), (0.58, 0.55), (0.50, 0.82))
@@ -133,8 +134,8 @@ def draw(label: str, patient: int, image: int, size: int, seed: int) -> Phantom:
 
     Returns
     -------
-    Phantom with image (size, size) uint8, 0 black, and mask (size, size) bool, True where the lesion
-    adds noticeable intensity; all False for normal.
+    Phantom with image (size, size) uint8, 0 black, and mask (size, size) bool, True where the
+    lesion adds noticeable intensity; all False for normal.
 
     Raises
     ------
@@ -151,7 +152,7 @@ def draw(label: str, patient: int, image: int, size: int, seed: int) -> Phantom:
     grid = _grid(view, size)
     air = _air(grid, body)
     film = _chest(grid, body, air)
-    film += air * _texture(grid, body, view, _rng(seed, patient, 0, VIEW_STREAM), rng)
+    film += air * _texture(grid, body, view, _rng(seed, patient, 0, VESSEL_STREAM), rng)
     lesion, mask = _lesion(label, grid, body, air, _rng(seed, patient, image, LESION_STREAM))
     return Phantom(_expose(film + lesion, grid, view, rng), mask)
 
@@ -178,7 +179,8 @@ def _grid(view, size):
 
 def _soft(distance, edge=EDGE):
     """From 0 outside (negative distance) to 1 inside."""
-    return 0.5 + 0.5 * np.tanh(distance / edge)
+    t = np.clip(0.5 + distance / (3 * edge), 0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def _ellipse(grid, cx, cy, rx, ry, edge=EDGE, turn=0.0):
@@ -206,13 +208,17 @@ def _diaphragm(grid, body):
 
 
 def _heart(grid, body):
-    y = body.dome - 0.7 * body.heart_height
-    ventricles = _ellipse(
-        grid, body.heart_x, y, body.heart_width, body.heart_height, 0.025, turn=0.45
+    """Heart, great vessels and thymus: what hides the lungs in the middle, 0 to 1."""
+    width, height = body.heart_width, body.heart_height
+    y = body.dome - 0.75 * height
+    parts = (
+        _ellipse(grid, body.heart_x, y, width, height, 0.03, turn=0.55),
+        _ellipse(grid, body.heart_x - 0.11, y + 0.02, 0.16, 1.15 * height, 0.03),  # right atrium
+        _ellipse(grid, 0.08, y - height, 0.13, 0.24, 0.04, turn=-0.25),  # pulmonary trunk
+        _ellipse(grid, 0.07, body.apex + 0.40, 0.11, 0.10, 0.03),  # aortic arch
+        _soft(body.thymus * (1 + 0.25 * grid.y) - np.abs(grid.x - 0.01), 0.025),
     )
-    aorta = _ellipse(grid, 0.06, body.apex + 0.42, 0.12, 0.10, 0.03)
-    upper = _soft(body.thymus * (1 + 0.25 * grid.y) - np.abs(grid.x - 0.01), 0.025)
-    return np.maximum(np.maximum(ventricles, aorta), upper)
+    return 1 - np.prod([1 - part for part in parts], axis=0)
 
 
 def _air(grid, body):
@@ -229,7 +235,7 @@ def _chest(grid, body, air):
     film += 0.10 * belly * film
     film += 0.05 * _heart(grid, body) * film
     film -= AIR * air
-    film += _spine(grid) + _ribs(grid, body) + _shoulders(grid, body)
+    film += _spine(grid, body) + _ribs(grid, body) * (0.4 + 0.6 * air) + _shoulders(grid, body)
     film -= 0.13 * _trachea(grid, body)
     if body.stomach > 0.05:
         bubble = _ellipse(grid, 0.33, body.dome + 0.25, body.stomach, 0.07, 0.02)
@@ -243,7 +249,7 @@ def _outline(grid, body):
     trunk = body.cage + body.wall
     ys = [-1.3, -0.92, -0.80, -0.68, -0.50, -0.2, 0.4, 1.3]
     widths = [0.20, 0.22, 0.42, 0.66, trunk + 0.02, trunk, trunk + 0.01, trunk + 0.03]
-    half = np.interp(grid.y, ys, widths)
+    half = PchipInterpolator(ys, widths)(grid.y).astype(np.float32)
     inside = np.maximum(half - side, _arm(grid, body))
     return _soft(inside, 0.02) * (0.72 + 0.28 * np.clip(inside / 0.16, 0, 1))
 
@@ -258,9 +264,9 @@ def _arm(grid, body):
     return 0.15 - np.hypot(x - t * along[0], y - t * along[1])
 
 
-def _spine(grid):
-    """Vertebrae with discs between them and the processes in the middle."""
-    x, phase = grid.x, np.cos(2 * np.pi * grid.y / 0.135)
+def _spine(grid, body):
+    """Vertebrae, one a rib, with discs between them and the processes in the middle."""
+    x, phase = grid.x, np.cos(2 * np.pi * grid.y / body.rib_spacing)
     column = _soft(0.075 + 0.008 * phase - np.abs(x), 0.012)
     process = np.exp(-((x / 0.02) ** 2)) * (phase > 0)
     return BONE * column * (0.55 + 0.25 * _soft(phase + 0.5, 0.3) + 0.2 * process)
@@ -275,7 +281,7 @@ def _ribs(grid, body):
     back = _bars((grid.y - sag) / body.rib_spacing + phase, 0.26) * _soft(u - 0.10, 0.03)
     fall = body.rib_slope + 0.10 + (0.25 + body.rib_slope) * np.clip(1 - u, 0, 1) ** 1.2
     front = _bars((grid.y - fall) / body.rib_spacing + phase, 0.30) * _soft(u - 0.42, 0.06)
-    return body.rib_density * inside * (back + 0.6 * front)
+    return body.rib_density * inside * (back + 0.5 * front)
 
 
 def _bars(phase, half):
@@ -291,9 +297,9 @@ def _shoulders(grid, body):
     middle = body.clavicle - body.clavicle_rise * u - 0.05 * np.sin(2 * np.pi * u)
     ends = _soft(side - 0.07, 0.01) * _soft(trunk - 0.04 - side, 0.01)
     away = np.abs(grid.y - middle) / (0.026 + 0.01 * (2 * u - 1) ** 2)
-    film = 1.1 * _soft(1 - away, 0.3) * (0.7 + 0.3 * np.clip(away, 0, 1) ** 2) * ends
+    film = 0.9 * _soft(1 - away, 0.3) * (0.7 + 0.3 * np.clip(away, 0, 1) ** 2) * ends
     mirrored = grid._replace(x=side)
-    film += 0.9 * _ellipse(mirrored, trunk + 0.01, -0.56, 0.085, 0.085)
+    film += 0.6 * _ellipse(mirrored, trunk + 0.01, -0.56, 0.085, 0.085)
     film += 0.35 * _ellipse(mirrored, trunk - 0.07, -0.36, 0.06, 0.24, 0.012, turn=0.15)
     return BONE * (film + 0.9 * _soft(_arm(grid, body) - 0.095, 0.015))
 
@@ -310,32 +316,33 @@ def _trachea(grid, body):
 
 def _texture(grid, body, view, patient_rng, rng):
     """What any lung shows: vessels (the patient's), and haze and fine streaks (the image's)."""
-    vessels = sum(_tree(grid, body, side, patient_rng) for side in (-1, 1))
-    haze = _clouds(grid, 0.22, rng)
-    return view.vessels * vessels + view.haze * haze + view.grain * _reticulum(grid, rng)
+    haze = view.haze * _clouds(grid, 0.22, rng) + view.grain * _reticulum(grid, rng)
+    return view.vessels * _trees(grid, body, patient_rng) + haze
 
 
-def _tree(grid, body, side, rng, stems=6, generations=4):
-    """Branches from one hilum (side -1 is the image's left), thinner and fainter outwards."""
-    start = np.tile([side * 0.17, body.apex + 0.55], (stems, 1))
-    angle = np.linspace(-1.35, 1.35, stems) + rng.normal(0, 0.12, stems)
+def _trees(grid, body, rng, stems=6, generations=4):
+    """Branches from both hila, 0 to 1, thinner and fainter outwards."""
+    side = np.repeat([-1, 1], stems)
+    spread = np.tile(np.linspace(-1, 1, stems), 2)
+    start = np.stack([0.17 * side, body.apex + 0.55 + 0.08 * spread], axis=-1)
+    angle = 0.1 + 1.3 * spread + rng.normal(0, 0.15, len(side))
     length, film = 0.20, 0.0
     for generation in range(generations):
         bend = rng.normal(0, 0.35, len(angle))
         size = length * rng.uniform(0.7, 1.2, len(angle))
         points = _branches(start, angle, bend, size, side)
-        film = film + 0.72**generation * _lines(grid, points, 0.017 * 0.68**generation)
-        start = np.repeat(points[:, -1], 2, axis=0)
+        film = film + 0.75**generation * _lines(grid, points, 0.017 * 0.70**generation)
+        start, side = np.repeat(points[:, -1], 2, axis=0), np.repeat(side, 2)
         fork = np.tile([-0.38, 0.38], len(angle)) + rng.normal(0, 0.12, 2 * len(angle))
         angle, length = np.repeat(angle + bend, 2) + fork, length * 0.78
-    return film
+    return np.clip(film, 0, 1)
 
 
 def _branches(start, angle, bend, size, side, steps=24):
-    """Points (branch, step, xy) of curved branches; angle 0 points outwards, positive down."""
+    """Points (branch, step, xy) of curved branches; angle 0 points to `side`, positive down."""
     t = (np.arange(steps) + 1) / steps
     heading = angle[:, None] + bend[:, None] * t
-    stride = np.stack([side * np.cos(heading), np.sin(heading)], axis=-1)
+    stride = np.stack([side[:, None] * np.cos(heading), np.sin(heading)], axis=-1)
     return start[:, None] + np.cumsum(stride * size[:, None, None] / steps, axis=1)
 
 
@@ -362,7 +369,7 @@ def _clouds(grid, scale, rng, cells=96):
 
 def _reticulum(grid, rng):
     """A net of thin bright ridges, 0 to 1: where smooth noise crosses zero."""
-    return np.exp(-((_clouds(grid, 0.09, rng) / 0.35) ** 2))
+    return np.exp(-((_clouds(grid, 0.065, rng) / 0.4) ** 2))
 
 
 def _lesion(label, grid, body, air, rng):
@@ -375,7 +382,7 @@ def _lesion(label, grid, body, air, rng):
         laid = shape
     else:
         shape = air * _interstitial(grid, body, rng)
-        laid = ndimage.gaussian_filter(shape, 0.025 / grid.pixel)
+        laid = ndimage.gaussian_filter(shape, 0.04 / grid.pixel)
     return strength * shape, (laid > MASK_LEVEL * laid.max()) & (air > 0.5)
 
 
@@ -385,9 +392,9 @@ def _consolidation(grid, body, rng):
     field = _focus(grid, body, side, LOBES[lobe], rng)
     if rng.random() < SECOND_FOCUS:
         field = np.maximum(field, 0.8 * _focus(grid, body, side, LOBES[lobe - 1], rng))
-    bronchi = _tree(grid, body, side, rng, generations=3)
+    bronchi = _trees(grid, body, rng, generations=3)
     patchy = 0.85 + 0.10 * _clouds(grid, 0.12, rng)
-    return field * np.clip(patchy - 0.35 * np.clip(bronchi, 0, 1), 0.2, 1)
+    return field * np.clip(patchy - 0.35 * bronchi, 0.2, 1)
 
 
 def _focus(grid, body, side, lobe, rng):
@@ -401,13 +408,12 @@ def _focus(grid, body, side, lobe, rng):
 
 
 def _interstitial(grid, body, rng):
-    """Streaks along the bronchi and a net between them in both lungs, denser near the hila."""
-    streaks = sum(_tree(grid, body, side, rng, stems=8) for side in (-1, 1))
-    net = _reticulum(grid, rng)
+    """Streaks along the bronchi with a net and a faint veil between, denser near the hila."""
+    streaks = _trees(grid, body, rng, stems=8)
     from_hilum = np.hypot(np.abs(grid.x) - 0.2, 0.8 * (grid.y - body.apex - 0.55))
-    spread = np.exp(-((from_hilum / rng.uniform(0.35, 0.60)) ** 2))
-    patchy = np.clip(0.9 + 0.3 * _clouds(grid, 0.3, rng), 0.2, 1.4)
-    return spread * patchy * (0.6 * np.clip(streaks, 0, 1.5) + 0.55 * net)
+    spread = np.exp(-((from_hilum / rng.uniform(0.45, 0.80)) ** 2))
+    patchy = np.clip(0.9 + 0.22 * _clouds(grid, 0.3, rng), 0.3, 1.3)
+    return spread * patchy * (0.25 + 0.40 * streaks + 0.45 * _reticulum(grid, rng))
 
 
 def _expose(film, grid, view, rng):
@@ -423,7 +429,7 @@ def _expose(film, grid, view, rng):
 
 def _marker(size, rng):
     """A bright R at the image's left or L at its right, in an upper or lower corner, or nothing."""
-    film = np.zeros((size, size))
+    film = np.zeros((size, size), np.float32)
     shown, right, low = rng.random(3) < (MARKER_CHANCE, 0.5, 0.35)
     across, down, tall = rng.uniform((0.03, 0.04, 0.07), (0.10, 0.14, 0.10))
     if not shown:

@@ -110,7 +110,7 @@ def intensity_histograms(images, labels, bins: int = 64):
 @_styled
 def image_sheet(images, titles, columns: int = 6):
     """Radiographs side by side with a title each; images (N, H, W), black 0, white 255."""
-    figure, axes = _sheet(len(images), columns, 1.35)
+    figure, axes = _sheet(len(images), columns, 1.2)
     for each, image, title in zip(axes, images, titles, strict=True):
         _show(each, image, title)
     return figure
@@ -119,16 +119,17 @@ def image_sheet(images, titles, columns: int = 6):
 @_styled
 def class_means(images, labels):
     """Mean radiograph of each class above its standard deviation; images (N, H, W) uint8."""
-    groups = list(_by_class(labels))
-    figure, axes = _grid(2, len(groups), 1.7)
-    for (above, below), (name, rows, _) in zip(axes.T, groups, strict=True):
-        mean, spread = _moments(images, rows)
+    groups = _by_class(labels)
+    moments = [_moments(images, rows) for _, rows, _ in groups]
+    white = max(spread.max() for _, spread in moments) or 1
+    figure, axes = _grid(2, len(groups), 1.6)
+    for (above, below), (mean, spread), (name, rows, _) in zip(
+        axes.T, moments, groups, strict=True
+    ):
         _show(above, mean, f"{name} (n = {len(rows)})")
-        shown = _show(below, spread, white=96)
-    axes[0, 0].set_ylabel("mean")
-    axes[1, 0].set_ylabel("standard deviation")
-    figure.colorbar(above.images[0], ax=axes[0], label="grey level")
-    figure.colorbar(shown, ax=axes[1], label="grey levels")
+        _show(below, spread, white=white)
+    axes[0, 0].set_ylabel("mean\n(white 255)")
+    axes[1, 0].set_ylabel(f"standard deviation\n(white {white:.0f})")
     return figure
 
 
@@ -171,17 +172,22 @@ def precision_recall_curves(curves: pd.DataFrame):
     """
     figure, axes = _axes(4.8, 4.2)
     recall = np.linspace(0.01, 1, 200)
-    for f1 in (0.2, 0.4, 0.6, 0.8):
+    for f1 in (0.4, 0.6, 0.8):
         reached = recall[recall > f1 / (2 - f1)]  # below this recall no precision gives the F1
         axes.plot(reached, f1 * reached / (2 * reached - f1), color="0.85", linewidth=0.8, zorder=1)
-        axes.text(1.0, f1 / (2 - f1) + 0.01, f"F1 {f1}", ha="right", color="0.6", fontsize=7)
+        axes.text(f1, f1, f"F1 {f1}", ha="center", color="0.5", fontsize=7, backgroundcolor="white")
     names = [name for name in curves["curve"].unique() if name != "micro"]
     colours = class_colours(names) | {"micro": "black"}
     for name, curve in curves.groupby("curve", sort=False):
         label = f"{name}, AP {curve['average_precision'].iloc[0]:.3f}"
         dashes = "--" if name == "micro" else "-"
         axes.step(
-            curve["recall"], curve["precision"], dashes, where="pre", color=colours[name], label=label
+            curve["recall"],
+            curve["precision"],
+            dashes,
+            where="post",
+            color=colours[name],
+            label=label,
         )
     axes.set(title="Precision and recall", xlabel="recall", ylabel="precision")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
@@ -199,6 +205,8 @@ def confusion_matrices(confusion, classes):
     look |= {"linewidths": 1, "annot_kws": {"size": 10}}
     sns.heatmap(confusion, ax=left, annot=True, fmt="d", vmin=0, cbar=False, **look)
     sns.heatmap(100 * shares, ax=right, annot=True, fmt=".1f", vmin=0, vmax=100, cbar=False, **look)
+    left.tick_params("y", rotation=0)
+    right.tick_params("y", rotation=0)
     left.set(title="Radiographs", xlabel="predicted class", ylabel="true class")
     right.set(title="Share of the true class (%)", xlabel="predicted class", ylabel="true class")
     return figure
@@ -235,7 +243,7 @@ def compare_scores(table: pd.DataFrame, score: str):
     ``table`` has the columns run, value, low and high; ``score`` is what the axis says.
     """
     figure, axes = _intervals(table.sort_values("value", kind="stable"), "run")
-    axes.set(title=f"{score} by run, with its interval", xlabel=score)
+    axes.set(title=f"Runs by {score}, with their intervals", xlabel=score)
     return figure
 
 
@@ -255,7 +263,7 @@ def differences(table: pd.DataFrame, score: str = "score"):
 
 
 def overlay(image, attribution) -> np.ndarray:
-    """An attribution over its radiograph, green where it raises the class's score, red where it lowers.
+    """An attribution over its radiograph: green raises the class's score, red lowers it.
 
     Parameters
     ----------
@@ -278,10 +286,10 @@ def overlay(image, attribution) -> np.ndarray:
 @_styled
 def overlays(images, attributions, titles, columns: int = 3):
     """Pairs of a radiograph and its attribution; images and attributions (N, H, W), N titles."""
-    figure, axes = _sheet(2 * len(images), 2 * columns, 1.45)
+    figure, axes = _sheet(2 * len(images), 2 * columns, 1.3)
     pairs = zip(images, attributions, titles, strict=True)
     for (left, right), (image, attribution, title) in zip(axes.reshape(-1, 2), pairs, strict=False):
-        _show(left, image).axes.set_title(title, loc="left")
+        _show(left, image, title)
         _show(right, overlay(image, attribution))
     keys = {"raises the class's score": RAISES, "lowers it": LOWERS}
     patches = [Patch(color=np.divide(rgb, 255), label=text) for text, rgb in keys.items()]
@@ -296,3 +304,79 @@ def _axes(width, height, rows=1, columns=1):
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
     plt.close(figure)
     return figure, axes
+
+
+def _grid(rows, columns, side):
+    """Axes of ``side`` inches for images, (rows, columns)."""
+    size = (columns * side, rows * (side + 0.2))
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="compressed")
+    plt.close(figure)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    return figure, axes
+
+
+def _sheet(count, columns, side):
+    """As many axes for images as asked, (count,), row by row."""
+    columns = min(columns, count)
+    figure, axes = _grid(-(-count // columns), columns, side)
+    for spare in axes.flat[count:]:
+        spare.remove()
+    return figure, axes.flatten()[:count]
+
+
+def _show(axes, image, title="", white=255):
+    axes.set(xticks=[], yticks=[], frame_on=False)
+    axes.set_title(title, fontsize=8, loc="left")
+    axes.imshow(image, vmin=0, vmax=white)
+
+
+def _line(axes, table, column, **look):
+    drawn = table[["epoch", column]].dropna()
+    axes.plot(drawn["epoch"], drawn[column], marker=".", **look)
+
+
+def _grouped_bars(axes, table, form):
+    """A group of bars a row, a bar a column, coloured as the columns' classes; numbers on top."""
+    places, width = np.arange(len(table)), 0.8 / len(table.columns)
+    for i, (name, colour) in enumerate(class_colours(table.columns).items()):
+        shift = (i - (len(table.columns) - 1) / 2) * width
+        bars = axes.bar(places + shift, table[name], width, color=colour, label=name)
+        axes.bar_label(bars, fmt=form, fontsize=7)
+    axes.set_xticks(places, table.index)
+    axes.grid(axis="x", visible=False)
+    axes.figure.legend(loc="outside right upper")
+
+
+def _intervals(table, column):
+    """A dot and its interval a row, the first row at the bottom."""
+    figure, axes = _axes(6.5, 1.1 + 0.28 * len(table))
+    places = np.arange(len(table))
+    axes.hlines(places, table["low"], table["high"], color="0.6", linewidth=2.5)
+    axes.plot(table["value"], places, "o", color="#0072B2")
+    axes.set_yticks(places, table[column])
+    axes.set_ylim(-0.6, len(table) - 0.4)
+    axes.grid(axis="y", visible=False)
+    return figure, axes
+
+
+def _ordered(labels):
+    """The classes among ``labels``: the known in their order, then others by name."""
+    found = set(np.asarray(labels).tolist())
+    return [name for name in CLASS_COLOURS if name in found] + sorted(found - set(CLASS_COLOURS))
+
+
+def _by_class(labels):
+    """Name, rows and colour of each class among ``labels``."""
+    names = _ordered(labels)
+    colours = class_colours(names)
+    return [(name, np.flatnonzero(np.asarray(labels) == name), colours[name]) for name in names]
+
+
+def _moments(images, rows):
+    """Mean and standard deviation of each pixel, image by image: a store may not fit in memory."""
+    total = squares = 0.0
+    for row in rows:
+        image = np.asarray(images[row], dtype=float)
+        total, squares = total + image, squares + image**2
+    mean = total / len(rows)
+    return mean, np.sqrt(np.maximum(squares / len(rows) - mean**2, 0))

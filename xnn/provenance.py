@@ -114,7 +114,7 @@ def device() -> str:
     if info.exists():
         names = [line.split(":", 1)[1] for line in info.open() if line.startswith("model name")]
         cpu = " ".join(names[0].split()) if names else cpu
-    return f"{cpu}, {torch.get_num_threads()} threads"
+    return f"{cpu}, threads: {torch.get_num_threads()}"
 
 
 def write_json(values: dict, path: Path) -> None:

@@ -1,0 +1,274 @@
+"""Runs a step of the report: a notebook, executed for a study or one of its runs, left alone while current.
+
+``python -m xnn.pipeline 3-train phantom mobilenet_v2`` is what Make calls for one step;
+``python -m xnn.pipeline site`` renders what there is.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+
+from . import params, provenance
+from .params import ROOT, ParameterError, Run, Study
+
+TRIES = 3  # starting a kernel can lose a race for its ports to another one
+COMMON = ("params", "provenance")
+
+
+class Step(NamedTuple):
+    """What a notebook reads, beside its parameters and its own source."""
+
+    modules: tuple[str, ...]
+    upstream: tuple[str, ...] = ()  # results of the same study or run that it reads
+    per_run: bool = True
+    leaves: tuple[str, ...] = ()  # files of the artifacts that later steps read
+
+
+STEPS = {
+    "1-wrangle": Step(("phantom", "images", "data"), per_run=False, leaves=("records.csv", "images.npy")),
+    "2-explore": Step(("data", "plots"), per_run=False),
+    "3-train": Step(("images", "data", "batches", "models", "training", "plots"), leaves=("model",)),
+    "4-evaluate": Step(("prediction", "evaluation", "plots"), ("training.json",)),
+    "5-explain": Step(("batches", "attribution", "plots"), ("training.json",)),
+    "6-compare": Step(("evaluation", "plots"), ("training.json", "metrics.json"), per_run=False),
+}
+
+
+class StepError(RuntimeError):
+    """A step that could not be done; the message is for the person who called make."""
+
+
+# ---- one step ------------------------------------------------------------------------------------
+
+
+def run_step(step: str, study: str, run: str | None = None, force: bool = False) -> Path:
+    """Execute a step unless its result is current; return the executed notebook.
+
+    The notebook is executed into a temporary file and renamed when it has ended well, so what lies
+    in reports/ is whole. Raises ParameterError or StepError with one clear line.
+    """
+    from filelock import FileLock
+
+    if step not in STEPS:
+        raise StepError(f"no step {step!r}; there is: {', '.join(STEPS)}")
+    if STEPS[step].per_run and run is None:
+        raise StepError(f"{step} belongs to a run: give one of {', '.join(params.runs(study))}")
+    subject = params.load_run(study, run) if STEPS[step].per_run else params.load_study(study)
+    target = subject.reports / f"{step}.ipynb"
+    subject.artifacts.mkdir(parents=True, exist_ok=True)
+    with FileLock(subject.artifacts / f".{step}.lock"):  # two makes at once: the second one waits
+        if not force and is_current(step, subject):
+            target.touch()
+            print(f"{_short(target)} is current", flush=True)
+            return target
+        _provide(step, subject)
+        print(f"{_short(target)} ...", flush=True)
+        _execute(step, subject, target)
+    return target
+
+
+def is_current(step: str, subject: Study | Run) -> bool:
+    """Whether the executed notebook was made from the very inputs that are there now.
+
+    An input that is not there (records and models are not in git) is no reason to doubt a result.
+    """
+    recorded = _metadata(subject.reports / f"{step}.ipynb").get("xnn", {}).get("inputs")
+    if recorded is None:
+        return False
+    now = inputs(step, subject)
+    return all(recorded.get(name) == value for name, value in now.items()) and all(
+        name in now or name.startswith("artifacts/") for name in recorded
+    )
+
+
+def inputs(step: str, subject: Study | Run) -> dict[str, str]:
+    """Name and hash of all that decides a step's result and is there."""
+    study = subject.study if isinstance(subject, Run) else subject
+    spec = STEPS[step]
+    files = [ROOT / "notebooks" / f"{step}.py", study.file]
+    files += [provenance.PACKAGE / f"{module}.py" for module in COMMON + spec.modules]
+    if isinstance(subject, Run):
+        files += [subject.file, *(subject.reports / name for name in spec.upstream)]
+        if step == "3-train" and subject.model.start_from:
+            files.append(study.reports / subject.model.start_from / "training.json")
+    elif spec.upstream:
+        runs = params.runs(study.name)
+        files += [study.reports / run / name for run in runs for name in spec.upstream]
+        files += [study.file.with_name(f"{run}.yaml") for run in runs]
+    if step != "1-wrangle":
+        files.append(study.artifacts / "records.csv")
+    found = {_short(file): provenance.content_sha256(file) for file in files if file.exists()}
+    if step == "1-wrangle" and not study.synthetic and os.environ.get("ARCHIVE"):
+        from .data import archive
+
+        found["ARCHIVE"] = archive(study).fingerprint()
+    return found
+
+
+def _provide(step: str, subject: Study | Run) -> None:
+    """Make what the step needs and a fresh clone lacks: records and models are not in git."""
+    if step == "1-wrangle":
+        return
+    study = subject.study if isinstance(subject, Run) else subject
+    if any(not (study.artifacts / name).exists() for name in STEPS["1-wrangle"].leaves):
+        run_step("1-wrangle", study.name, force=True)
+    if step == "3-train" and subject.model.start_from:
+        start = params.load_run(study.name, subject.model.start_from)
+        if not (start.artifacts / "model").exists():
+            run_step("3-train", study.name, start.name, force=True)
+    if step in ("4-evaluate", "5-explain") and not (subject.artifacts / "model").exists():
+        run_step("3-train", study.name, subject.name, force=True)
+
+
+def _execute(step: str, subject: Study | Run, target: Path) -> None:
+    import papermill
+
+    source = ROOT / "notebooks" / f"{step}.py"
+    run = isinstance(subject, Run)
+    values = {"study": subject.study.name, "run": subject.name} if run else {"study": subject.name}
+    before = inputs(step, subject)  # what it is made from, not what may be there when it ends
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{step}.{os.getpid()}.ipynb")
+    os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in a log: a line now and then
+    try:
+        for attempt in range(TRIES):
+            try:
+                papermill.execute_notebook(
+                    _notebook(source, values), partial, values, progress_bar=False, log_output=True
+                )
+                break
+            except papermill.PapermillExecutionError as error:
+                failed = target.with_suffix(".failed.ipynb")
+                partial.replace(failed)
+                raise StepError(_failure(step, subject, error, failed)) from None
+            except RuntimeError as error:  # the kernel did not start or died; nbclient has no one class
+                if attempt == TRIES - 1:
+                    raise StepError(f"{step}: the kernel died {TRIES} times ({error})") from None
+        notebook = nbformat.read(partial, as_version=4)
+        _finish(notebook, step, subject, before)
+        nbformat.write(notebook, partial)
+        partial.replace(target)
+        target.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
+    """The notebook's text as a notebook; refuse parameters that it does not have."""
+    import jupytext
+
+    notebook = jupytext.read(source)
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise StepError(f"{_short(source)}: expected one cell tagged parameters, found {len(cells)}")
+    known = [line.split("=")[0].strip() for line in cells[0].source.splitlines() if "=" in line]
+    if unknown := set(values) - set(known):
+        raise StepError(f"{_short(source)}: no parameter {', '.join(unknown)} in its parameters cell")
+    notebook.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3"})
+    return notebook
+
+
+def _finish(notebook, step: str, subject: Study | Run, before: dict[str, str]) -> None:
+    """Name the page after its study or run, drop the progress bars, and note what it was made from."""
+    name = f"{subject.study.name} / {subject.name}" if isinstance(subject, Run) else subject.name
+    for cell in notebook.cells:
+        if cell.cell_type == "raw":
+            cell.source = cell.source.replace("\ntitle: ", f"\ntitle: {name} · ", 1)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if not _is_progress(o)]
+    notebook.metadata["xnn"] = {"step": step, "inputs": before}
+
+
+def _is_progress(output) -> bool:
+    return output.output_type == "stream" and output.name == "stderr" and "\r" in output.text
+
+
+def _failure(step: str, subject: Study | Run, error, failed: Path) -> str:
+    """One line of a failed notebook: its error, and where to look."""
+    message = (str(error.evalue) or error.ename).splitlines()[0]
+    known = error.ename.removeprefix("xnn.") in ("DataError", "WeightsError", "ParameterError", "OSError")
+    kind = "" if known else f"{error.ename}: "
+    return f"{step} of {subject.name} failed: {kind}{message} (see {_short(failed)})"
+
+
+def _metadata(file: Path) -> dict:
+    """Metadata of an executed notebook that ended well, else nothing."""
+    try:
+        notebook = json.loads(file.read_text())
+        metadata = notebook["metadata"]
+        papermill = metadata["papermill"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    ended = papermill.get("end_time") and not papermill.get("exception")
+    return metadata if ended else {}
+
+
+# ---- the site ------------------------------------------------------------------------------------
+
+
+def render() -> None:
+    """Render the site with Quarto where it is installed, else with smalldocs, into _site/.
+
+    Raises StepError where a notebook in reports/ did not end well, or where rendering fails.
+    """
+    for notebook in sorted((ROOT / "reports").rglob("[1-6]-*.ipynb")):
+        if not notebook.name.endswith(".failed.ipynb") and not _metadata(notebook):
+            raise StepError(f"{_short(notebook)} was cut off or ended in an error: run make report again")
+    smalldocs = shutil.which("smalldocs", path=str(Path(sys.executable).parent))
+    command = ["quarto", "render"] if shutil.which("quarto") else [smalldocs, "render"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if result.returncode:
+        raise StepError(f"{command[0]} render failed:\n{result.stdout}{result.stderr}")
+    print(f"the site is in {_short(ROOT / '_site')}/index.html, rendered by {Path(command[0]).name}")
+
+
+# ---- command line --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Every expected error ends in one clear line and exit status 1, not in a traceback."""
+    try:
+        yield
+    except (ParameterError, StepError) as error:
+        sys.exit(f"xnn: {error}")
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "free some space and run make again; nothing half-written is kept",
+            errno.EACCES: "the folder cannot be written to",
+            errno.EROFS: "the file system is read-only",
+        }
+        if error.errno not in hints:
+            raise
+        sys.exit(f"xnn: {error.filename or tempfile.gettempdir()}: {error.strerror}; {hints[error.errno]}")
+
+
+def main(arguments: list[str]) -> None:
+    """``site``, or a step, a study and (for the steps of a run) a run."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
+    with _one_line():
+        if arguments == ["site"]:
+            render()
+        elif len(arguments) in (2, 3):
+            run_step(*arguments)
+        else:
+            sys.exit("usage: python -m xnn.pipeline site | STEP STUDY [RUN]")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else f"xnn/{path.name}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
