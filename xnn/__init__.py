@@ -19,6 +19,7 @@ _CONTENTS = {
     "training": ("fit", "load_model"),
     "prediction": ("logits", "predictions", "probabilities"),
     "evaluation": ("metrics", "scores", "confidence_intervals", "confusion", "outcome_counts"),
+    "comparison": (),
     "attribution": ("integrated_gradients", "baseline"),
 }
 _MODULES = ("plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)

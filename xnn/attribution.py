@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from captum.attr import IntegratedGradients
 from torch import nn
@@ -92,6 +93,21 @@ def baseline(name: str, images: torch.Tensor, training_mean: np.ndarray | None =
         side = 2 * round(2 * sigma) + 1
         return functional.gaussian_blur(images.contiguous(), [side, side], [sigma, sigma])
     raise ValueError(f"baseline {name!r}: choose black, mean or blur")
+
+
+def cases(predictions: pd.DataFrame, classes: list[str], count: int, seed: int) -> pd.DataFrame:
+    """Draw `count` images a class that are named rightly and as many that are not, where there are.
+
+    Returns the drawn rows with predicted, probability (of the predicted class) and right.
+    """
+    probabilities = predictions[classes].to_numpy()
+    table = predictions[["path", "label", "patient"]].assign(
+        predicted=np.array(classes)[probabilities.argmax(axis=1)], probability=probabilities.max(axis=1)
+    )
+    table["right"] = table.predicted == table.label
+    shuffled = table.sort_values("path").sample(frac=1, random_state=seed)
+    drawn = shuffled.groupby(["label", "right"]).head(count)
+    return drawn.sort_values(["label", "right", "path"]).reset_index(drop=True)
 
 
 def summary(attribution: Attribution) -> dict[str, float]:

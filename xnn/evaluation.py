@@ -1,7 +1,7 @@
 """Predictions to scores with patient-bootstrap intervals, confusion matrices and curves.
 
-Every score is computed from all images at once, never averaged over batches, and rows are put in one
-order first: neither batch size nor row order can change a number.
+Every score is computed from all images at once, never averaged over batches, and ``metrics`` puts
+rows in one order first: neither batch size nor row order can change a number.
 """
 
 import numpy as np
@@ -131,7 +131,7 @@ def _ece(labels, probabilities, weights):
 
 
 def _ranked(positive, score, weights):
-    """Weighted true and false positives down to each distinct score, from the highest: two (B, K)."""
+    """Weighted true and false positives from the highest score down to each: two (B, K)."""
     if not len(score):  # no image of the kind: nothing counted at one threshold, hence NaN
         return np.zeros((2, len(weights), 1))
     order = np.argsort(-score, kind="stable")
@@ -142,14 +142,14 @@ def _ranked(positive, score, weights):
 
 
 def _average_precision(positive, score, weights):
-    """Precision weighted by the recall each threshold adds, as sklearn's average_precision_score."""
+    """Precision weighted by the recall each threshold adds, as scikit-learn has it."""
     true, false = _ranked(positive, score, weights)
     precision = _ratio(true, true + false, empty=0.0)
     return _ratio((np.diff(true, axis=1, prepend=0) * precision).sum(axis=1), true[:, -1])
 
 
 def _auroc(positive, score, weights):
-    """Area under the ROC curve by trapezoids, which gives a tie half, as sklearn's roc_auc_score."""
+    """Area under the ROC curve by trapezoids, so that a tie counts half, as scikit-learn has it."""
     true, false = _ranked(positive, score, weights)
     mean_height = true - np.diff(true, axis=1, prepend=0) / 2
     area = (np.diff(false, axis=1, prepend=0) * mean_height).sum(axis=1)
@@ -212,16 +212,13 @@ def confidence_intervals(
     weights = patient_weights(patients, resamples, seed)
     resampled = scores(labels, probabilities, classes, weights)
     return {
-        name: {"value": float(value[0])} | _interval(resampled[name], level)
-        for name, value in values.items()
+        name: {"value": float(value[0])} | _interval(resampled[name], level) for name, value in values.items()
     }
 
 
 def _interval(values, level):
     values = values[~np.isnan(values)]
-    low, high = (
-        np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) else [np.nan] * 2
-    )
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) else [np.nan] * 2
     return {"low": float(low), "high": float(high)}
 
 
@@ -296,8 +293,6 @@ def _curve(name, positive, score):
 def predictions_table(records: pd.DataFrame, probabilities, classes=CLASSES) -> pd.DataFrame:
     """Columns path, label, patient of the records (N rows), and a probability column a class.
 
-    To get the same bits back from a CSV, read it with ``float_precision="round_trip"``.
-
     Raises
     ------
     ValueError : as ``metrics``.
@@ -307,9 +302,7 @@ def predictions_table(records: pd.DataFrame, probabilities, classes=CLASSES) -> 
     return table
 
 
-def metrics(
-    predictions: pd.DataFrame, classes=CLASSES, split="test", resamples=2000, seed=0
-) -> dict:
+def metrics(predictions: pd.DataFrame, classes=CLASSES, split="test", resamples=2000, seed=0) -> dict:
     """What metrics.json says of the predictions of one split, ready for JSON.
 
     Parameters
@@ -323,7 +316,7 @@ def metrics(
 
     Raises
     ------
-    ValueError : a missing column or cell, a path twice, an unknown label, not probabilities, no rows.
+    ValueError : no rows, missing columns or cells, a path twice, unknown labels, no probabilities.
     """
     labels = _positions(predictions, classes, also=classes)
     order = np.argsort(predictions["path"].to_numpy(str), kind="stable")
@@ -374,7 +367,7 @@ def _checked_weights(weights, count):
 
 
 def _positions(table, classes, also=()):
-    """(N,) int: where the label of each row stands in ``classes``, once the table has been checked."""
+    """(N,) int: the label of each row as its place in ``classes``; checks the table first."""
     needed = ["path", "label", "patient", *also]
     if missing := [column for column in needed if column not in table]:
         raise ValueError(f"predictions lack the columns {missing}")

@@ -20,6 +20,7 @@ ROOT = Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[1]))
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Shares = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]  # YAML has lists only
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -52,7 +53,7 @@ class Study(_Strict):
     classes: list[str] = ["bacteria", "normal", "virus"]
     image_size: Annotated[int, Field(ge=32, le=1024)] = 224  # pixels a side
     split: Literal["patient", "image", "official"] = "patient"
-    fractions: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)  # train, val, test
+    fractions: Shares = (0.8, 0.1, 0.1)  # train, val, test
     set_aside: Annotated[int, Field(ge=0)] = 1  # images a class kept out, for the app's examples
     seed: Annotated[int, Field(ge=0)] = 0
     patients: Count = 400  # phantom only: how many are drawn
@@ -194,6 +195,12 @@ class Run(_Strict):
     @property
     def reports(self) -> Path:
         return self.study.reports / self.name
+
+    def _repr_markdown_(self) -> str:
+        """The study's line, then the run's."""
+        note = f" {self.note}" if self.note else ""
+        line = f"Run `{self.name}`: {self.model.backbone}, {self.model.regime}.{note}"
+        return f"{self.study._repr_markdown_()}\n\n{line}"
 
 
 def load_study(study: str) -> Study:

@@ -52,15 +52,15 @@ VIEW = {
     "gamma": (0.80, 1.30),
     "contrast": (0.85, 1.15),
     "brightness": (-0.07, 0.07),
-    "noise": (0.008, 0.035),
+    "noise": (0.008, 0.040),
     "blur": (0.003, 0.008),
-    "vessels": (0.06, 0.16),
+    "vessels": (0.05, 0.20),
     "haze": (0.0, 0.05),  # cloudy, unrelated to disease
-    "grain": (0.0, 0.04),  # streaky, unrelated to disease
+    "grain": (0.0, 0.06),  # streaky, unrelated to disease
 }
 
 # Added attenuation at the lesion's densest, from barely to clearly visible; AIR would fill a lung.
-STRENGTH = {"bacteria": (0.13, 0.45), "virus": (0.16, 0.48)}
+STRENGTH = {"bacteria": (0.15, 0.45), "virus": (0.15, 0.42)}
 SECOND_FOCUS = 0.2  # chance that a consolidation has a second focus
 # Outer half of a lobe, as a fraction of (cage, lung height): upper, middle and lower focus.
 LOBES = ((0.50, 0.25), (0.58, 0.55), (0.50, 0.82))
@@ -413,7 +413,7 @@ def _interstitial(grid, body, rng):
     from_hilum = np.hypot(np.abs(grid.x) - 0.2, 0.8 * (grid.y - body.apex - 0.55))
     spread = np.exp(-((from_hilum / rng.uniform(0.45, 0.80)) ** 2))
     patchy = np.clip(0.9 + 0.22 * _clouds(grid, 0.3, rng), 0.3, 1.3)
-    return spread * patchy * (0.25 + 0.40 * streaks + 0.45 * _reticulum(grid, rng))
+    return spread * patchy * (0.15 + 0.40 * streaks + 0.45 * _reticulum(grid, rng))
 
 
 def _expose(film, grid, view, rng):

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+from traitlets.config import Config
 
 from . import params, provenance
 from .params import ROOT, ParameterError, Run, Study
 
-TRIES = 3  # starting a kernel can lose a race for its ports to another one
+# A kernel is spoken to through files where the system can: TCP ports are raced for, and open to others.
+KERNEL = Config(KernelManager={"transport": "ipc" if os.name == "posix" else "tcp"})
+TRIES = 3  # of starting a kernel, which fails now and then on a busy machine
 COMMON = ("params", "provenance")
 
 
@@ -41,7 +44,7 @@ STEPS = {
     "3-train": Step(("images", "data", "batches", "models", "training", "plots"), leaves=("model",)),
     "4-evaluate": Step(("prediction", "evaluation", "plots"), ("training.json",)),
     "5-explain": Step(("batches", "attribution", "plots"), ("training.json",)),
-    "6-compare": Step(("evaluation", "plots"), ("training.json", "metrics.json"), per_run=False),
+    "6-compare": Step(("comparison", "plots"), ("training.json", "metrics.json"), per_run=False),
 }
 
 
@@ -145,7 +148,12 @@ def _execute(step: str, subject: Study | Run, target: Path) -> None:
         for attempt in range(TRIES):
             try:
                 papermill.execute_notebook(
-                    _notebook(source, values), partial, values, progress_bar=False, log_output=True
+                    _notebook(source, values),
+                    partial,
+                    values,
+                    progress_bar=False,
+                    log_output=True,
+                    config=KERNEL,
                 )
                 break
             except papermill.PapermillExecutionError as error:
@@ -180,14 +188,28 @@ def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
 
 
 def _finish(notebook, step: str, subject: Study | Run, before: dict[str, str]) -> None:
-    """Name the page after its study or run, drop the progress bars, and note what it was made from."""
+    """Name the page after its study or run, fold its code, drop progress bars, note what it was made from."""
     name = f"{subject.study.name} / {subject.name}" if isinstance(subject, Run) else subject.name
     for cell in notebook.cells:
         if cell.cell_type == "raw":
             cell.source = cell.source.replace("\ntitle: ", f"\ntitle: {name} · ", 1)
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if not _is_progress(o)]
+            if "injected-parameters" not in cell.metadata.get("tags", []):
+                cell.source = f"#| code-fold: true\n{cell.source}"
+            cell.outputs = _joined(o for o in cell.outputs if not _is_progress(o))
     notebook.metadata["xnn"] = {"step": step, "inputs": before}
+
+
+def _joined(outputs) -> list:
+    """Outputs with the pieces of one stream, which progress bars came between, put together again."""
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _is_progress(output) -> bool:

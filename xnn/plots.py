@@ -60,16 +60,10 @@ def class_counts(records: pd.DataFrame):
     """Radiographs in each split, a bar a class; ``records`` has the columns label and split."""
     known = [name for name in ("train", "val", "test") if name in set(records["split"])]
     splits = known + sorted(set(records["split"]) - set(known))
-    classes = _ordered(records["label"])
-    figure, axes = _axes(5.5, 3)
-    sns.countplot(
-        records, x="split", hue="label", order=splits, hue_order=classes, ax=axes,
-        palette=class_colours(classes), saturation=1,
-    )  # fmt: skip
-    for bars in axes.containers:
-        axes.bar_label(bars, fontsize=7)
+    counts = pd.crosstab(records["split"], records["label"])
+    figure, axes = _axes(6.5, 3)
+    _grouped_bars(axes, counts.loc[splits, _ordered(records["label"])], "%d")
     axes.set(title="Radiographs by split and class", xlabel="split", ylabel="radiographs")
-    axes.legend(title=None)
     return figure
 
 
@@ -123,9 +117,7 @@ def class_means(images, labels):
     moments = [_moments(images, rows) for _, rows, _ in groups]
     white = max(spread.max() for _, spread in moments) or 1
     figure, axes = _grid(2, len(groups), 1.6)
-    for (above, below), (mean, spread), (name, rows, _) in zip(
-        axes.T, moments, groups, strict=True
-    ):
+    for (above, below), (mean, spread), (name, rows, _) in zip(axes.T, moments, groups, strict=True):
         _show(above, mean, f"{name} (n = {len(rows)})")
         _show(below, spread, white=white)
     axes[0, 0].set_ylabel("mean\n(white 255)")
@@ -285,7 +277,15 @@ def overlay(image, attribution) -> np.ndarray:
 
 @_styled
 def overlays(images, attributions, titles, columns: int = 3):
-    """Pairs of a radiograph and its attribution; images and attributions (N, H, W), N titles."""
+    """Pairs of a radiograph and its attribution; images and attributions (N, H, W), N titles.
+
+    Of no pair at all, a figure that says so: a good network may have no wrong answer to show.
+    """
+    if not len(images):
+        figure, axes = _axes(3, 0.5)
+        axes.axis("off")
+        axes.text(0, 0.5, "there is none")
+        return figure
     figure, axes = _sheet(2 * len(images), 2 * columns, 1.3)
     pairs = zip(images, attributions, titles, strict=True)
     for (left, right), (image, attribution, title) in zip(axes.reshape(-1, 2), pairs, strict=False):

@@ -48,7 +48,8 @@ def predictions(run: Run, split: str = "test") -> pd.DataFrame:
         found = json.loads(kept.read_text())
         if found == {"key": wanted, "sha256": provenance.file_sha256(file)}:
             print(f"{run.name}: predictions of this very model are kept")
-            return pd.read_csv(file, dtype={"path": str, "label": str, "patient": str}, keep_default_na=False)
+            text = dict.fromkeys(("path", "label", "patient"), str)
+            return pd.read_csv(file, dtype=text, keep_default_na=False)
     records = load_records(run.study)
     records = records[records.split == split].sort_values("path").reset_index(drop=True)
     images = load_images(run.study)[records.row.to_numpy()]

@@ -7,6 +7,7 @@ import importlib.metadata
 import io
 import json
 import subprocess
+import sys
 import tokenize
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,28 +64,36 @@ def records_sha256(study: Study) -> str | None:
     return file_sha256(file) if file.exists() else None
 
 
-def stamp(subject: Study | Run) -> dict:
+class Stamp(dict):
+    """Provenance, shown as a table at the end of every page."""
+
+    def _repr_markdown_(self) -> str:
+        rows = {**self, "versions": ", ".join(f"{k} {v}" for k, v in self["versions"].items())}
+        return "\n".join(["| provenance | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def stamp(subject: Study | Run) -> Stamp:
     """The provenance of a result of a run or study, taken when its work starts.
 
     `timed` adds the seconds when it ends: by then the working tree may have changed.
     """
     run = isinstance(subject, Run)
     study = subject.study if run else subject
-    return {
+    return Stamp(
         **_git(),
-        "params_sha256": params.sha256(study, subject) if run else params.sha256(study),
-        "records_sha256": records_sha256(study),
-        "seed": subject.seed,
-        "versions": {name: importlib.metadata.version(name) for name in STAMPED},
-        "device": device(),
-        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
+        params_sha256=params.sha256(study, subject) if run else params.sha256(study),
+        records_sha256=records_sha256(study),
+        seed=subject.seed,
+        versions={name: importlib.metadata.version(name) for name in STAMPED},
+        device=device(),
+        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
 
 
-def timed(origin: dict) -> dict:
-    """A stamp with the seconds since it was taken."""
+def timed(origin: Stamp, **changes) -> Stamp:
+    """A stamp with the seconds since it was taken, and what has changed since then."""
     elapsed = datetime.now(UTC) - datetime.fromisoformat(origin["started"])
-    return {**origin, "seconds": round(elapsed.total_seconds(), 1)}
+    return Stamp({**origin, **changes, "seconds": round(elapsed.total_seconds(), 1)})
 
 
 def _git() -> dict:
@@ -102,19 +111,17 @@ def _git() -> dict:
         return {"commit": None, "dirty": None}
 
 
-@functools.cache
 def device() -> str:
     """The processor that computes, in words."""
-    import torch
-
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # a step that computes without it need not load it
+    if torch and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cpu = "CPU"
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [line.split(":", 1)[1] for line in info.open() if line.startswith("model name")]
         cpu = " ".join(names[0].split()) if names else cpu
-    return f"{cpu}, threads: {torch.get_num_threads()}"
+    return f"{cpu}, threads: {torch.get_num_threads()}" if torch else cpu
 
 
 def write_json(values: dict, path: Path) -> None:

@@ -1,0 +1,111 @@
+# The report, one rule a step. `make` lists the goals.
+
+STUDY ?= phantom## the study: a folder of params/
+ARCHIVE ?=## a zip or folder of radiographs, for studies of real ones
+WEIGHTS ?=## a folder of weight files (safetensors)
+PYTHON ?= python3## the Python (3.11 or later) that makes the environment
+export ARCHIVE WEIGHTS
+
+# glibc gives the memory of every training step back to the system and asks for it again at the next
+# one; kept instead, a step on a CPU takes less time.
+export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
+export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
+
+BIN := .venv/bin
+ENVIRONMENT := .venv/.installed
+R := reports/$(STUDY)
+RUNS := $(sort $(filter-out study,$(basename $(notdir $(wildcard params/$(STUDY)/*.yaml)))))
+PAGES := $(R)/1-wrangle.ipynb $(R)/2-explore.ipynb $(R)/6-compare.ipynb \
+  $(foreach run,$(RUNS),$(addprefix $(R)/$(run)/,3-train.ipynb 4-evaluate.ipynb 5-explain.ipynb))
+step = $(BIN)/python -m xnn.pipeline
+code = $(patsubst %,xnn/%.py,params provenance $(1))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: help report site test lint format lab lock notebooks clean
+
+help: ## list the goals
+	@echo "usage: make GOAL [VARIABLE=value]"; echo
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 14
+	@echo; sed -nE 's/^([A-Z]+) \?= ?([^#]*)## (.*)/  \1\t\3 (\2)/p' Makefile | sed 's/ ()//' | expand -t 14
+
+report: _site/index.html ## make the report of STUDY, and the site in _site/
+
+site: | $(ENVIRONMENT) ## render the site from the reports that there are
+	@$(step) site
+
+# ---- steps: the executed notebook is the target and the only stamp -------------------------------
+
+$(R)/1-wrangle.ipynb: notebooks/1-wrangle.py params/$(STUDY)/study.yaml $(call code,phantom images data) | $(ENVIRONMENT)
+	@$(step) 1-wrangle $(STUDY)
+
+$(R)/2-explore.ipynb: notebooks/2-explore.py $(R)/1-wrangle.ipynb $(call code,data plots)
+	@$(step) 2-explore $(STUDY)
+
+$(R)/%/3-train.ipynb: notebooks/3-train.py params/$(STUDY)/%.yaml $(R)/1-wrangle.ipynb $(call code,images data batches models training plots)
+	@$(step) 3-train $(STUDY) $*
+
+$(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call code,prediction evaluation plots)
+	@$(step) 4-evaluate $(STUDY) $*
+
+# after 4-evaluate, since both read the predictions that the first one of them makes
+$(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,batches prediction attribution plots)
+	@$(step) 5-explain $(STUDY) $*
+
+$(R)/6-compare.ipynb: notebooks/6-compare.py $(RUNS:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison plots)
+	@$(step) 6-compare $(STUDY)
+
+# a run that starts from another one's model waits for it
+start_from = $(shell sed -nE 's/.*start_from: *([A-Za-z0-9._-]+).*/\1/p' params/$(STUDY)/$(1).yaml)
+$(foreach run,$(RUNS),$(foreach start,$(call start_from,$(run)),$(eval $(R)/$(run)/3-train.ipynb: $(R)/$(start)/3-train.ipynb)))
+
+_site/index.html: $(PAGES) $(wildcard reports/*/*.ipynb reports/*/*/*.ipynb) _quarto.yml $(wildcard *.qmd *.css)
+	@$(step) site
+
+ifneq ($(filter report _site/index.html $(R)/%,$(MAKECMDGOALS)),)
+ifeq ($(wildcard params/$(STUDY)/study.yaml),)
+$(error no study '$(STUDY)': there is $(notdir $(patsubst %/study.yaml,%,$(wildcard params/*/study.yaml))))
+endif
+endif
+
+# ---- the environment -----------------------------------------------------------------------------
+
+$(ENVIRONMENT): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "xnn needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "installing the packages of requirements.lock into .venv ..."
+	@mkdir -p .uv && awk '/^uv==/ {p = 1} p {print} p && !/\\$$/ {exit}' requirements.lock > .uv/uv.lock
+	@test -x .uv/bin/python || $(PYTHON) -m venv .uv
+	@.uv/bin/python -m pip install --quiet --require-hashes -r .uv/uv.lock
+	@test -x $(BIN)/python || .uv/bin/uv venv --quiet --python "$$(command -v $(PYTHON))" .venv
+	@.uv/bin/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@.uv/bin/uv pip install --quiet --no-deps --no-build-isolation --offline --python $(BIN)/python -e .
+	@touch $@
+
+lock: ## resolve pyproject.toml anew into requirements.lock, with hashes
+	@.uv/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --output-file requirements.lock
+
+# ---- working on it -------------------------------------------------------------------------------
+
+test: | $(ENVIRONMENT) ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: | $(ENVIRONMENT) ## check style, formatting, and that the notebooks equal their text
+	@$(BIN)/ruff check && $(BIN)/ruff format --check
+	@$(BIN)/jupytext --test-strict --to ipynb notebooks/*.py > /dev/null
+	@for text in notebooks/*.py; do $(BIN)/jupytext --quiet --to py:percent --output - $${text%.py}.ipynb \
+	  | cmp --silent - $$text || { echo "$$text differs from its .ipynb: run make notebooks"; exit 1; }; done
+
+format: notebooks ## format the code, and write the notebooks anew from their text
+	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format --quiet
+
+notebooks: | $(ENVIRONMENT)
+	@$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
+
+lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+clean: ## remove the study's report and artifacts, and the site
+	@rm -rf artifacts/$(STUDY) _site $(if $(filter phantom,$(STUDY)),$(R))

@@ -1,0 +1,83 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [raw]
+# ---
+# title: Wrangling
+# ---
+
+# %% [markdown]
+# **What do we have, what can be used, and is any patient in two splits?**
+#
+# Every file of the source is read once. What cannot be used is set aside and listed with the reason;
+# the rest is decoded into one store of grey images and split so that all images of a patient stay
+# together (or as the study's protocol says).
+
+# %% tags=["parameters"]
+study = "phantom"  # a folder of params/
+
+# %%
+from IPython.display import Markdown
+
+import xnn
+
+settings = xnn.load_study(study)
+origin = xnn.provenance.stamp(settings)
+settings
+
+# %% [markdown]
+# ## Records
+
+# %%
+records, set_aside = xnn.wrangle(settings)
+records.head()
+
+# %%
+records.groupby(["split", "label"]).size().unstack(fill_value=0).assign(
+    images=lambda table: table.sum(axis=1),
+    patients=records.groupby("split").patient.nunique(),
+)
+
+# %% [markdown]
+# Images of the split `example` are kept aside for the app: one a class, of patients with no other image.
+#
+# ## Set aside
+#
+# Files that no network sees, and why.
+
+# %%
+set_aside.reason.value_counts().rename("files").to_frame()
+
+# %%
+set_aside.head(50)
+
+# %% [markdown]
+# ## No patient in two splits
+#
+# For each split: the patients, and the images, that it shares with another one, and the images whose
+# very content is in another one.
+
+# %%
+audit = xnn.audit(records)
+audit
+
+# %%
+shared = int(audit.shared_images.sum() + audit.duplicates.sum())
+assert shared == 0 or settings.split != "patient", "a patient is in two splits"
+verdict = "no patient and no image is in two splits"
+if shared:
+    verdict = f"{shared} images share their patient or content with another split"
+Markdown(
+    f"**Answer.** {len(records):,} radiographs of {records.patient.nunique():,} patients can be used, "
+    f"{len(set_aside)} files are set aside, and {verdict}."
+)
+
+# %%
+xnn.provenance.timed(origin, records_sha256=xnn.provenance.records_sha256(settings))

@@ -1,0 +1,108 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [raw]
+# ---
+# title: Exploring
+# ---
+
+# %% [markdown]
+# **What do the radiographs look like, how are they spread over classes and patients, and what could a
+# network learn from them that it should not?**
+#
+# Counts are of all splits; pictures and intensities are of training images only, so that nothing is
+# decided by looking at the test.
+
+# %% tags=["parameters"]
+study = "phantom"  # a folder of params/
+shown = 18  # radiographs on the sheet
+sampled = 600  # training radiographs for intensities and means
+
+# %%
+import pandas as pd
+from IPython.display import Markdown
+
+import xnn
+from xnn import plots
+
+settings = xnn.load_study(study)
+plots.style()
+settings
+
+# %%
+origin = xnn.provenance.stamp(settings)
+records, images = xnn.load_records(settings), xnn.load_images(settings)
+train = records[records.split == "train"]
+
+# %% [markdown]
+# ## Classes and splits
+
+# %%
+#| fig-alt: Bar chart of the number of radiographs of each class in each split.
+plots.class_counts(records)
+
+# %%
+shares = pd.crosstab(records.split, records.label, normalize="index")
+shares.style.format("{:.1%}")
+
+# %% [markdown]
+# ## Patients
+#
+# A few patients have many images: intervals have to resample patients, not images, and a split that
+# tears patients apart tests on faces it has seen.
+
+# %%
+#| fig-alt: Histogram of the number of images a patient has, with a heavy tail.
+plots.images_per_patient(records)
+
+# %%
+per_patient = records.groupby("label").patient.value_counts().groupby("label")
+per_patient.describe()[["count", "mean", "50%", "max"]].rename(columns={"count": "patients", "50%": "median"})
+
+# %% [markdown]
+# ## Radiographs
+#
+# Drawn at random from the training split, the same number from each class.
+
+# %%
+#| fig-alt: A sheet of randomly drawn training radiographs of every class.
+sheet = train.groupby("label").sample(shown // len(settings.classes), random_state=settings.seed)
+plots.image_sheet(images[sheet.row.to_numpy()], sheet.label)
+
+# %% [markdown]
+# ## Mean and spread
+#
+# What differs here between classes (position, exposure, collimation) is there for a network to use,
+# whether or not it has to do with disease.
+
+# %%
+sample = train.sample(min(sampled, len(train)), random_state=settings.seed)
+pixels = images[sample.row.to_numpy()]
+
+# %%
+#| fig-alt: Mean image and standard deviation image of each class.
+plots.class_means(pixels, sample.label)
+
+# %%
+#| fig-alt: Histograms of grey levels by class.
+plots.intensity_histograms(pixels, sample.label)
+
+# %%
+brightness = pd.Series(pixels.mean(axis=(1, 2)), sample.label.to_numpy()).groupby(level=0).mean()
+most = records.patient.value_counts()
+Markdown(
+    f"**Answer.** {len(records):,} radiographs of {most.size:,} patients, from {shares.min().min():.0%} to "
+    f"{shares.max().max():.0%} of a split in one class; the patient with most images has {most.iloc[0]}. The "
+    f"mean grey level is {', '.join(f'{label} {value:.0f}' for label, value in brightness.items())} of 255, "
+    "so brightness alone tells classes apart a little, and a network may use it."
+)
+
+# %%
+xnn.provenance.timed(origin)

@@ -1,0 +1,93 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [raw]
+# ---
+# title: Training
+# ---
+
+# %% [markdown]
+# **How was this network trained, and did it learn?**
+#
+# Everything that decides the result stands in the run's parameter file. A model that was trained from
+# the very same inputs is kept, and an interrupted training goes on from its last whole epoch.
+
+# %% tags=["parameters"]
+study = "phantom"  # a folder of params/
+run = "mobilenet_v2"  # a file of that folder
+
+# %%
+import pandas as pd
+from IPython.display import Markdown
+
+import xnn
+from xnn import batches, plots
+
+settings = xnn.load_run(study, run)
+plots.style()
+settings
+
+# %% [markdown]
+# ## Recipe
+
+# %%
+pd.DataFrame({name: str(value) for name, value in settings.training}, index=["training"]).T
+
+# %%
+start = xnn.build(settings)
+counts = xnn.parameter_counts(start.model)
+Markdown(
+    f"{settings.model.backbone}, {settings.model.regime}. Starting weights: **{start.weights}**. "
+    f"{counts['trained']:,} of {counts['total']:,} parameters are trained."
+)
+
+# %% [markdown]
+# ## Views
+#
+# The network sees every training radiograph once an epoch, each time as another random view.
+
+# %%
+#| fig-alt: Random views of a few training radiographs.
+records = xnn.load_records(settings.study)
+data = records[records.split == "train"].groupby("label").head(1)
+views = batches.Views(
+    data,
+    xnn.load_images(settings.study),
+    settings.study.classes,
+    batches.augmentation(settings.augmentation, settings.study.image_size),
+)
+plots.image_sheet([views[i, view][0] for i in range(len(data)) for view in range(6)], data.label.repeat(6))
+
+# %% [markdown]
+# ## Training
+
+# %%
+record = xnn.fit(settings)
+xnn.provenance.write_json(record, settings.reports / "training.json")
+history = pd.DataFrame(record["history"])
+
+# %%
+#| fig-alt: Training and validation loss, validation F1 and learning rate by epoch.
+plots.learning_curves(history)
+
+# %%
+history.set_index("epoch").round(4)
+
+# %%
+best = history.set_index("epoch").loc[record["best_epoch"]]
+Markdown(
+    f"**Answer.** The best of {len(history)} epochs is number {record['best_epoch']}, with a validation F1 "
+    f"(weighted, over the whole split) of {best.val_f1:.3f}; its weights are kept. Training ended because: "
+    f"{record['stopped']}. It took {history.seconds.sum() / 60:.1f} minutes at {record['images_per_second']} "
+    f"images a second ({record['precision']}) on {record['provenance']['device']}."
+)
+
+# %%
+xnn.provenance.Stamp(record["provenance"])
