@@ -11,8 +11,11 @@ export ARCHIVE WEIGHTS
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
 
+# `BIN=$CONDA_PREFIX/bin` uses an environment of your own instead of the one made here.
+ifeq ($(origin BIN),undefined)
 BIN := .venv/bin
 ENVIRONMENT := .venv/.installed
+endif
 R := reports/$(STUDY)
 RUNS := $(sort $(filter-out study,$(basename $(notdir $(wildcard params/$(STUDY)/*.yaml)))))
 PAGES := $(R)/1-wrangle.ipynb $(R)/2-explore.ipynb $(R)/6-compare.ipynb \
@@ -71,7 +74,7 @@ endif
 
 # ---- the environment -----------------------------------------------------------------------------
 
-$(ENVIRONMENT): requirements.lock pyproject.toml
+.venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "xnn needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@echo "installing the packages of requirements.lock into .venv ..."
@@ -102,7 +105,7 @@ format: notebooks ## format the code, and write the notebooks anew from their te
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format --quiet
 
 notebooks: | $(ENVIRONMENT)
-	@$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
+	@$(BIN)/jupytext --quiet --update --to ipynb notebooks/*.py
 
 lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

@@ -21,15 +21,7 @@ def results(metrics: dict[str, dict], training: dict[str, dict]) -> pd.DataFrame
     rows = []
     for run in sorted(metrics, key=lambda run: -metrics[run]["scores"]["f1_weighted"]["value"]):
         scores, record = metrics[run]["scores"], training[run]
-        shown = [
-            "f1_weighted",
-            "f1_macro",
-            "accuracy",
-            "auroc_pneumonia",
-            "accuracy_bacteria_vs_virus",
-            "ece",
-        ]
-        shown += [name for name in scores if name.startswith("average_precision_")]
+        shown = [name for name in scores if name in SHOWN or name.startswith("average_precision_")]
         rows.append(
             {
                 "run": run,

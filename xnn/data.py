@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import stat
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -50,15 +49,15 @@ class Archive:
             self.zip = None
             self._sizes = _files(self.path)
             return
-        if not self.path.exists():
+        if not self.path.is_file():
             raise DataError(f"{path}: no such file or folder; set ARCHIVE to the zip or the unpacked folder")
         try:
             self.zip = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        except Exception as error:  # a damaged list of members raises a wide range of errors
             raise DataError(
                 f"{path}: not a zip archive ({error}); download it again or give an unpacked folder"
             ) from None
-        self._sizes = {i.filename: i.file_size for i in self.zip.infolist() if not i.is_dir()}
+        self._sizes = {i.filename: i.file_size for i in self.zip.infolist() if i.filename[-1:] != "/"}
 
     def names(self) -> list[str]:
         """Paths of the files inside, sorted, without the litter that systems leave."""
@@ -92,9 +91,8 @@ def _files(folder: Path) -> dict[str, int]:
         folders.sort()
         for name in files:
             path = Path(parent, name)
-            if not path.resolve().is_relative_to(folder.resolve()) or not path.exists():
-                continue
-            if stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would block
+            inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+            if inside and path.is_file():  # a pipe or a device would block
                 found[path.relative_to(folder).as_posix()] = path.stat().st_size
     return found
 
@@ -145,7 +143,7 @@ def label_of(path: str, classes: list[str]) -> str:
 
     Raises ImageError where neither or both with different classes do.
     """
-    parts = PurePosixPath(path.lower()).parts
+    parts = PurePosixPath(path.lower()).parts or ("",)
     by_folder = {c for c in classes if c.lower() in parts[:-1]}
     words = re.split(r"[^a-z]+", parts[-1])
     by_name = {c for c in classes if c.lower() in words}
@@ -161,7 +159,7 @@ def patient_of(path: str, patterns: list[str]) -> str:
     """Group 1 of the first pattern that the file name matches, else the file's own name."""
     name = PurePosixPath(path).name
     for pattern in patterns:
-        if match := re.search(pattern, name):
+        if (match := re.search(pattern, name)) and match[1]:
             return match[1]
     return PurePosixPath(name).stem
 
@@ -198,6 +196,7 @@ def _wrangle_phantoms(study: Study) -> Wrangled:
         for r in tqdm(records.itertuples(), total=len(records), desc="drawing", leave=False)
     ]
     size, count = study.image_size, len(drawn)
+    _forget(study)
     ImageStore.write(study.artifacts / "masks.npy", count, size, (d.mask for d in drawn))
     ImageStore.write(study.artifacts / "images.npy", count, size, (d.image for d in drawn))
     records["sha256"] = [hashlib.sha256(d.image.tobytes()).hexdigest() for d in drawn]
@@ -213,23 +212,28 @@ def _wrangle_archive(study: Study) -> Wrangled:
     found, reasons = _candidates(source, study)
     if found.empty:
         raise DataError(_nothing_found(source, study))
-    hashes = []
+    checked = []  # sha256 and reason of each
 
     def images():
         with ThreadPoolExecutor() as pool:  # Pillow decodes outside of the interpreter's lock
             results = pool.map(lambda name: _read(source, name, study.image_size), found.path)
             for result in tqdm(results, total=len(found), desc="decoding", leave=False):
-                hashes.append(result)
+                checked.append((result.sha256, result.reason))
                 yield result.image
 
+    _forget(study)
     ImageStore.write(study.artifacts / "images.npy", len(found), study.image_size, images())
     found["row"] = range(len(found))
-    found["sha256"] = [each.sha256 for each in hashes]
-    found["reason"] = [each.reason for each in hashes]
+    found["sha256"], found["reason"] = zip(*checked, strict=True)
     found["reason"] = found.reason.where(found.reason != "", _conflicts(found))
     aside = pd.concat([reasons, found.loc[found.reason != "", ["path", "reason"]]])
     records = found[found.reason == ""].drop(columns="reason").reset_index(drop=True)
     return Wrangled(records, aside.sort_values("path").reset_index(drop=True))
+
+
+def _forget(study: Study) -> None:
+    """Remove the records of an earlier time: their rows must never point into other images."""
+    (study.artifacts / "records.csv").unlink(missing_ok=True)
 
 
 class _Read(NamedTuple):
@@ -251,7 +255,11 @@ def _candidates(source: Archive, study: Study) -> tuple[pd.DataFrame, pd.DataFra
     found, reasons = [], []
     for name in source.names():
         try:
+            name.encode()
             label = label_of(name, study.classes)
+        except UnicodeEncodeError:
+            reasons.append((ascii(name)[1:-1], "its name is not text in UTF-8: rename it"))
+            continue
         except ImageError as error:
             reasons.append((name, str(error)))
             continue
@@ -269,9 +277,9 @@ def _conflicts(found: pd.DataFrame) -> pd.Series:
         ("content", good.sha256),
         ("file name", good.path.map(lambda path: PurePosixPath(path).name)),
     ):
-        labels = good.groupby(key).label.transform(lambda each: " and ".join(sorted(set(each))))
-        clash = labels.str.contains(" and ", regex=False)
-        for row in clash.index[clash]:
+        same = good.groupby(key).label
+        labels = same.transform(lambda each: " and ".join(sorted(set(each))))
+        for row in good.index[same.transform("nunique") > 1]:
             reason[row] = f"two classes for one {what}: {labels[row]}; keep the right one"
     return reason
 
@@ -343,7 +351,10 @@ def _examples(records: pd.DataFrame, study: Study) -> pd.Index:
 def _stratified(records: pd.DataFrame, shares: dict[str, float], study: Study) -> np.ndarray:
     """Assign many small stratified folds to splits, in turn, until each has its share."""
     whole = np.arange(len(records)) if study.split == "image" else records.group
-    units = pd.Series(whole, index=records.index).groupby(records.label).nunique().min()
+    units = pd.Series(whole, index=records.index).groupby(records.label).nunique()
+    units = units.reindex(study.classes, fill_value=0).min()
+    if units < 2:
+        raise DataError(f"study {study.name}: too few patients of some class to be split")
     folds = StratifiedGroupKFold(min(FOLDS, int(units)), shuffle=True, random_state=study.seed)
     ends = np.round(np.cumsum(list(shares.values())) * folds.n_splits)
     result = np.empty(len(records), object)
@@ -408,5 +419,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table through a temporary file, so that a half-written one is never seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}-{path.name}")
-    table.to_csv(partial, index=False)
-    os.replace(partial, path)
+    try:
+        table.to_csv(partial, index=False)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -8,12 +8,21 @@ import difflib
 import hashlib
 import os
 import re
+import reprlib
 import typing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 # Tests and tools may point to another project folder with the same layout.
 ROOT = Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[1]))
@@ -23,6 +32,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Shares = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]  # YAML has lists only
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
 
 
 class ParameterError(ValueError):
@@ -32,7 +42,9 @@ class ParameterError(ValueError):
 class _Strict(BaseModel):
     """Unknown keys and silent conversions ("3" for 3) are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Archive(_Strict):
@@ -43,6 +55,18 @@ class Archive(_Strict):
     bytes: Count | None = None  # expected size; checked where the publisher gives no sha256
     patient: list[str] = []  # regular expressions; group 1 of the first that matches is the patient
     attribution: str = ""
+
+    @field_validator("patient")
+    @classmethod
+    def _has_a_group(cls, patterns):
+        for pattern in patterns:
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+            if not groups:
+                raise ValueError(f"{pattern!r} has no group (...) that holds the patient")
+        return patterns
 
 
 class Study(_Strict):
@@ -55,7 +79,7 @@ class Study(_Strict):
     split: Literal["patient", "image", "official"] = "patient"
     fractions: Shares = (0.8, 0.1, 0.1)  # train, val, test
     set_aside: Annotated[int, Field(ge=0)] = 1  # images a class kept out, for the app's examples
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     patients: Count = 400  # phantom only: how many are drawn
     archive: Archive = Archive()
     _name: str = PrivateAttr("")
@@ -171,7 +195,7 @@ class Run(_Strict):
     augmentation: Augmentation = Augmentation()
     evaluation: Evaluation = Evaluation()
     explanation: Explanation = Explanation()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     note: str = ""  # a sentence shown on the run's pages
     _name: str = PrivateAttr("")
     _study: Study = PrivateAttr(None)
@@ -211,18 +235,21 @@ def load_study(study: str) -> Study:
     return loaded
 
 
-def load_run(study: str, run: str) -> Run:
+def load_run(study: str, run: str, _before: tuple[str, ...] = ()) -> Run:
     """Read ``params/<study>/<run>.yaml``; raise ParameterError if it is missing or wrong."""
     parent = load_study(study)
     _check_name("run", run, runs(study))
     loaded = _load(Run, parent.file.with_name(f"{run}.yaml"))
     loaded._name, loaded._study = run, parent
     start = loaded.model.start_from
-    if start is not None and (start == run or start not in runs(study)):
+    others = [each for each in runs(study) if each not in (run, *_before)]
+    if start is not None and start not in others:
         raise ParameterError(
-            f"{_short(loaded.file)}: model.start_from: no other run {start!r} in study {study}; "
-            f"choose from {', '.join(r for r in runs(study) if r != run)}"
+            f"{_short(loaded.file)}: model.start_from: no run {start!r} in study {study} that does not "
+            f"start from this one; choose from {', '.join(others)}"
         )
+    if start is not None:
+        load_run(study, start, (*_before, run))
     return loaded
 
 
@@ -254,10 +281,13 @@ def _check_name(kind: str, name: str, known: list[str]) -> None:
 def _load(schema: type[BaseModel], file: Path) -> BaseModel:
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (UnicodeDecodeError, yaml.reader.ReaderError):
+        raise ParameterError(f"{_short(file)}: not valid YAML: not a text file in UTF-8") from None
+    # PyYAML lets many errors of its constructors through: ValueError for the date 2020-13-45, say.
+    except Exception as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}:" if where else ""
-        problem = getattr(error, "problem", None) or "not a text file in UTF-8"
+        problem = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
         raise ParameterError(f"{_short(file)}:{line} not valid YAML: {problem}") from None
     if not isinstance(values, dict | None):
         raise ParameterError(f"{_short(file)}: expected keys and values, found {type(values).__name__}")
@@ -278,7 +308,7 @@ def _explain(schema: type[BaseModel], problem: dict) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not key:
         return message
-    return f"{key}: {message}, not {problem['input']!r}"
+    return f"{key}: {message}, not {reprlib.repr(problem['input'])[:100]}"
 
 
 def _fields(schema: type[BaseModel], path: list[str]) -> list[str]:
@@ -302,8 +332,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
+        for number, (key, (key_node, _)) in enumerate(zip(keys, node.value, strict=True)):
+            if key in keys[:number]:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
                 )

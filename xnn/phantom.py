@@ -60,7 +60,7 @@ VIEW = {
 }
 
 # Added attenuation at the lesion's densest, from barely to clearly visible; AIR would fill a lung.
-STRENGTH = {"bacteria": (0.15, 0.45), "virus": (0.15, 0.42)}
+STRENGTH = {"bacteria": (0.22, 0.5), "virus": (0.2, 0.45)}
 SECOND_FOCUS = 0.2  # chance that a consolidation has a second focus
 # Outer half of a lobe, as a fraction of (cage, lung height): upper, middle and lower focus.
 LOBES = ((0.50, 0.25), (0.58, 0.55), (0.50, 0.82))

@@ -142,6 +142,8 @@ def _execute(step: str, subject: Study | Run, target: Path) -> None:
     values = {"study": subject.study.name, "run": subject.name} if run else {"study": subject.name}
     before = inputs(step, subject)  # what it is made from, not what may be there when it ends
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{step}.*.ipynb"):
+        left.unlink()  # by a run that was killed: this one holds the lock
     partial = target.with_name(f".{step}.{os.getpid()}.ipynb")
     os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in a log: a line now and then
     try:
@@ -152,7 +154,8 @@ def _execute(step: str, subject: Study | Run, target: Path) -> None:
                     partial,
                     values,
                     progress_bar=False,
-                    log_output=True,
+                    stdout_file=sys.stdout,
+                    stderr_file=sys.stderr,
                     config=KERNEL,
                 )
                 break

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+
+from xnn import batches, load_images, load_records, load_run
+from xnn.params import Augmentation
+
+
+@pytest.fixture
+def views(small):
+    run = load_run(small, "plain")
+    records = load_records(run.study)
+    augment = batches.augmentation(run.augmentation, run.study.image_size)
+    return batches.Views(records, load_images(run.study), run.study.classes, augment, seed=3)
+
+
+def test_input_is_grey_in_three_channels_between_0_and_1():
+    images = np.array([[[0, 255], [51, 102]]], np.uint8)
+    found = batches.to_input(images)
+    assert found.shape == (1, 3, 2, 2)
+    assert torch.equal(found[0, 0], found[0, 2])
+    assert torch.allclose(found[0, 0], torch.tensor([[0, 1], [0.2, 0.4]]))
+
+
+def test_no_augmentation_is_the_image_itself(views):
+    views.transform = batches.augmentation(Augmentation(crop=1, degrees=0, jitter=0, flip=0), 32)
+    assert torch.equal(views[5, 7][0], views[5][0])
+
+
+def test_a_view_depends_on_seed_record_and_number_alone(views):
+    first = views[4, 2][0]
+    torch.rand(10)  # the global generator has gone on
+    views[9, 0]
+    assert torch.equal(views[4, 2][0], first)
+    assert not torch.equal(views[4, 3][0], first)
+    assert not torch.equal(views[5, 2][0], first)
+    views.seed = 4
+    assert not torch.equal(views[4, 2][0], first)
+
+
+def test_a_view_leaves_the_global_generator_alone(views):
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    torch.manual_seed(0)
+    views[0, 0]
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_a_view_without_number_is_not_augmented(views):
+    assert np.array_equal(views[3][0].numpy(), views.images[views.rows[3]])
+
+
+def test_an_epoch_has_every_record_once_in_an_order_of_its_own():
+    sampler = batches.Epochs(50, seed=0)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert sorted(i for i, _ in first) == sorted(i for i, _ in second) == list(range(50))
+    assert [i for i, _ in first] != [i for i, _ in second]
+    assert {view for _, view in second} == {1}
+    sampler.set_epoch(0)
+    assert list(sampler) == first
+
+
+def test_the_number_of_workers_changes_no_batch(small):
+    run = load_run(small, "plain")
+    other = run.model_copy(update={"training": run.training.model_copy(update={"workers": 2})})
+    other._name, other._study = run._name, run._study
+    for one, two in zip(
+        batches.Radiographs(run).train_dataloader(),
+        batches.Radiographs(other).train_dataloader(),
+        strict=True,
+    ):
+        assert torch.equal(one[0], two[0])
+        assert torch.equal(one[1], two[1])
+
+
+def test_training_batches_are_whole_and_validation_has_all(small):
+    data = batches.Radiographs(load_run(small, "plain"))
+    assert {len(labels) for _, labels in data.train_dataloader()} == {16}
+    assert sum(len(labels) for _, labels in data.val_dataloader()) == len(data.part("val"))

@@ -1,0 +1,58 @@
+"""What holds for every notebook: paired with its text, short, parametrised, and without definitions."""
+
+import ast
+import re
+
+import jupytext
+import nbformat
+import pytest
+from conftest import PROJECT
+
+from xnn.pipeline import STEPS
+
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.py"))
+
+
+def code_cells(file):
+    return [cell for cell in jupytext.read(file).cells if cell.cell_type == "code"]
+
+
+def test_there_is_a_notebook_a_step():
+    assert [file.stem for file in NOTEBOOKS] == sorted(STEPS)
+    assert {file.stem for file in (PROJECT / "notebooks").glob("*.ipynb")} == set(STEPS)
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+class TestNotebook:
+    def test_the_pair_says_the_same(self, file):
+        pair = nbformat.read(file.with_suffix(".ipynb"), as_version=4)
+        text = jupytext.read(file)
+        assert [(c.cell_type, c.source) for c in pair.cells] == [(c.cell_type, c.source) for c in text.cells]
+        assert not any(c.get("outputs") for c in pair.cells), "run make notebooks: outputs are not committed"
+
+    def test_it_is_short_and_defines_nothing(self, file):
+        cells = code_cells(file)
+        lines = [line for cell in cells for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= 100
+        assert max(len(cell.source.splitlines()) for cell in cells) <= 15
+        tree = ast.parse("\n".join(cell.source for cell in cells))
+        assert not [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+
+    def test_its_parameters_are_the_step_s(self, file):
+        (cell,) = [c for c in code_cells(file) if "parameters" in c.metadata.get("tags", [])]
+        assert cell.source == code_cells(file)[0].source
+        names = re.findall(r"^(\w+) = .*  # \w", cell.source, re.MULTILINE)
+        assert len(names) == len(cell.source.splitlines()), "every parameter has a trailing comment"
+        assert ("run" in names) == STEPS[file.stem].per_run
+        assert 'study = "phantom"' in cell.source
+
+    def test_it_opens_with_a_question_and_closes_with_an_answer(self, file):
+        cells = jupytext.read(file).cells
+        first = next(cell.source for cell in cells if cell.cell_type == "markdown")
+        assert re.match(r"\*\*[^*]*\?\*\*", first)
+        assert "**Answer.**" in cells[-2].source
+
+    def test_every_figure_has_alternative_text(self, file):
+        for cell in code_cells(file):
+            if "plots." in cell.source.replace("plots.style()", ""):
+                assert cell.source.startswith("#| fig-alt: "), cell.source

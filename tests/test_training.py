@@ -1,0 +1,113 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from xnn import fit, load_model, load_run, training
+
+
+@pytest.fixture(scope="module")
+def record(small):
+    return fit(load_run(small, "plain"))
+
+
+def test_the_record_tells_what_was_done(record, small):
+    assert [row["epoch"] for row in record["history"]] == [1, 2]
+    assert {"train_loss", "val_loss", "val_f1", "lr", "seconds"} <= set(record["history"][0])
+    assert record["best_epoch"] in (1, 2)
+    assert record["stopped"] == "all epochs done"
+    assert record["weights"].startswith("random")
+    assert record["parameters"]["trained"] == record["parameters"]["total"]
+    assert set(record["provenance"]) >= {"commit", "dirty", "params_sha256", "records_sha256", "seconds"}
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_a_kept_model_is_not_trained_again(record, small, monkeypatch, capsys):
+    monkeypatch.setattr(training.pl.Trainer, "fit", lambda *a, **k: pytest.fail("trained again"))
+    assert fit(load_run(small, "plain")) == record
+    assert "kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["model", "training", "augmentation"])
+def test_what_decides_a_model_is_in_its_key(record, small, change):
+    run = load_run(small, "plain")
+    start = training.build(run)
+    new = {
+        "model": run.model.model_copy(update={"dropout": 0.3}),
+        "training": run.training.model_copy(update={"epochs": 3}),
+        "augmentation": run.augmentation.model_copy(update={"flip": 0.1}),
+    }[change]
+    other = run.model_copy(update={change: new})
+    other._name, other._study = run._name, run._study
+    assert training.key(run, start) == record["key"]
+    assert training.key(other, start) != record["key"]
+
+
+def test_the_kept_model_is_the_best_epoch(record, small):
+    run = load_run(small, "plain")
+    model = load_model(run)
+    metric = training.MulticlassF1Score(3, average="weighted")
+    data = training.Radiographs(run)
+    with torch.inference_mode():
+        for batch in data.val_dataloader():
+            images, labels = data.on_after_batch_transfer(batch, 0)
+            metric.update(model(images), labels)
+    assert float(metric.compute()) == pytest.approx(max(row["val_f1"] for row in record["history"]))
+
+
+@pytest.mark.parametrize("name", ["plain", "averaged"])
+def test_a_training_that_was_interrupted_equals_one_that_was_not(small, name, monkeypatch):
+    run = load_run(small, name)
+    whole = fit(run)
+    weights = load_model(run).state_dict()
+    shutil.rmtree(run.artifacts)
+
+    step = training.Learner.training_step
+
+    def interrupted(self, batch, number):
+        if self.current_epoch == 1 and number == 1:
+            raise RuntimeError("killed")
+        return step(self, batch, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Learner, "training_step", interrupted)
+        with pytest.raises(RuntimeError, match="killed"):
+            fit(run)
+    assert not (run.artifacts / "model").exists()
+    again = fit(run)
+    for one, two in zip(whole["history"], again["history"], strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+    found = load_model(run).state_dict()
+    assert all(torch.equal(weights[k], found[k]) for k in weights)
+    assert not list(run.artifacts.glob("training-*"))
+
+
+def test_fine_tuning_starts_from_the_other_run(record, small):
+    run = load_run(small, "tuned")
+    tuned = fit(run)
+    assert tuned["weights"] == "the trained run plain"
+    assert tuned["regime"] == "fine-tuning"
+    first = [load_model(load_run(small, name)).backbone[0][0].weight for name in ("plain", "tuned")]
+    assert torch.equal(*first)
+
+
+def test_class_weights_are_balanced(small):
+    run = load_run(small, "tuned")
+    data = training.Radiographs(run)
+    counts = data.part("train").label.value_counts()[run.study.classes].to_numpy()
+    weights = training.class_weights(run, data).numpy()
+    assert weights * counts == pytest.approx([counts.sum() / 3] * 3, rel=1e-6)
+    assert training.class_weights(load_run(small, "plain"), data) is None
+
+
+def test_a_model_that_is_not_there_says_what_to_do(small):
+    run = load_run(small, "convnext")
+    with pytest.raises(FileNotFoundError, match="3-train"):
+        load_model(run)
+
+
+def test_every_regime_and_backbone_trains(small):
+    for name in ("head", "convnext"):
+        fit(load_run(small, name))
+        assert load_model(load_run(small, name))(torch.rand(1, 3, 32, 32)).shape == (1, 3)
