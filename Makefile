@@ -40,7 +40,7 @@ site: | $(ENVIRONMENT) ## render the site from the reports that there are
 
 # ---- steps: the executed notebook is the target and the only stamp -------------------------------
 
-$(R)/1-wrangle.ipynb: notebooks/1-wrangle.py params/$(STUDY)/study.yaml $(call code,phantom images data) | $(ENVIRONMENT)
+$(R)/1-wrangle.ipynb: notebooks/1-wrangle.py params/$(STUDY)/study.yaml $(call code,phantom images sources data) | $(ENVIRONMENT)
 	@$(step) 1-wrangle $(STUDY)
 
 $(R)/2-explore.ipynb: notebooks/2-explore.py $(R)/1-wrangle.ipynb $(call code,data plots)

@@ -64,7 +64,7 @@ plots.images_per_patient(records)
 
 # %%
 per_patient = records.groupby("label").patient.value_counts().groupby("label")
-per_patient.describe()[["count", "mean", "50%", "max"]].rename(columns={"count": "patients", "50%": "median"})
+per_patient.agg(["size", "mean", "median", "max"]).round(2).rename(columns={"size": "patients"})
 
 # %% [markdown]
 # ## Radiographs

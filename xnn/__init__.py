@@ -13,7 +13,8 @@ import importlib
 
 _CONTENTS = {
     "params": ("load_study", "load_run", "studies", "runs", "ParameterError"),
-    "data": ("wrangle", "load_records", "load_images", "load_masks", "audit", "DataError"),
+    "data": ("wrangle", "load_records", "load_images", "load_masks", "audit"),
+    "sources": ("DataError",),
     "models": ("Classifier", "build", "parameter_counts", "WeightsError"),
     "batches": ("to_input", "Radiographs"),
     "training": ("fit", "load_model"),

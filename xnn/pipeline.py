@@ -23,9 +23,7 @@ from traitlets.config import Config
 from . import params, provenance
 from .params import ROOT, ParameterError, Run, Study
 
-# A kernel is spoken to through files where the system can: TCP ports are raced for, and open to others.
-KERNEL = Config(KernelManager={"transport": "ipc" if os.name == "posix" else "tcp"})
-TRIES = 3  # of starting a kernel, which fails now and then on a busy machine
+TRIES = 3  # of executing a notebook whose kernel dies
 COMMON = ("params", "provenance")
 
 
@@ -35,13 +33,14 @@ class Step(NamedTuple):
     modules: tuple[str, ...]
     upstream: tuple[str, ...] = ()  # results of the same study or run that it reads
     per_run: bool = True
-    leaves: tuple[str, ...] = ()  # files of the artifacts that later steps read
 
 
 STEPS = {
-    "1-wrangle": Step(("phantom", "images", "data"), per_run=False, leaves=("records.csv", "images.npy")),
+    "1-wrangle": Step(
+        ("phantom", "images", "sources", "data"), per_run=False, leaves=("records.csv", "images.npy")
+    ),
     "2-explore": Step(("data", "plots"), per_run=False),
-    "3-train": Step(("images", "data", "batches", "models", "training", "plots"), leaves=("model",)),
+    "3-train": Step(("images", "data", "batches", "models", "training", "plots")),
     "4-evaluate": Step(("prediction", "evaluation", "plots"), ("training.json",)),
     "5-explain": Step(("batches", "attribution", "plots"), ("training.json",)),
     "6-compare": Step(("comparison", "plots"), ("training.json", "metrics.json"), per_run=False),
@@ -67,6 +66,8 @@ def run_step(step: str, study: str, run: str | None = None, force: bool = False)
         raise StepError(f"no step {step!r}; there is: {', '.join(STEPS)}")
     if STEPS[step].per_run and run is None:
         raise StepError(f"{step} belongs to a run: give one of {', '.join(params.runs(study))}")
+    for name in params.runs(study):
+        params.load_run(study, name)  # a mistake in any file is told before anything is computed
     subject = params.load_run(study, run) if STEPS[step].per_run else params.load_study(study)
     target = subject.reports / f"{step}.ipynb"
     subject.artifacts.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def inputs(step: str, subject: Study | Run) -> dict[str, str]:
         files.append(study.artifacts / "records.csv")
     found = {_short(file): provenance.content_sha256(file) for file in files if file.exists()}
     if step == "1-wrangle" and not study.synthetic and os.environ.get("ARCHIVE"):
-        from .data import archive
+        from .sources import archive
 
         found["ARCHIVE"] = archive(study).fingerprint()
     return found
@@ -124,7 +125,7 @@ def _provide(step: str, subject: Study | Run) -> None:
     if step == "1-wrangle":
         return
     study = subject.study if isinstance(subject, Run) else subject
-    if any(not (study.artifacts / name).exists() for name in STEPS["1-wrangle"].leaves):
+    if not all((study.artifacts / name).exists() for name in ("records.csv", "images.npy")):
         run_step("1-wrangle", study.name, force=True)
     if step == "3-train" and subject.model.start_from:
         start = params.load_run(study.name, subject.model.start_from)
@@ -137,42 +138,55 @@ def _provide(step: str, subject: Study | Run) -> None:
 def _execute(step: str, subject: Study | Run, target: Path) -> None:
     import papermill
 
-    source = ROOT / "notebooks" / f"{step}.py"
     run = isinstance(subject, Run)
     values = {"study": subject.study.name, "run": subject.name} if run else {"study": subject.name}
     before = inputs(step, subject)  # what it is made from, not what may be there when it ends
+    notebook = _notebook(ROOT / "notebooks" / f"{step}.py", values)
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{step}.*.ipynb"):
         left.unlink()  # by a run that was killed: this one holds the lock
     partial = target.with_name(f".{step}.{os.getpid()}.ipynb")
-    os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in a log: a line now and then
+    failed = target.with_suffix(".failed.ipynb")
     try:
-        for attempt in range(TRIES):
+        _papermill(notebook, partial, values)
+        executed = nbformat.read(partial, as_version=4)
+        _finish(executed, step, subject, before)
+        nbformat.write(executed, partial)
+        partial.replace(target)
+        failed.unlink(missing_ok=True)
+    except papermill.PapermillExecutionError as error:
+        partial.replace(failed)
+        raise StepError(_failure(step, subject, error, failed)) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _papermill(notebook: nbformat.NotebookNode, output: Path, values: dict) -> None:
+    """Execute a notebook; try again where its kernel does not start, as happens on a busy machine."""
+    import papermill
+
+    os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in a log: a line now and then
+    for attempt in range(TRIES):
+        with tempfile.TemporaryDirectory(prefix="xnn-") as sockets:
+            # A kernel is spoken to through files where the system can: ports are raced for by others,
+            # and open to them.
+            way = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
             try:
                 papermill.execute_notebook(
-                    _notebook(source, values),
-                    partial,
+                    notebook,
+                    output,
                     values,
                     progress_bar=False,
                     stdout_file=sys.stdout,
                     stderr_file=sys.stderr,
-                    config=KERNEL,
+                    config=Config(KernelManager=way),
                 )
-                break
-            except papermill.PapermillExecutionError as error:
-                failed = target.with_suffix(".failed.ipynb")
-                partial.replace(failed)
-                raise StepError(_failure(step, subject, error, failed)) from None
-            except RuntimeError as error:  # the kernel did not start or died; nbclient has no one class
+                return
+            except papermill.PapermillExecutionError:
+                raise
+            except RuntimeError as error:  # nbclient has no class of its own for it
                 if attempt == TRIES - 1:
-                    raise StepError(f"{step}: the kernel died {TRIES} times ({error})") from None
-        notebook = nbformat.read(partial, as_version=4)
-        _finish(notebook, step, subject, before)
-        nbformat.write(notebook, partial)
-        partial.replace(target)
-        target.with_suffix(".failed.ipynb").unlink(missing_ok=True)
-    finally:
-        partial.unlink(missing_ok=True)
+                    raise StepError(f"the kernel died {TRIES} times: {error}") from None
 
 
 def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
@@ -200,6 +214,8 @@ def _finish(notebook, step: str, subject: Study | Run, before: dict[str, str]) -
             if "injected-parameters" not in cell.metadata.get("tags", []):
                 cell.source = f"#| code-fold: true\n{cell.source}"
             cell.outputs = _joined(o for o in cell.outputs if not _is_progress(o))
+    for place in ("input_path", "output_path"):  # folders of this machine are nobody's business
+        notebook.metadata.papermill.pop(place, None)
     notebook.metadata["xnn"] = {"step": step, "inputs": before}
 
 
