@@ -36,13 +36,11 @@ class Step(NamedTuple):
 
 
 STEPS = {
-    "1-wrangle": Step(
-        ("phantom", "images", "sources", "data"), per_run=False, leaves=("records.csv", "images.npy")
-    ),
+    "1-wrangle": Step(("phantom", "images", "sources", "data"), per_run=False),
     "2-explore": Step(("data", "plots"), per_run=False),
     "3-train": Step(("images", "data", "batches", "models", "training", "plots")),
     "4-evaluate": Step(("prediction", "evaluation", "plots"), ("training.json",)),
-    "5-explain": Step(("batches", "attribution", "plots"), ("training.json",)),
+    "5-explain": Step(("batches", "prediction", "attribution", "plots"), ("training.json",)),
     "6-compare": Step(("comparison", "plots"), ("training.json", "metrics.json"), per_run=False),
 }
 
