@@ -231,7 +231,7 @@ def audit(records: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    records : columns path, label, split; patient and sha256 where they are known.
+    records : columns path, patient, sha256 and split; a hand-made table needs all four.
 
     Returns
     -------
