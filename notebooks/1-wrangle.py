@@ -1,16 +1,17 @@
 # ---
+# title: Wrangling
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
 #     name: python3
-# ---
-
-# %% [raw]
-# ---
-# title: Wrangling
 # ---
 
 # %% [markdown]
