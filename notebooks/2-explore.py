@@ -96,13 +96,14 @@ plots.class_means(pixels, sample.label)
 plots.intensity_histograms(pixels, sample.label)
 
 # %%
-brightness = pd.Series(pixels.mean(axis=(1, 2)), sample.label.to_numpy()).groupby(level=0).mean()
-most = records.patient.value_counts()
+brightness = pd.Series(pixels.mean(axis=(1, 2)), sample.label.to_numpy())
+means, most = brightness.groupby(level=0).mean(), records.patient.value_counts()
 Markdown(
-    f"**Answer.** {len(records):,} radiographs of {most.size:,} patients, from {shares.min().min():.0%} to "
-    f"{shares.max().max():.0%} of a split in one class; the patient with most images has {most.iloc[0]}. The "
-    f"mean grey level is {', '.join(f'{label} {value:.0f}' for label, value in brightness.items())} of 255, "
-    "so brightness alone tells classes apart a little, and a network may use it."
+    f"**Answer.** {len(records):,} radiographs of {most.size:,} patients; one class has from "
+    f"{shares.min().min():.0%} to {shares.max().max():.0%} of a split, and one patient {most.iloc[0]} images. "
+    f"The mean grey level is {', '.join(f'{label} {value:.0f}' for label, value in means.items())} of 255: "
+    f"classes differ by up to {means.max() - means.min():.0f}, single radiographs by {brightness.std():.0f} "
+    "(standard deviation)."
 )
 
 # %%
