@@ -100,7 +100,7 @@ brightness = pd.Series(pixels.mean(axis=(1, 2)), sample.label.to_numpy())
 means, most = brightness.groupby(level=0).mean(), records.patient.value_counts()
 Markdown(
     f"**Answer.** {len(records):,} radiographs of {most.size:,} patients; one class has from "
-    f"{shares.min().min():.0%} to {shares.max().max():.0%} of a split, and one patient {most.iloc[0]} images. "
+    f"{shares.min().min():.0%} to {shares.max().max():.0%} of a split, one patient {most.iloc[0]} images. "
     f"Mean grey levels: {', '.join(f'{label} {value:.0f}' for label, value in means.items())} of 255; "
     f"classes differ by up to {means.max() - means.min():.0f}, single radiographs by {brightness.std():.0f} "
     "(standard deviation)."
