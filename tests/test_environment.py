@@ -1,0 +1,43 @@
+"""Installation and house rules: what a reader of the files may rely on."""
+
+import re
+import subprocess
+
+import pytest
+import yaml
+from conftest import PROJECT
+
+LOCK = (PROJECT / "requirements.lock").read_text()
+
+
+def test_every_locked_package_has_a_hash():
+    packages = re.split(r"\n(?=[a-z0-9])", LOCK.strip())
+    assert len(packages) > 100
+    assert all("--hash=sha256:" in package for package in packages)
+
+
+def test_no_registry_is_named():
+    for name in ("requirements.lock", "pyproject.toml", "environment.yml", "Makefile"):
+        assert not re.search(r"index-url|find-links|https?://[^\s]*simple", (PROJECT / name).read_text())
+
+
+def test_conda_and_make_install_the_same_versions():
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
+    (pip,) = [each["pip"] for each in environment["dependencies"] if isinstance(each, dict)]
+    assert pip == ["--requirement requirements.lock"]
+
+
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="not a git checkout")
+def test_nothing_large_and_no_cache_is_committed():
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True).stdout
+    files = [PROJECT / name for name in listed.splitlines() if (PROJECT / name).exists()]
+    assert max(file.stat().st_size for file in files) < 8_000_000
+    reports = [file for file in files if (PROJECT / "reports") in file.parents]
+    assert sum(file.stat().st_size for file in reports) < 40_000_000
+    assert not [file for file in files if file.suffix == ".ckpt" or "artifacts" in file.parts]
+
+
+def test_help_lists_every_goal_and_variable():
+    found = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True).stdout
+    for word in ("report", "site", "test", "lint", "lab", "clean", "STUDY", "ARCHIVE", "WEIGHTS"):
+        assert re.search(rf"^  {word}\s+\w", found, re.MULTILINE), word
