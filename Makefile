@@ -10,6 +10,8 @@ export ARCHIVE WEIGHTS
 # one; kept instead, a step on a CPU takes less time.
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
+# Threads that wait sleep instead of spinning, so that two kernels can share a machine (make -j2).
+export OMP_WAIT_POLICY ?= PASSIVE
 
 # `BIN=$CONDA_PREFIX/bin` uses an environment of your own instead of the one made here.
 ifeq ($(origin BIN),undefined)
