@@ -63,7 +63,7 @@ $(R)/6-compare.ipynb: notebooks/6-compare.py $(RUNS:%=$(R)/%/4-evaluate.ipynb) $
 
 # a run that starts from another one's model waits for it
 start_from = $(shell sed -nE 's/.*start_from: *([A-Za-z0-9._-]+).*/\1/p' params/$(STUDY)/$(1).yaml)
-$(foreach run,$(RUNS),$(foreach start,$(call start_from,$(run)),$(eval $(R)/$(run)/3-train.ipynb: $(R)/$(start)/3-train.ipynb)))
+$(foreach run,$(RUNS),$(foreach start,$(filter $(RUNS),$(call start_from,$(run))),$(eval $(R)/$(run)/3-train.ipynb: $(R)/$(start)/3-train.ipynb)))
 
 _site/index.html: $(PAGES) $(wildcard reports/*/*.ipynb reports/*/*/*.ipynb) _quarto.yml $(wildcard *.qmd *.css)
 	@$(step) site
