@@ -48,14 +48,14 @@ $(R)/1-wrangle.ipynb: notebooks/1-wrangle.py params/$(STUDY)/study.yaml $(call c
 $(R)/2-explore.ipynb: notebooks/2-explore.py $(R)/1-wrangle.ipynb $(call code,data plots)
 	@$(step) 2-explore $(STUDY)
 
-$(R)/%/3-train.ipynb: notebooks/3-train.py params/$(STUDY)/%.yaml $(R)/1-wrangle.ipynb $(call code,images data batches models training plots)
+$(R)/%/3-train.ipynb: notebooks/3-train.py params/$(STUDY)/%.yaml $(R)/1-wrangle.ipynb $(call code,images data weights models batches recipe features training plots)
 	@$(step) 3-train $(STUDY) $*
 
-$(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call code,prediction evaluation plots)
+$(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call code,inference prediction evaluation plots)
 	@$(step) 4-evaluate $(STUDY) $*
 
 # after 4-evaluate, since both read the predictions that the first one of them makes
-$(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,batches prediction attribution plots)
+$(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,models inference prediction attribution plots)
 	@$(step) 5-explain $(STUDY) $*
 
 $(R)/6-compare.ipynb: notebooks/6-compare.py $(RUNS:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison plots)

@@ -81,6 +81,15 @@ plots.learning_curves(history)
 # %%
 history.set_index("epoch").round(4)
 
+# %% [markdown]
+# ## Predictions
+#
+# What the kept model says of the test images is written down now, for the pages that follow; nothing
+# here looks at it.
+
+# %%
+print(f"{len(xnn.predictions(settings))} test images asked")
+
 # %%
 best = history.set_index("epoch").loc[record["best_epoch"]]
 Markdown(

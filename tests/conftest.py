@@ -43,6 +43,8 @@ def small():
         averaged=f"model: {{weights: none}}\ntraining: {QUICK}, schedule: one_cycle, average: 0.9}}",
         tuned=f"model: {{start_from: plain, train: 15}}\ntraining: {QUICK}, class_weights: true}}",
         head=f"model: {{weights: none, train: head, hidden: [8]}}\ntraining: {QUICK}}}",
+        cached=f"model: {{weights: none, train: 15}}\ntraining: {QUICK}, views: 1}}",
+        lora=f"model: {{weights: none, train: 15, lora: {{rank: 2}}}}\ntraining: {QUICK}, views: 2}}",
         convnext=f"model: {{backbone: convnextv2, weights: none, {tiny}}}\ntraining: {QUICK}}}",
     )
     from xnn import load_study, wrangle

@@ -14,14 +14,6 @@ def views(small):
     return batches.Views(records, load_images(run.study), run.study.classes, augment, seed=3)
 
 
-def test_input_is_grey_in_three_channels_between_0_and_1():
-    images = np.array([[[0, 255], [51, 102]]], np.uint8)
-    found = batches.to_input(images)
-    assert found.shape == (1, 3, 2, 2)
-    assert torch.equal(found[0, 0], found[0, 2])
-    assert torch.allclose(found[0, 0], torch.tensor([[0, 1], [0.2, 0.4]]))
-
-
 def test_no_augmentation_is_the_image_itself(views):
     views.transform = batches.augmentation(Augmentation(crop=1, degrees=0, jitter=0, flip=0), 32)
     assert torch.equal(views[5, 7][0], views[5][0])
@@ -60,6 +52,15 @@ def test_an_epoch_has_every_record_once_in_an_order_of_its_own():
     assert {view for _, view in second} == {1}
     sampler.set_epoch(0)
     assert list(sampler) == first
+
+
+def test_views_come_in_turn_where_there_are_some():
+    sampler = batches.Epochs(5, seed=0, views=3)
+    found = []
+    for epoch in range(5):
+        sampler.set_epoch(epoch)
+        found.append({view for _, view in sampler}.pop())
+    assert found == [0, 1, 2, 0, 1]
 
 
 def test_the_number_of_workers_changes_no_batch(small):

@@ -1,20 +1,29 @@
 import json
 
+import numpy as np
 import pytest
 import torch
-from conftest import write_study
-from safetensors.torch import save_file
+from torch import nn
 from torchvision.models import mobilenet_v2
 
-from xnn import Classifier, WeightsError, build, load_run, models, parameter_counts
+from xnn import Classifier, WeightsError, build, load_run, models, parameter_counts, to_input
+from xnn.params import Lora
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
 EACH = [("mobilenet_v2", None), ("resnet18", None), ("resnet50", None), ("convnextv2", TINY)]
 
 
+def test_input_is_grey_in_three_channels_between_0_and_1():
+    images = np.array([[[0, 255], [51, 102]]], np.uint8)
+    found = to_input(images)
+    assert found.shape == (1, 3, 2, 2)
+    assert torch.equal(found[0, 0], found[0, 2])
+    assert torch.allclose(found[0, 0], torch.tensor([[0, 1], [0.2, 0.4]]))
+
+
 @pytest.mark.parametrize(("backbone", "config"), EACH)
 def test_images_to_logits(backbone, config):
-    model = Classifier(backbone, backbone_config=config, hidden=[5]).eval()
+    model = Classifier(backbone, image_size=64, backbone_config=config, hidden=[5]).eval()
     assert model(torch.rand(2, 3, 64, 64)).shape == (2, 3)
     features = model.backbone(torch.rand(2, 3, 64, 64))
     assert features.ndim == 4
@@ -27,7 +36,7 @@ def test_torchvision_gives_the_same_features():
     model = Classifier("mobilenet_v2").eval()
     model.backbone.load_state_dict(network.features.state_dict())
     images = torch.rand(2, 3, 64, 64)
-    normalised = (images - model.mean) / model.std
+    normalised = (images - model.prepare.mean) / model.prepare.std
     assert torch.equal(model.backbone(normalised), network.features(normalised))
 
 
@@ -66,7 +75,7 @@ def test_a_pickle_is_never_loaded(tmp_path):
 
 
 def test_feature_extraction_trains_the_head_alone():
-    model = Classifier(hidden=[4])
+    model = Classifier(image_size=32, hidden=[4])
     models.freeze(model, "head")
     head = sum(p.numel() for p in model.head.parameters())
     assert parameter_counts(model)["trained"] == head
@@ -107,53 +116,59 @@ def test_the_same_seed_builds_the_same_network(small):
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
-def weights_run(weights: str, **model) -> object:
-    """A run of a study of real images, for its weights alone."""
-    write_study("weights", run=json.dumps({"model": {"weights": weights, **model}}))
-    return load_run("weights", "run")
+def test_the_network_brings_images_to_its_size():
+    model = Classifier(image_size=32).eval()
+    images = torch.rand(2, 3, 64, 64, requires_grad=True)
+    smaller = nn.functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
+    found = model(images)
+    assert torch.allclose(found, model(smaller), atol=1e-5)
+    found.sum().backward()
+    assert images.grad.shape == images.shape
 
 
-def test_imagenet_weights_come_from_a_file(tmp_path, monkeypatch):
-    network = mobilenet_v2(weights=None)
-    save_file(network.state_dict(), tmp_path / "mobilenet_v2-imagenet1k.safetensors")
-    monkeypatch.setenv("WEIGHTS", str(tmp_path))
-    start = build(weights_run("imagenet"))
-    assert "mobilenet_v2-imagenet1k.safetensors" in start.weights
-    assert len(start.sha256) == 64
-    own, given = start.model.backbone.state_dict(), network.features.state_dict()
-    assert all(torch.equal(own[k], given[k]) for k in given)
+@pytest.mark.parametrize(("backbone", "config"), EACH)
+@pytest.mark.parametrize("train", ["head", 5, "all"])
+def test_what_lies_before_the_boundary_never_changes(backbone, config, train):
+    model = Classifier(backbone, image_size=64, hidden=[4], backbone_config=config)
+    models.freeze(model, train)
+    model.train()
+    first, images = model.boundary(), torch.rand(2, 3, 64, 64)
+    assert (first == 1) == (train == "all")
+    before = model.between(images, 0, first).detach()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
+    model(images).sum().backward()
+    optimizer.step()
+    assert torch.equal(model.between(images, 0, first), before)
+    model.eval()
+    assert torch.equal(model.between(model.between(images, 0, first), first), model(images))
 
 
-def test_a_hub_folder_is_loaded_offline(tmp_path):
-    from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
-
-    network = ConvNextV2ForImageClassification(ConvNextV2Config(**TINY))
-    network.save_pretrained(tmp_path / "hub")
-    start = build(weights_run(str(tmp_path / "hub"), backbone="convnextv2"))
-    given = network.convnextv2.embeddings.patch_embeddings.weight
-    assert torch.equal(start.model.backbone[0].patch_embeddings.weight, given)
-    assert torch.equal(start.model.head[2].weight, network.convnextv2.layernorm.weight)
-
-
-def test_weights_that_cannot_be_had_say_what_was_tried(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *a, **k: 1 / 0)
-    monkeypatch.setenv("WEIGHTS", str(tmp_path))
-    with pytest.raises(WeightsError) as error:
-        build(weights_run("imagenet", backbone="resnet50"))
-    message = str(error.value)
-    assert "\n" not in message
-    for part in (str(tmp_path), "resnet50-imagenet1k.safetensors", "https://", "weights: none"):
-        assert part in message
-
-
-def test_a_weights_folder_that_is_not_there_is_an_error(monkeypatch):
-    monkeypatch.setenv("WEIGHTS", "no/such/folder")
-    with pytest.raises(WeightsError, match="no such folder"):
-        build(weights_run("imagenet"))
+@pytest.mark.parametrize(("backbone", "config"), EACH)
+def test_lora_trains_updates_and_head_and_merges_into_a_plain_network(backbone, config, tmp_path):
+    model = Classifier(backbone, image_size=32, backbone_config=config)
+    plain = {k: v.clone() for k, v in model.state_dict().items()}
+    models.freeze(model, 12)
+    models.adapt(model, Lora(rank=2))
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert any("lora_A" in name for name in trained)
+    assert all("lora_" in name or name.startswith("head.") for name in trained)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:  # zero at first: the update is nothing
+            nn.init.normal_(parameter, std=0.1)
+    images = torch.rand(2, 3, 32, 32)
+    adapted = model.eval()(images)
+    models.merge(model)
+    assert torch.allclose(model(images), adapted, atol=1e-4)
+    assert set(model.state_dict()) == set(plain)
+    model.save_pretrained(tmp_path)
+    assert torch.equal(Classifier.from_pretrained(tmp_path)(images), model(images))
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, plain[name])}
+    assert changed
+    assert all(name.startswith("backbone.") for name in changed)
 
 
-def test_weights_of_another_network_do_not_fit(tmp_path, monkeypatch):
-    save_file({"a": torch.zeros(1)}, tmp_path / "odd.safetensors")
-    monkeypatch.setenv("WEIGHTS", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"odd\.safetensors does not fit mobilenet_v2"):
-        build(weights_run("odd.safetensors"))
+def test_lora_without_a_layer_to_update_is_an_error():
+    model = Classifier("convnextv2", backbone_config=TINY)
+    models.freeze(model, 1)  # the bias of the last layer
+    with pytest.raises(WeightsError, match="lora"):
+        models.adapt(model, Lora())

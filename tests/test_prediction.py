@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from xnn import fit, load_images, load_model, load_records, load_run, metrics, prediction, provenance
+from xnn import (
+    fit,
+    inference,
+    load_images,
+    load_model,
+    load_records,
+    load_run,
+    metrics,
+    models,
+    prediction,
+    provenance,
+)
 from xnn.evaluation import predictions_table
 
 
@@ -26,8 +37,8 @@ def test_batch_size_changes_no_metric(fresh, monkeypatch):
     records = load_records(fresh.study).query("split == 'test'")
     images = load_images(fresh.study)[records.row.to_numpy()]
     for size in (1, 7, 64):
-        monkeypatch.setattr(prediction, "BATCH", size)
-        probabilities = prediction.probabilities(prediction.logits(load_model(fresh), images))
+        monkeypatch.setattr(inference, "BATCH", size)
+        probabilities = inference.probabilities(inference.logits(load_model(fresh), images))
         # the same to rounding; a tie that rounding breaks is no change of a metric
         table = predictions_table(records, probabilities.round(4), classes)
         found.append(metrics(table, classes, resamples=50))
@@ -35,7 +46,7 @@ def test_batch_size_changes_no_metric(fresh, monkeypatch):
 
 
 def test_probabilities_sum_to_one():
-    found = prediction.probabilities(np.array([[1000.0, 0, -1000], [0, 0, 0]], np.float32))
+    found = inference.probabilities(np.array([[1000.0, 0, -1000], [0, 0, 0]], np.float32))
     assert found.sum(axis=1) == pytest.approx([1, 1], abs=1e-12)
     assert found[1] == pytest.approx([1 / 3] * 3)
 
@@ -43,15 +54,15 @@ def test_probabilities_sum_to_one():
 def test_flip_averages_an_image_and_its_mirror_image(run):
     model, images = load_model(run), load_images(run.study)[:3]
     mirrored = np.ascontiguousarray(images[..., ::-1])
-    plain = (prediction.logits(model, images) + prediction.logits(model, mirrored)) / 2
-    assert prediction.logits(model, images, flip=True) == pytest.approx(plain, abs=1e-5)
+    plain = (inference.logits(model, images) + inference.logits(model, mirrored)) / 2
+    assert inference.logits(model, images, flip=True) == pytest.approx(plain, abs=1e-5)
 
 
 def test_predictions_are_kept_until_what_decides_them_changes(run, monkeypatch, capsys):
     first = prediction.predictions(run)
     assert list(first.columns) == ["path", "label", "patient", "bacteria", "normal", "virus"]
     with monkeypatch.context() as patch:
-        patch.setattr(prediction, "load_model", lambda run: pytest.fail("asked again"))
+        patch.setattr(models, "load_model", lambda run: pytest.fail("asked again"))
         kept = prediction.predictions(run)
     assert kept.equals(first)
     other = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"flip": True})})

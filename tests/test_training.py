@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 
-from xnn import fit, load_model, load_run, training
+from xnn import fit, load_model, load_run, recipe, training
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_what_decides_a_model_is_in_its_key(record, small, change):
 def test_the_kept_model_is_the_best_epoch(record, small):
     run = load_run(small, "plain")
     model = load_model(run)
-    metric = training.MulticlassF1Score(3, average="weighted")
+    metric = recipe.MulticlassF1Score(3, average="weighted")
     data = training.Radiographs(run)
     with torch.inference_mode():
         for batch in data.val_dataloader():
@@ -56,14 +56,14 @@ def test_the_kept_model_is_the_best_epoch(record, small):
     assert float(metric.compute()) == pytest.approx(max(row["val_f1"] for row in record["history"]))
 
 
-@pytest.mark.parametrize("name", ["plain", "averaged"])
+@pytest.mark.parametrize("name", ["plain", "averaged", "cached"])
 def test_a_training_that_was_interrupted_equals_one_that_was_not(small, name, monkeypatch):
     run = load_run(small, name)
     whole = fit(run)
     weights = load_model(run).state_dict()
     shutil.rmtree(run.artifacts)
 
-    step = training.Learner.training_step
+    step = recipe.Learner.training_step
 
     def interrupted(self, batch, number):
         if self.current_epoch == 1 and number == 1:
@@ -71,7 +71,7 @@ def test_a_training_that_was_interrupted_equals_one_that_was_not(small, name, mo
         return step(self, batch, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Learner, "training_step", interrupted)
+        patch.setattr(recipe.Learner, "training_step", interrupted)
         with pytest.raises(RuntimeError, match="killed"):
             fit(run)
     assert not (run.artifacts / "model").exists()
@@ -92,15 +92,6 @@ def test_fine_tuning_starts_from_the_other_run(record, small):
     assert torch.equal(*first)
 
 
-def test_class_weights_are_balanced(small):
-    run = load_run(small, "tuned")
-    data = training.Radiographs(run)
-    counts = data.part("train").label.value_counts()[run.study.classes].to_numpy()
-    weights = training.class_weights(run, data).numpy()
-    assert weights * counts == pytest.approx([counts.sum() / 3] * 3, rel=1e-6)
-    assert training.class_weights(load_run(small, "plain"), data) is None
-
-
 def test_a_model_that_is_not_there_says_what_to_do(small):
     run = load_run(small, "convnext")
     with pytest.raises(FileNotFoundError, match="3-train"):
@@ -108,6 +99,6 @@ def test_a_model_that_is_not_there_says_what_to_do(small):
 
 
 def test_every_regime_and_backbone_trains(small):
-    for name in ("head", "convnext"):
+    for name in ("head", "convnext", "lora"):
         fit(load_run(small, name))
         assert load_model(load_run(small, name))(torch.rand(1, 3, 32, 32)).shape == (1, 3)

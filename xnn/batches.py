@@ -11,13 +11,8 @@ from torchvision.transforms import InterpolationMode, v2
 
 from .data import load_images, load_records
 from .images import ImageStore
+from .models import to_input
 from .params import Augmentation, Run
-
-
-def to_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """Grey images (N, H, W), uint8, as a network takes them: (N, 3, H, W) float in [0, 1]."""
-    grey = torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images)
-    return (grey.float() / 255).unsqueeze(1).expand(-1, 3, -1, -1)
 
 
 def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
@@ -66,10 +61,13 @@ def mix(*numbers: int) -> int:
 
 
 class Epochs(Sampler):
-    """Every record once an epoch, in an order and with views that depend on seed and epoch alone."""
+    """Every record once an epoch, in an order and with views that depend on seed and epoch alone.
 
-    def __init__(self, count: int, seed: int):
-        self.count, self.seed, self.epoch = count, seed, 0
+    The view is a new one every epoch, or one of `views`, in turn.
+    """
+
+    def __init__(self, count: int, seed: int, views: int = 0):
+        self.count, self.seed, self.views, self.epoch = count, seed, views, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of every epoch."""
@@ -80,11 +78,14 @@ class Epochs(Sampler):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        return iter([(int(index), self.epoch) for index in order])
+        view = self.epoch % self.views if self.views else self.epoch
+        return iter([(int(index), view) for index in order])
 
 
 class Radiographs(pl.LightningDataModule):
     """The train and validation batches of a run: images (B, 3, H, W) in [0, 1], labels (B,)."""
+
+    first = 0  # the layer of the network that takes them
 
     def __init__(self, run: Run):
         super().__init__()
@@ -97,22 +98,24 @@ class Radiographs(pl.LightningDataModule):
         return self.records[self.records.split == split].reset_index(drop=True)
 
     def train_dataloader(self) -> DataLoader:
-        data = self._views("train", self.augment)
-        return self._loader(data, sampler=Epochs(len(data), self.run.seed), drop_last=True)
+        data = self.dataset("train")
+        sampler = Epochs(len(data), self.run.seed, self.run.training.views)
+        return self._loader(data, sampler=sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self._views("val"))
+        return self._loader(self.dataset("val"))
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
         """Grey bytes travel to the device; what the network takes is made there."""
         images, labels = batch
         return to_input(images), labels
 
-    def _views(self, split: str, transform=None) -> Views:
-        study = self.run.study
-        return Views(self.part(split), self.images, study.classes, transform, self.run.seed)
+    def dataset(self, split: str) -> Dataset:
+        """Views of one split: random ones of train, the images themselves of any other."""
+        transform = self.augment if split == "train" else None
+        return Views(self.part(split), self.images, self.run.study.classes, transform, self.run.seed)
 
-    def _loader(self, data: Views, sampler=None, drop_last=False) -> DataLoader:
+    def _loader(self, data: Dataset, sampler=None, drop_last=False) -> DataLoader:
         training = self.run.training
         # A last batch of one image has no batch statistics, so training drops what is left over,
         # where there is more than one batch.

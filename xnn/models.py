@@ -1,23 +1,23 @@
-"""Backbones of torchvision and Hugging Face behind one ``Classifier``, and where their weights come from."""
+"""Backbones of torchvision and Hugging Face behind one ``Classifier``, and which part of it is trained."""
 
 import contextlib
-import hashlib
 import io
-import os
-from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torchvision
 from huggingface_hub import PyTorchModelHubMixin
-from safetensors.torch import load_file, load_model
+from safetensors.torch import load_model as load_safetensors
 from torch import nn
 
-from .params import ROOT, Run
+from . import weights
+from .params import Lora, Run
 from .provenance import file_sha256
+from .weights import WeightsError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as every backbone here expects
-HUB = {"convnextv2": "facebook/convnextv2-tiny-1k-224"}  # what "imagenet" means there
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 CARD = """---
 {{ card_data }}
 ---
@@ -34,11 +34,27 @@ It is part of a research report on explainable neural networks and no medical de
 
 {{ attribution | default("") }}
 """
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
-class WeightsError(ValueError):
-    """Starting weights that cannot be had or do not fit; the message names what was tried."""
+def to_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Grey images (N, H, W), uint8, as a network takes them: (N, 3, H, W) float in [0, 1]."""
+    grey = torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images)
+    return (grey.float() / 255).unsqueeze(1).expand(-1, 3, -1, -1)
+
+
+class Prepare(nn.Module):
+    """Radiographs as a backbone expects them: at its size, and normalised."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = (size, size)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.shape[-2:] != self.size:
+            images = nn.functional.interpolate(images, self.size, mode="bilinear", antialias=True)
+        return (images - self.mean) / self.std
 
 
 class Classifier(
@@ -51,13 +67,14 @@ class Classifier(
 ):
     """Radiographs in, logits out.
 
-    Normalisation is part of the network: its input is the radiograph itself, so black is 0.
+    Size and normalisation are the network's own business: its input is the radiograph itself, so black
+    is 0, and attributions have the radiograph's pixels.
 
     Parameters
     ----------
     backbone : mobilenet_v2, resnet18, resnet50 or convnextv2.
     classes : names, in the order of the logits.
-    image_size : side in pixels of the images it was made for.
+    image_size : side in pixels that images are brought to.
     hidden : widths of the head's hidden layers; none: one linear layer.
     dropout : rate before every linear layer of the head.
     backbone_config : sizes of a convnextv2, as in transformers' ConvNextV2Config.
@@ -77,14 +94,30 @@ class Classifier(
     ):
         super().__init__()
         self.classes, self.image_size = list(classes), image_size
+        self.prepare = Prepare(image_size)
         self.backbone, norm, width = _BACKBONES[backbone](backbone_config or {})
         self.head = _head(norm, width, hidden, dropout, len(self.classes))
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, C) of float images (N, 3, H, W) in [0, 1]."""
-        return self.head(self.backbone((images - self.mean) / self.std))
+        return self.between(images)
+
+    def layers(self) -> list[nn.Module]:
+        """What an image passes through, one after the other."""
+        return [self.prepare, *self.backbone, *self.head]
+
+    def between(self, inputs: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
+        """What layers ``first`` to ``last`` (not included) make of the output of those before them."""
+        for layer in self.layers()[first:last]:
+            inputs = layer(inputs)
+        return inputs
+
+    def boundary(self) -> int:
+        """Number of leading layers that are frozen and draw nothing at random: their output never changes."""
+        for number, layer in enumerate(self.layers()):
+            if isinstance(layer, nn.Dropout) or any(p.requires_grad for p in layer.parameters()):
+                return number
+        return len(self.layers())
 
     def train(self, mode: bool = True):
         """As nn.Module, but what is frozen stays in evaluation mode.
@@ -105,7 +138,7 @@ class Classifier(
     @classmethod
     def _load_as_safetensor(cls, model, model_file, map_location, strict):
         try:
-            load_model(model, model_file, strict=True, device=map_location)
+            load_safetensors(model, model_file, strict=True, device=map_location)
         except Exception as error:  # RuntimeError of torch, SafetensorError of a damaged file
             raise WeightsError(f"{model_file} does not fit its config.json: {str(error)[:300]}") from None
         return model.eval()
@@ -170,7 +203,7 @@ _BACKBONES = {
 }
 
 
-# ---- building a run's model ----------------------------------------------------------------------
+# ---- a run's model -------------------------------------------------------------------------------
 
 
 class Start(NamedTuple):
@@ -178,7 +211,7 @@ class Start(NamedTuple):
 
     model: Classifier
     weights: str  # where they came from, for the reader
-    sha256: str  # of the weight file; "" for random weights
+    sha256: str  # of the weights; "" for random ones
 
 
 def build(run: Run) -> Start:
@@ -188,25 +221,34 @@ def build(run: Run) -> Start:
     """
     torch.manual_seed(run.seed)
     spec, study = run.model, run.study
+    size = spec.image_size or study.image_size
     if spec.start_from:
         folder = study.artifacts / spec.start_from / "model"
         if not folder.exists():
             raise WeightsError(f"run {spec.start_from} has no model yet: execute its 3-train first")
-        model, source = Classifier.from_pretrained(folder), folder / "model.safetensors"
-        start = Start(model, f"the trained run {spec.start_from}", file_sha256(source))
+        model = Classifier.from_pretrained(folder, image_size=size)
+        start = Start(model, f"the trained run {spec.start_from}", file_sha256(folder / "model.safetensors"))
     else:
-        model = Classifier(
-            spec.backbone,
-            study.classes,
-            study.image_size,
-            spec.hidden,
-            spec.dropout,
-            dict(spec.config) or _hub_config(spec),
-        )
-        start = Start(model, *_load_backbone(model, spec))
+        found = weights.find(spec)
+        config = dict(spec.config) or weights.sizes(found.state)
+        model = Classifier(spec.backbone, study.classes, size, spec.hidden, spec.dropout, config)
+        _fill(model, spec.backbone, config, found)
+        start = Start(model, found.source, found.sha256)
     freeze(model, spec.train)
+    if spec.lora:
+        adapt(model, spec.lora)
     model.train()  # Lightning trains in the mode it finds
     return start
+
+
+def load_model(run: Run) -> Classifier:
+    """The run's trained model; raise FileNotFoundError where 3-train has not made it."""
+    folder = run.artifacts / "model"
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"run {run.name} of study {run.study.name} has no model yet: execute 3-train or `make report`"
+        )
+    return Classifier.from_pretrained(folder)
 
 
 def freeze(model: Classifier, train: str | int) -> None:
@@ -224,92 +266,51 @@ def freeze(model: Classifier, train: str | int) -> None:
         parameter.requires_grad_(number >= first and kept)
 
 
+def adapt(model: Classifier, lora: Lora) -> None:
+    """Freeze the backbone, and give low-rank updates to those of its layers that would have been trained.
+
+    Only linear layers and convolutions over all channels have a matrix to update; the head is trained
+    as it is.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    names = [
+        f"backbone.{name}"
+        for name, module in model.backbone.named_modules()
+        if (isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1))
+        and module.weight.requires_grad
+    ]
+    if not names:
+        raise WeightsError("model.lora: none of the tensors of model.train belongs to a layer it can update")
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=names)
+    inject_adapter_in_model(config, model)  # freezes all that is not its own
+    model.head.requires_grad_(True)
+
+
+def merge(model: Classifier) -> None:
+    """Add low-rank updates to the layers that they belong to; the network is then as any other."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, module.get_base_layer())
+
+
 def parameter_counts(model: nn.Module) -> dict[str, int]:
     """Number of parameters: total, and trained."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return {"total": sum(n for n, _ in sizes), "trained": sum(n for n, trained in sizes if trained)}
 
 
-# ---- starting weights of a backbone --------------------------------------------------------------
-
-
-def _load_backbone(model: Classifier, spec) -> tuple[str, str]:
-    """Load what ``weights`` names into the backbone; return the source in words and the hash."""
-    if spec.weights == "none":
-        return "random (no pretrained weights)", ""
-    file = _local_file(spec)
-    if file is not None:
-        _fit(model, spec, load_file(file), file.name)
-        return f"{spec.weights}: {file.name}", file_sha256(file)
-    state = _from_hub(spec)
-    _fit(model, spec, state, spec.weights)
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(state[name].contiguous().numpy().tobytes())
-    return f"{spec.weights}: downloaded", digest.hexdigest()
-
-
-def _local_file(spec) -> Path | None:
-    """A safetensors file in WEIGHTS: ``<backbone>-imagenet1k`` for imagenet, else by its name."""
-    if not os.environ.get("WEIGHTS"):
-        return None
-    folder = ROOT / Path(os.environ["WEIGHTS"]).expanduser()
-    if not folder.is_dir():
-        raise WeightsError(f"WEIGHTS={folder}: no such folder")
-    name = f"{spec.backbone}-imagenet1k.safetensors" if spec.weights == "imagenet" else spec.weights
-    return folder / name if (folder / name).is_file() else None
-
-
-def _hub_id(spec) -> str:
-    return HUB[spec.backbone] if spec.weights == "imagenet" else spec.weights
-
-
-def _hub_config(spec) -> dict:
-    """Sizes of the network on the hub, so that the one made here fits its weights."""
-    if spec.backbone != "convnextv2" or spec.weights == "none" or _local_file(spec):
-        return {}
-    from transformers import ConvNextV2Config
-
+def _fill(model: Classifier, backbone: str, config: dict, found: weights.Weights) -> None:
+    """Load starting weights, in the keys of torchvision or transformers, into the backbone."""
+    if found.state is None:
+        return
     try:
-        found = ConvNextV2Config.from_pretrained(_hub_id(spec))
-    except Exception as error:
-        raise WeightsError(_cannot_have(spec, _hub_id(spec), error)) from None
-    return {"depths": found.depths, "hidden_sizes": found.hidden_sizes}
-
-
-def _from_hub(spec) -> dict[str, torch.Tensor]:
-    """Download a state dict, from torchvision or from the Hugging Face hub (or a folder like it)."""
-    if spec.backbone == "convnextv2":
-        tried = _hub_id(spec)
-    elif spec.weights == "imagenet":
-        tried = torchvision.models.get_model_weights(spec.backbone).DEFAULT.url
-    else:
-        raise WeightsError(_cannot_have(spec, "", "not a file in WEIGHTS"))
-    try:
-        if spec.backbone == "convnextv2":
-            from transformers import ConvNextV2Model
-
-            return ConvNextV2Model.from_pretrained(tried, use_safetensors=True).state_dict()
-        return torch.hub.load_state_dict_from_url(tried, check_hash=True, weights_only=True)
-    except Exception as error:  # urllib, requests, hub and file errors
-        raise WeightsError(_cannot_have(spec, tried, error)) from None
-
-
-def _cannot_have(spec, tried: str, error) -> str:
-    place = os.environ.get("WEIGHTS") or "unset"
-    return (
-        f"model.weights: {spec.weights} for {spec.backbone} cannot be had: tried WEIGHTS ({place})"
-        f"{f' and {tried}' if tried else ''} ({str(error).splitlines()[0][:120]}); put "
-        f"{spec.backbone}-imagenet1k.safetensors in a folder and set WEIGHTS to it, or set weights: none"
-    )
-
-
-def _fit(model: Classifier, spec, state: dict[str, torch.Tensor], source: str) -> None:
-    """Load a state dict with the keys of torchvision or transformers into the backbone."""
-    config = model._hub_mixin_config["backbone_config"] or {}
-    try:
-        blocks, norm, _ = _BACKBONES[spec.backbone](config, state)
+        blocks, norm, _ = _BACKBONES[backbone](config, found.state)
     except RuntimeError as error:
-        raise WeightsError(f"{source} does not fit {spec.backbone}: {str(error)[:300]}") from None
+        raise WeightsError(f"{found.source} does not fit {backbone}: {str(error)[:300]}") from None
     model.backbone.load_state_dict(blocks.state_dict())
     model.head[2].load_state_dict(norm.state_dict())

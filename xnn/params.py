@@ -128,6 +128,13 @@ class Study(_Strict):
         )
 
 
+class Lora(_Strict):
+    """Low-rank updates of frozen layers (Hu et al. 2021): scale alpha / rank."""
+
+    rank: Count = 8
+    alpha: Positive = 16.0
+
+
 class Model(_Strict):
     """A backbone, its starting weights, its head, and which part of it is trained."""
 
@@ -140,9 +147,19 @@ class Model(_Strict):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     # head: feature extraction; all: full; N: fine-tuning of the backbone's last N parameter tensors
     train: Literal["head", "all"] | Count = "all"
+    lora: Lora | None = None  # train low-rank updates of those tensors' layers instead of the tensors
+    image_size: Annotated[int, Field(ge=32, le=1024)] | None = None  # inside the network; the study's
+
+    @model_validator(mode="after")
+    def _has_what_lora_updates(self):
+        if self.lora and self.train == "head":
+            raise ValueError("lora updates layers of the backbone: set train to all or a number")
+        return self
 
     @property
     def regime(self) -> str:
+        if self.lora:
+            return "LoRA"
         return {"head": "feature extraction", "all": "full"}.get(self.train, "fine-tuning")
 
 
@@ -168,6 +185,9 @@ class Training(_Strict):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' moving average; 0: none
     precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the device is fast at it
+    # random views an image; what is frozen of the network is asked about each of them once and kept;
+    # 0: a new view every epoch, and the frozen part is asked every time
+    views: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=0)] = 0  # processes that prepare images; no effect on results
 
 
@@ -249,7 +269,12 @@ def load_run(study: str, run: str, _before: tuple[str, ...] = ()) -> Run:
             f"start from this one; choose from {', '.join(others)}"
         )
     if start is not None:
-        load_run(study, start, (*_before, run))
+        before = load_run(study, start, (*_before, run))
+        if before.model.backbone != loaded.model.backbone:
+            raise ParameterError(
+                f"{_short(loaded.file)}: model.backbone: {loaded.model.backbone}, but start_from: {start} "
+                f"is a {before.model.backbone}"
+            )
     return loaded
 
 

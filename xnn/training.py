@@ -1,4 +1,4 @@
-"""Training of a run: the Lightning module, its callbacks, and `fit`, which keeps what it has done."""
+"""Training of a run: `fit` keeps what it has done, goes on where it was interrupted, and records it."""
 
 import hashlib
 import json
@@ -12,81 +12,32 @@ import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
-from torch import nn
-from torchmetrics.classification import MulticlassF1Score
+from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
 from . import params, provenance
-from .batches import Radiographs, mix
+from .batches import Radiographs
 from .data import load_records
-from .models import Classifier, Start, build, parameter_counts
+from .features import FrozenRadiographs
+from .models import Classifier, Start, build, merge, parameter_counts
 from .params import Run
+from .recipe import Learner, callbacks, class_weights, precision
 
 # Lightning tells of absent devices, loader workers and frozen modules; the record says what matters.
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module=r"lightning\.pytorch")
 
-PLATEAU = {"factor": 0.2, "patience": 2}  # of ReduceLROnPlateau, epochs
-
-
-class Learner(pl.LightningModule):
-    """Loss, metric and optimiser of a run around its classifier.
-
-    The validation F1 is weighted by class and computed once over the whole split: an average over
-    batches would depend on their size and order.
-    """
-
-    def __init__(self, model: Classifier, run: Run, class_weights: torch.Tensor | None = None):
-        super().__init__()
-        self.model, self.recipe = model, run.training
-        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=run.training.label_smoothing)
-        self.val_loss = nn.CrossEntropyLoss(class_weights)
-        self.val_f1 = MulticlassF1Score(len(model.classes), average="weighted")
-
-    def training_step(self, batch, _):
-        images, labels = batch
-        loss = self.loss(self.model(_channels_last(images)), labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
-        return loss
-
-    def validation_step(self, batch, _):
-        images, labels = batch
-        logits = self.model(_channels_last(images)).float()
-        self.val_f1.update(logits, labels)
-        self.log("val_loss", self.val_loss(logits, labels), on_epoch=True, batch_size=len(labels))
-        self.log("val_f1", self.val_f1)
-
-    def configure_optimizers(self):
-        trained = [p for p in self.parameters() if p.requires_grad]
-        recipe = self.recipe
-        optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay)
-        steps = self.trainer.estimated_stepping_batches
-        scheduler = torch.optim.lr_scheduler
-        if recipe.schedule == "plateau":
-            return optimizer  # the callback below lowers its rate
-        if recipe.schedule == "cosine":
-            schedule = scheduler.CosineAnnealingLR(optimizer, steps)
-        else:
-            schedule = scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
-
-
-def _channels_last(images: torch.Tensor) -> torch.Tensor:
-    """The memory format that convolutions on a CPU and in bf16 are fastest in."""
-    return images.contiguous(memory_format=torch.channels_last)
+# the modules that decide what a trained model is; this one only keeps and tells
+DECIDING = ("images", "batches", "models", "features", "recipe")
 
 
 class History(pl.Callback):
     """One row an epoch, and a line of progress; kept in the checkpoint, so a resumed run has it all."""
 
-    def __init__(self, seed: int):
-        self.seed, self.rows, self.bar = seed, [], None
+    def __init__(self):
+        self.rows, self.bar = [], None
 
     def on_train_epoch_start(self, trainer, learner):
-        # Dropout draws from the global generator: seeded for each epoch, a training that goes on
-        # after an interruption equals one that was never interrupted.
-        torch.manual_seed(mix(self.seed, trainer.current_epoch))
         self.started = time.time()
         title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self.bar = tqdm(total=trainer.num_training_batches, desc=title, unit="batch", leave=False)
@@ -126,36 +77,13 @@ class History(pl.Callback):
         self.rows = state["rows"]
 
 
-class Plateau(pl.Callback):
-    """Lowers the learning rate when the validation loss no longer falls, and survives an interruption.
-
-    Lightning would step the scheduler only after the epoch's checkpoint is written, so a training
-    that goes on from there would miss one step.
-    """
-
-    def __init__(self):
-        self.scheduler, self.state = None, {}
-
-    def on_train_start(self, trainer, learner):
-        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(trainer.optimizers[0], **PLATEAU)
-        self.scheduler.load_state_dict(self.state)
-
-    def on_train_epoch_end(self, trainer, learner):
-        self.scheduler.step(float(trainer.callback_metrics["val_loss"]))
-
-    def state_dict(self):
-        return self.scheduler.state_dict()
-
-    def load_state_dict(self, state):
-        self.state = state
-
-
 def fit(run: Run) -> dict:
     """Train a run, unless a model trained from the very same inputs is there already.
 
     An interrupted training goes on from its last whole epoch. Writes ``model/`` to the run's
     artifacts and returns its training record: key, history (one row an epoch), best_epoch, stopped
-    (why), weights (where they came from), parameters, images_per_second and provenance.
+    (why), weights (where they came from), parameters, images_per_second, frozen_seconds (what the frozen
+    layers took, once) and provenance.
     """
     origin = provenance.stamp(run)
     start = build(run)
@@ -168,25 +96,17 @@ def fit(run: Run) -> dict:
     for stale in run.artifacts.glob("training-*"):
         if stale != folder:
             shutil.rmtree(stale)
-    data = Radiographs(run)
+    began = time.perf_counter()
+    data = data_of(run, start.model)
+    prepared = time.perf_counter() - began
     trainer, history = _trainer(run, folder)
-    learner = Learner(start.model, run, class_weights(run, data))
+    learner = Learner(start.model, run, class_weights(run, data), data.first)
     learner.to(memory_format=torch.channels_last)
     trainer.fit(learner, data, ckpt_path=_last(folder))
-    record = _record(run, start, wanted, trainer, history.rows, len(data.part("train")), origin)
+    record = _record(run, start, wanted, history.rows, len(data.part("train")), prepared, origin)
     _keep(run, start.model, Path(trainer.checkpoint_callback.best_model_path), record)
     shutil.rmtree(folder)
     return record
-
-
-def load_model(run: Run) -> Classifier:
-    """The run's trained model; raise FileNotFoundError where 3-train has not made it."""
-    folder = run.artifacts / "model"
-    if not folder.exists():
-        raise FileNotFoundError(
-            f"run {run.name} of study {run.study.name} has no model yet: execute 3-train or `make report`"
-        )
-    return Classifier.from_pretrained(folder)
 
 
 def key(run: Run, start: Start) -> str:
@@ -197,52 +117,29 @@ def key(run: Run, start: Start) -> str:
         params.sha256(run.model, run.training, run.augmentation),
         f"{run.seed} {run.study.image_size} {run.study.classes}",
         seen.to_csv(index=False),
-        provenance.code_sha256("images", "batches", "models", "training"),
+        provenance.code_sha256(*DECIDING),
         start.sha256,
         precision(run),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def class_weights(run: Run, data: Radiographs) -> torch.Tensor | None:
-    """(C,) weights inverse to the classes' shares of the training split, mean 1 over its images.
-
-    As scikit-learn's "balanced": N / (C * n_c).
-    """
-    if not run.training.class_weights:
-        return None
-    counts = data.part("train").label.value_counts()[run.study.classes].to_numpy()
-    return torch.tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32)
-
-
-def precision(run: Run) -> str:
-    """Lightning's name of the run's precision: bf16 where asked for, or where the device is fast at it."""
-    asked = run.training.precision
-    if asked != "auto":
-        return {"32": "32-true", "bf16": "bf16-mixed"}[asked]
-    if torch.cuda.is_available():
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if fast else "32-true"
+def data_of(run: Run, model: Classifier) -> Radiographs:
+    """A run's batches: of images, or of what the frozen layers make of them where that can be kept."""
+    if run.training.views and model.boundary() > 1:  # the first layer only prepares the image
+        return FrozenRadiographs(run, model)
+    return Radiographs(run)
 
 
 def _trainer(run: Run, folder: Path) -> tuple[pl.Trainer, History]:
-    recipe, history = run.training, History(run.seed)
-    best = ModelCheckpoint(folder, "best", monitor="val_f1", mode="max", save_on_train_epoch_end=True)
+    history = History()
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    callbacks = [history, best, last]
-    if recipe.schedule == "plateau":
-        callbacks.append(Plateau())
-    if recipe.early_stopping:
-        callbacks.append(EarlyStopping("val_f1", mode="max", patience=recipe.early_stopping))
-    if recipe.average:
-        callbacks.append(EMAWeightAveraging(decay=recipe.average))
+    deciding = callbacks(run, folder)
     pl.seed_everything(run.seed, workers=True, verbose=False)
     trainer = pl.Trainer(
-        max_epochs=recipe.epochs,
+        max_epochs=run.training.epochs,
         precision=precision(run),
-        callbacks=callbacks,
+        callbacks=[history, deciding[0], last, *deciding[1:]],
         devices=1,
         logger=False,
         enable_progress_bar=False,
@@ -262,7 +159,7 @@ def _last(folder: Path) -> Path | None:
     return None
 
 
-def _record(run, start, wanted, trainer, rows, images, origin) -> dict:
+def _record(run, start, wanted, rows, images, prepared, origin) -> dict:
     history = pd.DataFrame(rows)
     early = len(history) < run.training.epochs
     why = f"no better validation F1 for {run.training.early_stopping} epochs" if early else "all epochs done"
@@ -278,6 +175,7 @@ def _record(run, start, wanted, trainer, rows, images, origin) -> dict:
         "best_epoch": int(history.epoch[history.val_f1.idxmax()]),
         "stopped": why,
         "images_per_second": round(float(np.median(images / history.seconds)), 1),
+        "frozen_seconds": round(prepared, 1),
         "history": rows,
         "provenance": provenance.timed(origin),
     }
@@ -288,6 +186,8 @@ def _keep(run: Run, model: Classifier, best: Path, record: dict) -> None:
     state = torch.load(best, weights_only=True)["state_dict"]
     own = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
     model.load_state_dict(own)
+    if run.model.lora:
+        merge(model)
     folder, fresh = run.artifacts / "model", run.artifacts / "model.partial"
     shutil.rmtree(fresh, ignore_errors=True)
     model.to("cpu", memory_format=torch.contiguous_format)

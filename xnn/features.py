@@ -1,0 +1,117 @@
+"""What the frozen part of a network makes of each radiograph and view: computed once, read in every epoch.
+
+Of a network whose leading layers are frozen only the others need to be evaluated again and again. What
+the frozen ones make of the images lies in a memory-mapped file under the key of all that decides it, so
+runs that share a frozen part share the file, and a stale file cannot be taken for a current one.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from . import params, provenance
+from .batches import Radiographs
+from .models import Classifier, to_input
+from .params import Run
+from .recipe import channels_last, precision
+
+BATCH = 16  # images in one pass; more do not fit a CPU's cache
+KEPT = 16 * 2**30  # bytes of a study's features; the oldest files go first
+
+
+class Features(Dataset):
+    """Features of some records; item (i, view) is what Views' would become in the frozen layers."""
+
+    def __init__(self, values: torch.Tensor, labels: np.ndarray):
+        self.values, self.labels = values, labels  # (N, views, ...), (N,)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, item) -> tuple[torch.Tensor, int]:
+        index, view = item if isinstance(item, tuple) else (item, 0)
+        return self.values[index, view], int(self.labels[index])
+
+
+class FrozenRadiographs(Radiographs):
+    """The batches of Radiographs as the model's first frozen layers leave them."""
+
+    def __init__(self, run: Run, model: Classifier):
+        super().__init__(run)
+        self.model, self.first = model, model.boundary()
+        self.cached = {split: self._cached(split) for split in ("train", "val")}
+
+    def dataset(self, split: str) -> Dataset:
+        return self.cached[split]
+
+    def on_after_batch_transfer(self, batch, dataloader_idx: int):
+        """Nothing is left to be done."""
+        return batch
+
+    def _cached(self, split: str) -> Features:
+        views = super().dataset(split)
+        items = [(index, view) for index in range(len(views)) for view in self._numbers(split)]
+        folder = self.run.study.artifacts / "features"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{key(self.run, self.model, self.part(split), len(items))}.bin"
+        dtype = torch.bfloat16 if precision(self.run) == "bf16-mixed" else torch.float32
+        shape = self._frozen(views[0][0].unsqueeze(0)).shape[1:]
+        size = len(items) * shape.numel()
+        with FileLock(file.with_suffix(".lock")):
+            if not file.exists():
+                make_room(folder, size * dtype.itemsize)
+                self._write(file, Subset(views, items), dtype, split)
+        values = torch.from_file(str(file), shared=False, size=size, dtype=dtype)
+        return Features(values.view(len(views), -1, *shape), views.labels)
+
+    def _numbers(self, split: str) -> list:
+        return list(range(self.run.training.views)) if split == "train" else [None]
+
+    def _write(self, file: Path, data: Dataset, dtype: torch.dtype, split: str) -> None:
+        loader = DataLoader(data, BATCH, num_workers=self.run.training.workers)
+        partial = file.with_suffix(".partial")
+        with partial.open("wb") as out:
+            for images, _ in tqdm(loader, desc=f"frozen layers, {split}", unit="batch", leave=False):
+                found = self._frozen(images).to("cpu", dtype).contiguous()
+                out.write(found.view(torch.uint8).numpy().tobytes())
+        partial.replace(file)
+
+    @torch.no_grad()
+    def _frozen(self, images: torch.Tensor) -> torch.Tensor:
+        device = next(self.model.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision(self.run) == "bf16-mixed"):
+            return self.model.between(channels_last(to_input(images.to(device))), 0, self.first)
+
+
+def key(run: Run, model: Classifier, records: pd.DataFrame, views: int) -> str:
+    """Hash of all that decides the features of some records: weights, images, views, precision, code."""
+    digest = hashlib.sha256()
+    first = model.boundary()
+    for layer in model.layers()[:first]:
+        for name, tensor in layer.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    parts = (
+        f"{first} {views} {run.seed} {run.study.image_size} {precision(run)} {model._hub_mixin_config}",
+        params.sha256(run.augmentation),
+        records[["row", "path", "sha256"]].to_csv(index=False),
+        provenance.code_sha256("images", "batches", "models", "features"),
+    )
+    digest.update("\n".join(parts).encode())
+    return digest.hexdigest()
+
+
+def make_room(folder: Path, needed: int) -> None:
+    """Remove the oldest features that do not fit beside `needed` bytes; raise OSError on a full disk."""
+    files = sorted(folder.glob("*.bin"), key=lambda file: file.stat().st_mtime)
+    while files and sum(file.stat().st_size for file in files) + needed > KEPT:
+        files.pop(0).unlink()  # a training that reads it keeps its mapping
+    if (free := shutil.disk_usage(folder).free) < needed:
+        need = f"features need {needed / 2**30:.1f} GiB and {free / 2**30:.1f} are free"
+        raise OSError(28, f"{need}: lower training.views, or set it to 0", str(folder))
