@@ -3,6 +3,9 @@
 STUDY ?= phantom## the study: a folder of params/
 ARCHIVE ?=## a zip or folder of radiographs, for studies of real ones
 WEIGHTS ?=## a folder of weight files (safetensors)
+RUNS ?=## the runs to make, without it all that need no download
+ONLINE ?=## 1: also the runs whose weights have to be downloaded
+JOBS ?= 2## steps executed side by side
 PYTHON ?= python3## the Python (3.11 or later) that makes the environment
 export ARCHIVE WEIGHTS
 
@@ -10,8 +13,11 @@ export ARCHIVE WEIGHTS
 # one; kept instead, a step on a CPU takes less time.
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
-# Threads that wait sleep instead of spinning, so that two kernels can share a machine (make -j2).
-export OMP_WAIT_POLICY ?= PASSIVE
+# Two steps side by side, each with half of the processor's cores, do more than one after the other with
+# all: most of a step's time is one thread's. More threads than cores would be very slow.
+MAKEFLAGS += -j$(JOBS)
+CORES := $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
+export OMP_NUM_THREADS ?= $(shell n=$$(($(CORES) / $(JOBS))); echo $$((n > 1 ? n : 1)))
 
 # `BIN=$CONDA_PREFIX/bin` uses an environment of your own instead of the one made here.
 ifeq ($(origin BIN),undefined)
@@ -19,16 +25,18 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.installed
 endif
 R := reports/$(STUDY)
-RUNS := $(sort $(filter-out study,$(basename $(notdir $(wildcard params/$(STUDY)/*.yaml)))))
+ALL := $(sort $(filter-out study,$(basename $(notdir $(wildcard params/$(STUDY)/*.yaml)))))
+NEED_DOWNLOAD := $(if $(ONLINE),,$(shell grep -ls '^online: *true' params/$(STUDY)/*.yaml))
+CHOSEN := $(or $(RUNS),$(filter-out $(basename $(notdir $(NEED_DOWNLOAD))),$(ALL)))
 PAGES := $(R)/1-wrangle.ipynb $(R)/2-explore.ipynb $(R)/6-compare.ipynb \
-  $(foreach run,$(RUNS),$(addprefix $(R)/$(run)/,3-train.ipynb 4-evaluate.ipynb 5-explain.ipynb))
+  $(foreach run,$(CHOSEN),$(addprefix $(R)/$(run)/,3-train.ipynb 4-evaluate.ipynb 5-explain.ipynb))
 step = $(BIN)/python -m xnn.pipeline
 code = $(patsubst %,xnn/%.py,params provenance $(1))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help report site test lint format lab lock notebooks clean
+.PHONY: help report site mlflow test lint format lab lock notebooks clean
 
 help: ## list the goals
 	@echo "usage: make GOAL [VARIABLE=value]"; echo
@@ -39,6 +47,9 @@ report: _site/index.html ## make the report of STUDY, and the site in _site/
 
 site: | $(ENVIRONMENT) ## render the site from the reports that there are
 	@$(step) site
+
+mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 5000
+	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db --port 5000
 
 # ---- steps: the executed notebook is the target and the only stamp -------------------------------
 
@@ -58,14 +69,15 @@ $(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call cod
 $(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,models inference prediction attribution plots)
 	@$(step) 5-explain $(STUDY) $*
 
-$(R)/6-compare.ipynb: notebooks/6-compare.py $(RUNS:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison plots)
+$(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison plots)
 	@$(step) 6-compare $(STUDY)
 
 # a run that starts from another one's model waits for it
 start_from = $(shell sed -nE 's/.*start_from: *([A-Za-z0-9._-]+).*/\1/p' params/$(STUDY)/$(1).yaml)
-$(foreach run,$(RUNS),$(foreach start,$(filter $(RUNS),$(call start_from,$(run))),$(eval $(R)/$(run)/3-train.ipynb: $(R)/$(start)/3-train.ipynb)))
+$(foreach run,$(ALL),$(foreach start,$(filter $(ALL),$(call start_from,$(run))),$(eval $(R)/$(run)/3-train.ipynb: $(R)/$(start)/3-train.ipynb)))
 
 _site/index.html: $(PAGES) $(wildcard reports/*/*.ipynb reports/*/*/*.ipynb) _quarto.yml $(wildcard *.qmd *.css)
+	@$(step) track $(STUDY)
 	@$(step) site
 
 ifneq ($(filter report _site/index.html $(R)/%,$(MAKECMDGOALS)),)
@@ -84,7 +96,7 @@ endif
 	@test -x .uv/bin/python || $(PYTHON) -m venv .uv
 	@.uv/bin/python -m pip install --quiet --require-hashes -r .uv/uv.lock
 	@test -x $(BIN)/python || .uv/bin/uv venv --quiet --python "$$(command -v $(PYTHON))" .venv
-	@.uv/bin/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@.uv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	@.uv/bin/uv pip install --quiet --no-deps --no-build-isolation --offline --python $(BIN)/python -e .
 	@touch $@
 

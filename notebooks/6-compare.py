@@ -21,8 +21,6 @@
 study = "phantom"  # a folder of params/
 
 # %%
-import json
-
 import pandas as pd
 from IPython.display import Markdown
 
@@ -35,9 +33,9 @@ settings
 
 # %%
 origin = xnn.provenance.stamp(settings)
-runs = xnn.params.runs(study)
-metrics = {run: json.loads((settings.reports / run / "metrics.json").read_text()) for run in runs}
-training = {run: json.loads((settings.reports / run / "training.json").read_text()) for run in runs}
+metrics, training = comparison.load(settings)
+missing = [run for run in xnn.params.runs(study) if run not in metrics]
+Markdown(f"{len(metrics)} runs. Not made here: {', '.join(missing) or 'none'}.")
 
 # %% [markdown]
 # ## Scores of every run

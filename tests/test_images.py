@@ -280,3 +280,10 @@ def test_an_open_store_keeps_its_images_when_it_is_rewritten(tmp_path, films):
     older = ImageStore.write(tmp_path / "images.npy", 5, 16, iter(films))
     ImageStore.write(tmp_path / "images.npy", 5, 16, iter(255 - films))
     assert np.array_equal(older[:], films)
+
+
+@pytest.mark.parametrize("shapes", [[(8, 8)], [(8, 8)] * 3, [(8, 8), (8, 9)]])
+def test_a_store_has_what_was_said(tmp_path, shapes):
+    with pytest.raises(ValueError, match="image"):
+        ImageStore.write(tmp_path / "images.npy", 2, 8, (np.zeros(shape, np.uint8) for shape in shapes))
+    assert not list(tmp_path.iterdir())

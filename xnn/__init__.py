@@ -25,6 +25,7 @@ _CONTENTS = {
     "prediction": ("predictions",),
     "evaluation": ("metrics", "scores", "confidence_intervals", "confusion", "outcome_counts"),
     "comparison": (),
+    "tracking": ("track",),
     "attribution": ("integrated_gradients", "baseline"),
 }
 _MODULES = ("plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)

@@ -1,8 +1,23 @@
 """Runs of a study side by side, from their result files alone."""
 
+import json
+
 import pandas as pd
 
+from . import params
+from .params import Study
+
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
+
+
+def load(study: Study) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Contents of metrics.json and training.json, by run, of the runs that have been made."""
+    folders = {run: study.reports / run for run in params.runs(study.name)}
+    made = {run: folder for run, folder in folders.items() if (folder / "metrics.json").exists()}
+    return tuple(
+        {run: json.loads((folder / name).read_text()) for run, folder in made.items()}
+        for name in ("metrics.json", "training.json")
+    )
 
 
 def score(metrics: dict[str, dict], name: str) -> pd.DataFrame:

@@ -78,7 +78,9 @@ class FrozenRadiographs(Radiographs):
         loader = DataLoader(data, BATCH, num_workers=self.run.training.workers)
         partial = file.with_suffix(".partial")
         with partial.open("wb") as out:
-            for images, _ in tqdm(loader, desc=f"frozen layers, {split}", unit="batch", leave=False):
+            for images, _ in tqdm(
+                loader, desc=f"{self.run.name}: frozen layers, {split}", unit="batch", leave=False
+            ):
                 found = self._frozen(images).to("cpu", dtype).contiguous()
                 out.write(found.view(torch.uint8).numpy().tobytes())
         partial.replace(file)

@@ -12,6 +12,8 @@ MAX_BYTES = 64 * 2**20  # of one file; the largest radiograph of the public arch
 MAX_PIXELS = 50_000_000  # a full-field radiograph has about 10 million
 MIN_SIDE = 32  # pixels
 FORMATS = ("JPEG", "PNG")
+# Pillow warns of what has more than 89 million pixels; here it is refused.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
@@ -39,24 +41,21 @@ def decode(data: bytes, size: int | None = None) -> np.ndarray:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
         raise ImageError(f"{len(data) / 2**20:.0f} MB is too large for one radiograph")
-    with warnings.catch_warnings():
-        # Pillow only warns up to twice its pixel limit; here every bomb is refused.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check(image)
-                if size is not None:
-                    image.draft("L", (2 * size, 2 * size))  # a large JPEG decodes at a fraction
-                return _grey(image, size)
-        except ImageError:
-            raise
-        except Image.UnidentifiedImageError:
-            raise ImageError("not a JPEG or PNG image") from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise ImageError("decompression bomb: far more pixels than a radiograph has") from None
-        # Pillow's decoders raise a wide range of errors on damaged files.
-        except Exception as error:
-            raise ImageError(f"corrupt or truncated image: {str(error)[:100]}") from None
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check(image)
+            if size is not None:
+                image.draft("L", (2 * size, 2 * size))  # a large JPEG decodes at a fraction
+            return _grey(image, size)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise ImageError("not a JPEG or PNG image") from None
+    except Image.DecompressionBombError:
+        raise ImageError("decompression bomb: far more pixels than a radiograph has") from None
+    # Pillow's decoders raise a wide range of errors on damaged files.
+    except Exception as error:
+        raise ImageError(f"corrupt or truncated image: {str(error)[:100]}") from None
 
 
 def _check(image: Image.Image) -> None:
@@ -99,7 +98,8 @@ class ImageStore:
     def write(cls, path: Path, count: int, size: int, images) -> "ImageStore":
         """Write `count` images from an iterator as they come; return the opened store.
 
-        Plain sequential writes: a full disk is an OSError here, where a memory map would crash.
+        Plain sequential writes: a full disk is an OSError here, where a memory map would crash. Raises
+        ValueError where the images are not as many, or not of the size, that was said.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{os.getpid()}-{path.name}")
@@ -108,7 +108,12 @@ class ImageStore:
             with partial.open("wb") as file:
                 np.lib.format.write_array_header_1_0(file, header)
                 for image in images:
+                    if image.shape != (size, size):
+                        raise ValueError(f"an image of {image.shape} among images of {(size, size)}")
                     file.write(np.ascontiguousarray(image, np.uint8).tobytes())
+                    count -= 1
+            if count:
+                raise ValueError(f"the number of images differs from what was said by {-count}")
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)

@@ -217,6 +217,7 @@ class Run(_Strict):
     explanation: Explanation = Explanation()
     seed: Seed = 0
     note: str = ""  # a sentence shown on the run's pages
+    online: bool = False  # its weights have to be downloaded: made with ONLINE=1 or by name, RUNS=...
     _name: str = PrivateAttr("")
     _study: Study = PrivateAttr(None)
 

@@ -1,6 +1,7 @@
 """Runs a step of the report: a notebook, executed for a study or one of its runs, left alone while current.
 
 ``python -m xnn.pipeline 3-train phantom mobilenet_v2`` is what Make calls for one step;
+``python -m xnn.pipeline track phantom`` logs the finished runs of a study to MLflow;
 ``python -m xnn.pipeline site`` renders what there is.
 """
 
@@ -295,15 +296,20 @@ def _one_line() -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> None:
-    """``site``, or a step, a study and (for the steps of a run) a run."""
+    """``site``, ``track`` and a study, or a step, a study and (for the steps of a run) a run."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
     with _one_line():
         if arguments == ["site"]:
             render()
+        elif arguments[:1] == ["track"] and len(arguments) == 2:
+            from .tracking import track
+
+            for run in track(params.load_study(arguments[1])):
+                print(f"{run}: logged to MLflow (make mlflow)")
         elif len(arguments) in (2, 3):
             run_step(*arguments)
         else:
-            sys.exit("usage: python -m xnn.pipeline site | STEP STUDY [RUN]")
+            sys.exit("usage: python -m xnn.pipeline site | track STUDY | STEP STUDY [RUN]")
 
 
 def _short(path: Path) -> str:

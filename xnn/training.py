@@ -34,12 +34,12 @@ DECIDING = ("images", "batches", "models", "features", "recipe")
 class History(pl.Callback):
     """One row an epoch, and a line of progress; kept in the checkpoint, so a resumed run has it all."""
 
-    def __init__(self):
-        self.rows, self.bar = [], None
+    def __init__(self, name: str):
+        self.name, self.rows, self.bar = name, [], None
 
     def on_train_epoch_start(self, trainer, learner):
         self.started = time.time()
-        title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        title = f"{self.name}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self.bar = tqdm(total=trainer.num_training_batches, desc=title, unit="batch", leave=False)
 
     def on_train_batch_end(self, *_):
@@ -64,7 +64,7 @@ class History(pl.Callback):
         row["seconds"] = time.time() - self.started
         left = row["seconds"] * (trainer.max_epochs - row["epoch"]) / 60
         print(
-            f"epoch {row['epoch']:2}/{trainer.max_epochs}  train loss {row['train_loss']:.3f}  "
+            f"{self.name}: epoch {row['epoch']:2}/{trainer.max_epochs}  train loss {row['train_loss']:.3f}  "
             f"val loss {row['val_loss']:.3f}  val F1 {row['val_f1']:.3f}  "
             f"{row['seconds']:.0f} s, at most {left:.0f} min left",
             flush=True,
@@ -132,7 +132,7 @@ def data_of(run: Run, model: Classifier) -> Radiographs:
 
 
 def _trainer(run: Run, folder: Path) -> tuple[pl.Trainer, History]:
-    history = History()
+    history = History(run.name)
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     deciding = callbacks(run, folder)
     pl.seed_everything(run.seed, workers=True, verbose=False)

@@ -1,0 +1,91 @@
+"""With a real MLflow and its sqlite database."""
+
+import base64
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from xnn import load_run, load_study, provenance, tracking
+from xnn.params import ROOT
+
+PIXEL = base64.b64encode(b"\x89PNG not really").decode()
+STAMP = {"commit": "abc", "dirty": False, "started": "2026-01-01T00:00:00.000+00:00", "seconds": 20.0}
+
+
+def results(run, f1=0.5):
+    """Write result files as a run's notebooks leave them."""
+    history = [
+        {"epoch": n, "train_loss": 1 / n, "val_loss": 1.0, "val_f1": 0.3, "lr": 0.1, "seconds": 2.0}
+        for n in (1, 2)
+    ]
+    record = {"weights": "random", "regime": "full", "stopped": "all epochs done", "precision": "32-true"}
+    record |= {"best_epoch": 2, "images_per_second": 9.0, "parameters": {"total": 3, "trained": 2}}
+    provenance.write_json(record | {"history": history, "provenance": STAMP}, run.reports / "training.json")
+    scores = {
+        "f1_weighted": {"value": f1, "low": 0.4, "high": 0.6},
+        "auroc": dict.fromkeys(("value", "low", "high")),
+    }
+    provenance.write_json({"scores": scores}, run.reports / "metrics.json")
+    picture = nbformat.v4.new_output("display_data", {"image/png": PIXEL})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[picture])])
+    nbformat.write(notebook, run.reports / "4-evaluate.ipynb")
+    (run.artifacts / "model").mkdir(parents=True, exist_ok=True)
+    (run.artifacts / "model/config.json").write_text(json.dumps({}))
+
+
+@pytest.fixture
+def client(small):
+    from mlflow import MlflowClient
+
+    results(load_run(small, "tracked"))
+    tracking.track(load_study(small))
+    return MlflowClient(tracking.uri())
+
+
+def tracked(client, small):
+    experiment = client.get_experiment_by_name(small).experiment_id
+    return client.search_runs([experiment], "attributes.run_name = 'tracked'")
+
+
+def test_a_run_is_logged_with_all_that_belongs_to_it(client, small):
+    (run,) = tracked(client, small)
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time - run.info.start_time == 20_000
+    assert run.data.params["training.batch_size"] == "32"
+    assert run.data.params["study.image_size"] == "32"
+    assert run.data.metrics["test_f1_weighted_high"] == 0.6
+    assert "test_auroc" not in run.data.metrics
+    curve = client.get_metric_history(run.info.run_id, "train_loss")
+    assert [(each.step, each.value) for each in curve] == [(1, 1.0), (2, 0.5)]
+    assert run.data.tags["commit"] == "abc"
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"figures", "model", "metrics.json", "training.json"} <= names
+    (figure,) = client.list_artifacts(run.info.run_id, "figures")
+    file = client.download_artifacts(run.info.run_id, figure.path)
+    assert Path(file).read_bytes() == base64.b64decode(PIXEL)
+    assert str(ROOT) in file
+
+
+def test_the_same_results_are_logged_once(client, small):
+    before = tracked(client, small)
+    assert tracking.track(load_study(small)) == []
+    assert [run.info.run_id for run in tracked(client, small)] == [run.info.run_id for run in before]
+
+
+def test_changed_results_take_the_place_of_the_old_ones(client, small):
+    (before,) = tracked(client, small)
+    results(load_run(small, "tracked"), f1=0.7)
+    assert tracking.track(load_study(small)) == ["tracked"]
+    (after,) = tracked(client, small)
+    assert after.info.run_id != before.info.run_id
+    assert after.data.metrics["test_f1_weighted"] == 0.7
+
+
+def test_a_half_logged_run_is_logged_again(client, small):
+    (before,) = tracked(client, small)
+    client.delete_tag(before.info.run_id, tracking.KEY)
+    assert tracking.track(load_study(small)) == ["tracked"]
+    (after,) = tracked(client, small)
+    assert tracking.KEY in after.data.tags

@@ -1,0 +1,139 @@
+"""Finished runs in MLflow: parameters, curves, scores, figures and model, from the result files alone."""
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+from filelock import FileLock
+
+from . import params
+from .params import ROOT, Run, Study
+
+KEY = "xnn.results"  # the tag that holds the hash of the result files; set last, so it means "whole"
+STEPS = ("3-train", "4-evaluate", "5-explain")
+RESULTS = ("training.json", "metrics.json", "explanations.json")
+
+
+def uri() -> str:
+    """Where MLflow keeps the runs of every study."""
+    return f"sqlite:///{ROOT / 'artifacts/mlflow.db'}"
+
+
+def track(study: Study) -> list[str]:
+    """Log every run of a study that has results; return the names of those that were new or changed.
+
+    A run is an MLflow run of the experiment named after the study. One whose results have changed takes
+    the place of the old one, so there is never more than one of a name.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    (ROOT / "artifacts").mkdir(exist_ok=True)
+    logged = []
+    with FileLock(ROOT / "artifacts/.mlflow.lock"):  # the first user makes the tables
+        client = MlflowClient(uri())
+        experiment = _experiment(client, study)
+        for run in (params.load_run(study.name, name) for name in params.runs(study.name)):
+            if (run.reports / "training.json").exists() and _log(client, experiment, run):
+                logged.append(run.name)
+    return logged
+
+
+def _experiment(client, study: Study) -> str:
+    found = client.get_experiment_by_name(study.name)
+    if found:
+        return found.experiment_id
+    place = (ROOT / "artifacts/mlflow" / study.name).as_uri()
+    return client.create_experiment(study.name, artifact_location=place)
+
+
+def _log(client, experiment: str, run: Run) -> bool:
+    """Log a run unless these very results are there; remove what it supersedes."""
+    wanted = _key(run)
+    found = client.search_runs([experiment], f"attributes.run_name = '{run.name}'")
+    if [each.data.tags.get(KEY) for each in found] == [wanted]:
+        return False
+    for each in found:
+        client.delete_run(each.info.run_id)
+    record = _read(run, "training.json")
+    started = datetime.fromisoformat(record["provenance"]["started"]).timestamp() * 1000
+    new = client.create_run(experiment, start_time=int(started), run_name=run.name).info.run_id
+    _log_values(client, new, run, record, int(started))
+    _log_files(client, new, run)
+    client.set_tag(new, KEY, wanted)
+    client.set_terminated(new, end_time=int(started + record["provenance"]["seconds"] * 1000))
+    return True
+
+
+def _log_values(client, new: str, run: Run, record: dict, started: int) -> None:
+    """Parameters, one value of each curve an epoch, and the scores on the test split."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    values = {**_flat(run.model_dump(mode="json")), **_flat({"study": run.study.model_dump(mode="json")})}
+    curves, now = [], started
+    for row in record["history"]:
+        now += int(row["seconds"] * 1000)
+        curves += [Metric(k, v, now, row["epoch"]) for k, v in row.items() if k != "epoch"]
+    scores = _read(run, "metrics.json").get("scores", {})
+    for name, score in scores.items():
+        bounds = {f"test_{name}": score["value"], f"test_{name}_low": score["low"]}
+        bounds[f"test_{name}_high"] = score["high"]
+        curves += [Metric(k, v, now, 0) for k, v in bounds.items() if v is not None]
+    told = ("weights", "regime", "stopped", "precision", "best_epoch", "images_per_second")
+    tags = {name: record[name] for name in told} | record["parameters"] | record["provenance"]
+    client.log_batch(
+        new,
+        metrics=curves,
+        params=[Param(k, str(v)[:6000]) for k, v in values.items()],
+        tags=[RunTag(k, str(v)[:5000]) for k, v in tags.items()],
+    )
+
+
+def _log_files(client, new: str, run: Run) -> None:
+    """The figures of the run's pages, its result files, and its model where it is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        for step in STEPS:
+            for number, image in enumerate(_figures(run.reports / f"{step}.ipynb"), 1):
+                file = Path(folder) / f"{step}-{number}.png"
+                file.write_bytes(image)
+        client.log_artifacts(new, folder, "figures")
+    for name in (*RESULTS, "predictions.csv"):
+        if (run.reports / name).exists():
+            client.log_artifact(new, str(run.reports / name))
+    if (run.artifacts / "model").exists():
+        client.log_artifacts(new, str(run.artifacts / "model"), "model")
+
+
+def _figures(page: Path) -> list[bytes]:
+    """The pictures of an executed notebook, in order."""
+    if not page.exists():
+        return []
+    cells = nbformat.read(page, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    images = [output.get("data", {}).get("image/png") for output in outputs]
+    return [base64.b64decode(image) for image in images if image]
+
+
+def _key(run: Run) -> str:
+    """Hash of the run's result files and parameters; whether its model is at hand counts as well."""
+    parts = [json.dumps(_read(run, name)) for name in RESULTS]
+    parts += [params.sha256(run), str((run.artifacts / "model").exists())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _read(run: Run, name: str) -> dict:
+    file = run.reports / name
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _flat(values: dict, before: str = "") -> dict:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    found = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return found
