@@ -69,7 +69,7 @@ $(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call cod
 $(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,models inference prediction attribution plots)
 	@$(step) 5-explain $(STUDY) $*
 
-$(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison plots)
+$(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison evaluation plots)
 	@$(step) 6-compare $(STUDY)
 
 # a run that starts from another one's model waits for it

@@ -59,6 +59,49 @@ plots.compare_scores(f1, "weighted F1")
 plots.compare_scores(comparison.score(metrics, "auroc_pneumonia"), "AUROC, pneumonia or normal")
 
 # %% [markdown]
+# ## Which differences are more than chance?
+#
+# The highest weighted F1 against every other, on the same patients: an interval that holds 0 is a lead
+# that may be chance.
+
+# %%
+best = f1.loc[f1.value.idxmax()]
+leads = comparison.differences(
+    settings, [(best.run, run) for run in f1.run if run != best.run], ["f1_weighted"]
+)
+leads
+
+# %%
+#| fig-alt: Difference in weighted F1 between the best run and every other with its interval.
+plots.differences(leads.assign(pair=leads.run + " - " + leads.against), "weighted F1")
+
+# %% [markdown]
+# ## Do simpler networks perform better?
+#
+# Only among runs that started alike could size be the reason.
+
+# %%
+#| fig-alt: Weighted F1 of every run over the number of parameters of its network, coloured by starting weights.
+sizes = comparison.sizes(settings, training)
+plots.score_by_size(f1.merge(sizes, on="run"), "weighted F1")
+
+# %% [markdown]
+# ## What do class weights do?
+#
+# Runs with class weights less the same runs without.
+
+# %%
+pairs = comparison.weighted_pairs(settings, list(metrics))
+kinds = [f"{kind}_{name}" for kind in ("recall", "precision") for name in settings.classes]
+effect = comparison.differences(settings, pairs, ["f1_weighted", "f1_macro", *kinds])
+effect
+
+# %%
+#| fig-alt: Differences that class weights make to F1, and to precision and recall of every class.
+effect["pair"] = effect.run + ": " + effect.score
+plots.differences(effect, "score") if len(effect) else Markdown("No two runs differ in class weights alone.")
+
+# %% [markdown]
 # ## What it took
 #
 # Training time and throughput are of the machine named below, and of it alone.
@@ -79,13 +122,16 @@ pd.DataFrame(
 ).T
 
 # %%
-best = f1.loc[f1.value.idxmax()]
-rivals = f1[(f1.high >= best.low) & (f1.run != best.run)].run.tolist()
+alike = sizes[sizes.weights == sizes.set_index("run").weights[best.run]]
+rivals, lost = leads[~leads.real].against.tolist(), effect[(effect.score == "f1_weighted") & effect.real]
 Markdown(
     f"**Answer.** `{best.run}` has the highest weighted F1: {best.value:.3f} ({best.low:.3f} to "
-    f"{best.high:.3f}). The intervals of {len(rivals)} of the {len(f1) - 1} other runs overlap with it"
-    f"{': ' if rivals else ''}{', '.join(rivals)}; a lead over such a run may be chance. All were tested on "
-    f"the same {metrics[best.run]['n']} images of {metrics[best.run]['patients']} patients."
+    f"{best.high:.3f}), on {metrics[best.run]['n']} images of {metrics[best.run]['patients']} patients. "
+    f"Its lead over {len(rivals)} of {len(leads)} other runs may be chance"
+    f"{': ' if rivals else ''}{', '.join(rivals)}. Runs that started from the same weights as it are of "
+    f"{alike.backbone.nunique()} kind of network, so whether simpler networks perform better is "
+    f"{'for the figure above to say' if alike.backbone.nunique() > 1 else 'not answered here'}. Class "
+    f"weights changed the weighted F1 by more than chance in {len(lost)} of {len(pairs)} pairs of runs."
 )
 
 # %%

@@ -1,4 +1,10 @@
-from xnn import comparison
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_study
+
+from xnn import comparison, load_study
+from xnn.data import write_csv
 
 SCORE = {"value": 0.8, "low": 0.7, "high": 0.9}
 NAMES = ("f1_weighted", "f1_macro", "average_precision_virus", "auroc_pneumonia")
@@ -35,3 +41,61 @@ def test_a_table_as_markdown():
         "| --- | --- | --- | --- |",
         "| a | 0.5 | 0.7 | 0.9 |",
     ]
+
+
+@pytest.fixture
+def study():
+    """A study with two runs and their weighted likes, whose predictions are random."""
+    write_study(
+        "compared",
+        plain="model: {weights: none}",
+        weighted="model: {weights: none}\ntraining: {class_weights: true}",
+        tuned="model: {start_from: plain, train: 5}",
+        tuned_weighted="model: {start_from: weighted, train: 5}\ntraining: {class_weights: true}",
+    )
+    study, rng = load_study("compared"), np.random.default_rng(0)
+    labels = rng.choice(study.classes, 60)
+    table = pd.DataFrame({"path": [f"{i:02}" for i in range(60)], "label": labels, "patient": "p"})
+    table["patient"] = [str(i // 2) for i in range(60)]
+    for number, run in enumerate(("plain", "weighted")):
+        rows = rng.dirichlet([1, 1, 1], 60) + 3 * number * (np.array(study.classes) == labels[:, None])
+        table[study.classes] = rows / rows.sum(axis=1, keepdims=True)
+        write_csv(table.sample(frac=1, random_state=number), study.reports / run / "predictions.csv")
+    return study
+
+
+def test_differences_are_paired_whatever_the_order_of_rows(study):
+    pairs = [("weighted", "plain"), ("plain", "weighted"), ("plain", "plain")]
+    table = comparison.differences(study, pairs, ["f1_weighted", "recall_virus"])
+    ahead, behind, same = (part for _, part in table.groupby(["run", "against"], sort=False))
+    assert ahead.real.all()
+    assert (ahead.value > 0.3).all()
+    assert ahead.value.to_numpy() == pytest.approx(-behind.value.to_numpy())
+    assert ahead.low.to_numpy() == pytest.approx(-behind.high.to_numpy())
+    assert same[["value", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]] * 2
+    assert not same.real.any()
+
+
+def test_runs_that_saw_other_images_are_not_compared(study):
+    file = study.reports / "plain/predictions.csv"
+    file.write_text(file.read_text().replace("\n00,", "\n99,"))
+    with pytest.raises(ValueError, match="plain and weighted were not tested on the same images"):
+        comparison.differences(study, [("plain", "weighted")], ["f1_weighted"])
+
+
+def test_pairs_differ_in_class_weights_alone(study):
+    made = ["plain", "weighted", "tuned", "tuned_weighted"]
+    assert comparison.weighted_pairs(study, made) == [("weighted", "plain"), ("tuned_weighted", "tuned")]
+    assert comparison.weighted_pairs(study, made[:1]) == []
+    assert len(comparison.differences(study, [], ["f1_weighted"])) == 0
+
+
+def test_a_run_has_the_starting_weights_of_the_run_it_starts_from(study):
+    record = {"parameters": {"total": 7}}
+    table = comparison.sizes(study, {"tuned": record, "plain": record})
+    assert table.weights.tolist() == ["random", "random"]
+    assert table.parameters.tolist() == [7, 7]
+
+
+def test_runs_without_metrics_are_left_out(study):
+    assert comparison.load(study) == ({}, {})

@@ -391,3 +391,29 @@ def test_a_table_needs_a_row_of_probabilities_a_record():
 
 def test_evaluation_imports_without_torch():
     assert "import torch" not in inspect.getsource(evaluation)
+
+
+def test_rates_are_scikit_learns_per_class():
+    rng = np.random.default_rng(3)
+    labels, probabilities = rng.integers(0, 3, 80), rng.dirichlet([1, 1, 1], 80)
+    found, table = evaluation.rates(labels, probabilities), evaluation.per_class(labels, probabilities)
+    for name in evaluation.CLASSES:
+        for kind in ("precision", "recall", "f1"):
+            assert found[f"{kind}_{name}"] == pytest.approx([table.loc[name, kind]])
+
+
+def test_a_paired_difference_is_surer_than_two_intervals():
+    """The second predictions are the first with a few mended: the gain is certain, each level is not."""
+    rng = np.random.default_rng(4)
+    labels, patients = rng.integers(0, 3, 300), np.repeat(np.arange(100), 3)
+    before = rng.dirichlet([1, 1, 1], 300)
+    after = before.copy()
+    after[::10] = np.eye(3)[labels[::10]]
+    found = evaluation.differences(labels, after, before, evaluation.CLASSES, patients, resamples=400)
+    levels = evaluation.confidence_intervals(labels, before, evaluation.CLASSES, patients, resamples=400)
+    gain, level = found["accuracy"], levels["accuracy"]
+    right = (after.argmax(1) == labels).mean() - (before.argmax(1) == labels).mean()
+    assert gain["value"] == pytest.approx(right)
+    assert 0 < gain["low"] < gain["value"] < gain["high"]
+    assert gain["high"] - gain["low"] < level["high"] - level["low"]
+    assert set(found) == set(levels) | set(evaluation.rates(labels, before))

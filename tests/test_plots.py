@@ -61,6 +61,7 @@ RUNS = pd.DataFrame(
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 16, 16), dtype=np.uint8)
 MAPS = np.random.default_rng(1).normal(size=(9, 16, 16))
 
+SIZES = RUNS.assign(parameters=[1e6, 2e6, 3e7], weights=["imagenet", "random", "imagenet"])
 FIGURES = {  # how it is made, and how many axes it has
     "class_counts": (lambda: plots.class_counts(RECORDS), 1),
     "images_per_patient": (lambda: plots.images_per_patient(RECORDS), 1),
@@ -74,6 +75,7 @@ FIGURES = {  # how it is made, and how many axes it has
     "per_class_scores": (lambda: plots.per_class_scores(PER_CLASS), 1),
     "compare_scores": (lambda: plots.compare_scores(RUNS, "F1"), 1),
     "differences": (lambda: plots.differences(RUNS.rename(columns={"run": "pair"}), "F1"), 1),
+    "score_by_size": (lambda: plots.score_by_size(SIZES, "F1"), 1),
     "overlays": (lambda: plots.overlays(IMAGES, MAPS, RECORDS.path), 18),
 }
 
@@ -189,6 +191,15 @@ def test_differences_have_a_zero_line():
     axes = plots.differences(RUNS.rename(columns={"run": "pair"})).axes[0]
     assert texts(axes.get_yticklabels()) == ["middle", "best", "worst"]  # from the bottom
     assert list(axes.lines[1].get_xdata()) == [0, 0]
+
+
+def test_starting_weights_have_a_colour_each():
+    axes = plots.score_by_size(SIZES, "F1").axes[0]
+    assert axes.get_xscale() == "log"
+    assert texts(axes.get_legend().get_texts()) == ["imagenet", "random"]
+    dots = [container.lines[0] for container in axes.containers]
+    assert [dot.get_xdata()[0] for dot in dots] == [1e6, 2e6, 3e7]
+    assert dots[0].get_color() == dots[2].get_color() != dots[1].get_color()
 
 
 def test_overlay_is_green_above_zero_red_below_and_clear_at_zero():

@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 
-from . import params
-from .params import Study
+from . import evaluation, params
+from .params import Run, Study
 
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 
@@ -62,3 +62,65 @@ def markdown(table: pd.DataFrame) -> str:
     """A table as Markdown, for pages that show the numbers without computing them."""
     lines = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) -> pd.DataFrame:
+    """Some scores of one run less those of another, on the same test patients, for some pairs of runs.
+
+    One row a pair and score: run, against, score, value, low, high (95 %, bootstrap over patients) and
+    real (the interval leaves 0 out). Raises ValueError where two runs were tested on different images.
+    """
+    rows = []
+    for run, other in pairs:
+        one, two = (_predictions(study, name) for name in (run, other))
+        if not one[["path", "label", "patient"]].equals(two[["path", "label", "patient"]]):
+            raise ValueError(f"{run} and {other} were not tested on the same images: make both again")
+        labels = one.label.map(study.classes.index).to_numpy()
+        arrays = (one[study.classes].to_numpy(), two[study.classes].to_numpy())
+        found = evaluation.differences(labels, *arrays, study.classes, one.patient, seed=study.seed)
+        rows += [{"run": run, "against": other, "score": name, **found[name]} for name in names]
+    table = pd.DataFrame(rows, columns=["run", "against", "score", "value", "low", "high"])
+    return table.assign(real=(table.low > 0) | (table.high < 0))
+
+
+def sizes(study: Study, training: dict[str, dict]) -> pd.DataFrame:
+    """What networks the runs are: run, backbone, parameters, and weights (where the first of them started).
+
+    A run that starts from another one's model has that one's starting weights.
+    """
+    rows = []
+    for run, record in training.items():
+        first = params.load_run(study.name, run)
+        while first.model.start_from:
+            first = params.load_run(study.name, first.model.start_from)
+        source = "random" if first.model.weights == "none" else first.model.weights
+        row = {"run": run, "backbone": first.model.backbone, "parameters": record["parameters"]["total"]}
+        rows.append(row | {"weights": source})
+    return pd.DataFrame(rows)
+
+
+def weighted_pairs(study: Study, made: list[str]) -> list[tuple[str, str]]:
+    """(with, without) of the runs that differ in class weights alone, those they start from included."""
+    found = {name: params.load_run(study.name, name) for name in made}
+    return [
+        (one, two)
+        for one in made
+        for two in made
+        if found[one].training.class_weights
+        and not found[two].training.class_weights
+        and _recipe(found[one]) == _recipe(found[two])
+    ]
+
+
+def _recipe(run: Run) -> dict:
+    """A run's parameters without class weights; the run that it starts from is replaced by its own."""
+    values = run.model_dump(exclude={"note": True, "online": True, "training": {"class_weights"}})
+    if start := run.model.start_from:
+        values["model"]["start_from"] = _recipe(params.load_run(run.study.name, start))
+    return values
+
+
+def _predictions(study: Study, run: str) -> pd.DataFrame:
+    text = dict.fromkeys(("path", "label", "patient"), str)
+    file = study.reports / run / "predictions.csv"
+    return pd.read_csv(file, dtype=text, keep_default_na=False).sort_values("path", ignore_index=True)

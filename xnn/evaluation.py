@@ -82,6 +82,25 @@ def _overall(matrices):
     }
 
 
+def rates(labels, probabilities, classes=CLASSES, weights=None) -> dict[str, np.ndarray]:
+    """precision_<class>, recall_<class> and f1_<class>, each (B,), for many weightings at once.
+
+    Parameters and errors as in ``scores``. 0 where nothing is called, or is, of the class, as in
+    scikit-learn.
+    """
+    labels, probabilities = _checked(labels, probabilities, classes)
+    weights = _checked_weights(weights, len(labels)).astype(float)
+    matrices = _weighted_confusions(labels, probabilities, weights)
+    true, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
+    right = np.diagonal(matrices, axis1=1, axis2=2)
+    found = {
+        "precision": _ratio(right, predicted, empty=0.0),
+        "recall": _ratio(right, true, empty=0.0),
+        "f1": _ratio(2 * right, true + predicted, empty=0.0),
+    }
+    return {f"{kind}_{name}": each[:, c] for c, name in enumerate(classes) for kind, each in found.items()}
+
+
 def _average_precisions(labels, probabilities, classes, weights):
     truth = np.eye(len(classes), dtype=bool)[labels]
     result = {
@@ -214,6 +233,33 @@ def confidence_intervals(
     return {
         name: {"value": float(value[0])} | _interval(resampled[name], level) for name, value in values.items()
     }
+
+
+def differences(
+    labels, one, two, classes, patients, resamples=2000, level=0.95, seed=0
+) -> dict[str, dict[str, float]]:
+    """How far the scores and class rates of one set of predictions lie above those of another.
+
+    Both are of the same images, and every resample draws the same patients for both: what is hard for
+    either is in both, so the interval is narrower than two separate ones would suggest.
+
+    Parameters
+    ----------
+    labels : (N,) int, positions in ``classes``.
+    one, two : (N, C) probabilities.
+    patients : (N,) the patient of each image.
+
+    Returns
+    -------
+    name to {"value", "low", "high"} of one - two; the names are those of ``scores`` and ``rates``.
+    """
+    draws = patient_weights(patients, resamples, seed)
+    found = []
+    for weights in (None, draws):
+        each = [scores(labels, p, classes, weights) | rates(labels, p, classes, weights) for p in (one, two)]
+        found.append({name: each[0][name] - each[1][name] for name in each[0]})
+    plain, resampled = found
+    return {name: {"value": float(plain[name][0])} | _interval(resampled[name], level) for name in plain}
 
 
 def _interval(values, level):

@@ -43,7 +43,11 @@ STEPS = {
     "3-train": Step((*TRAINING, "training", "plots")),
     "4-evaluate": Step(("inference", "prediction", "evaluation", "plots"), ("training.json",)),
     "5-explain": Step(("models", "inference", "prediction", "attribution", "plots"), ("training.json",)),
-    "6-compare": Step(("comparison", "plots"), ("training.json", "metrics.json"), per_run=False),
+    "6-compare": Step(
+        ("comparison", "evaluation", "plots"),
+        ("training.json", "metrics.json", "predictions.csv"),
+        per_run=False,
+    ),
 }
 
 

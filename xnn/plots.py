@@ -251,6 +251,26 @@ def differences(table: pd.DataFrame, score: str = "score"):
     return figure
 
 
+@_styled
+def score_by_size(table: pd.DataFrame, score: str):
+    """A score with its interval over the size of the network, a colour a starting point.
+
+    ``table`` has the columns run, value, low, high, parameters (count) and weights (the colour).
+    """
+    figure, axes = _axes(6.5, 3.6)
+    palette = dict(zip(table.weights.unique(), sns.color_palette("colorblind"), strict=False))
+    for row in table.itertuples():
+        error = [[row.value - row.low], [row.high - row.value]]
+        axes.errorbar(row.parameters, row.value, error, fmt="o", color=palette[row.weights], capsize=2)
+        axes.annotate(row.run, (row.parameters, row.value), xytext=(5, 3), textcoords="offset points")
+    axes.set(xscale="log", xlabel="parameters of the network", ylabel=score)
+    axes.set_title(f"{score[0].upper()}{score[1:]} by size of the network")
+    axes.margins(x=0.25)
+    handles = [Patch(color=colour, label=name) for name, colour in palette.items()]
+    axes.legend(handles=handles, title="starting weights", loc="lower right")
+    return figure
+
+
 # ---- explanations -------------------------------------------------------------------------------
 
 
