@@ -83,6 +83,12 @@ def test_runs_that_saw_other_images_are_not_compared(study):
         comparison.differences(study, [("plain", "weighted")], ["f1_weighted"])
 
 
+def test_a_verdict_counts_what_is_more_than_chance():
+    table = pd.DataFrame({"low": [0.1, -0.2, -0.1, 0.2], "high": [0.3, -0.1, 0.1, 0.3]})
+    assert comparison.verdict(table) == "higher in 2, lower in 1, within chance in 1 comparisons"
+    assert comparison.verdict(table[:0]) == "no such pair in this study"
+
+
 def test_pairs_differ_in_class_weights_alone(study):
     made = ["plain", "weighted", "tuned", "tuned_weighted"]
     assert comparison.weighted_pairs(study, made) == [("weighted", "plain"), ("tuned_weighted", "tuned")]
@@ -95,6 +101,20 @@ def test_a_run_has_the_starting_weights_of_the_run_it_starts_from(study):
     table = comparison.sizes(study, {"tuned": record, "plain": record})
     assert table.weights.tolist() == ["random", "random"]
     assert table.parameters.tolist() == [7, 7]
+
+
+def test_the_smallest_network_is_compared_with_larger_ones_that_started_alike():
+    table = pd.DataFrame(
+        [
+            ("small", 0.7, "mobilenet_v2", 2, "imagenet"),
+            ("small-better", 0.8, "mobilenet_v2", 2, "imagenet"),
+            ("large", 0.9, "resnet50", 25, "imagenet"),
+            ("large-worse", 0.6, "resnet50", 25, "imagenet"),
+            ("alone", 0.5, "convnextv2", 3, "random"),
+        ],
+        columns=["run", "value", "backbone", "parameters", "weights"],
+    )
+    assert comparison.by_size(table) == [("small-better", "large")]
 
 
 def test_runs_without_metrics_are_left_out(study):

@@ -83,6 +83,14 @@ def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) ->
     return table.assign(real=(table.low > 0) | (table.high < 0))
 
 
+def verdict(table: pd.DataFrame) -> str:
+    """Rows of ``differences`` in words: how many are higher, lower, or within chance."""
+    if not len(table):
+        return "no such pair in this study"
+    higher, lower = (table.low > 0).sum(), (table.high < 0).sum()
+    return f"higher in {higher}, lower in {lower}, within chance in {len(table) - higher - lower} comparisons"
+
+
 def sizes(study: Study, training: dict[str, dict]) -> pd.DataFrame:
     """What networks the runs are: run, backbone, parameters, and weights (where the first of them started).
 
@@ -97,6 +105,19 @@ def sizes(study: Study, training: dict[str, dict]) -> pd.DataFrame:
         row = {"run": run, "backbone": first.model.backbone, "parameters": record["parameters"]["total"]}
         rows.append(row | {"weights": source})
     return pd.DataFrame(rows)
+
+
+def by_size(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """(simplest, larger) of the best runs of each backbone, among those that started from the same weights.
+
+    ``table`` has the columns run, value (the score), backbone, parameters and weights.
+    """
+    pairs = []
+    for _, alike in table.groupby("weights", sort=False):
+        best = alike.sort_values("value", ascending=False).groupby("backbone", sort=False).head(1)
+        simplest, *larger = best.sort_values("parameters").run
+        pairs += [(simplest, run) for run in larger]
+    return pairs
 
 
 def weighted_pairs(study: Study, made: list[str]) -> list[tuple[str, str]]:
