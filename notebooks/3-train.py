@@ -52,7 +52,8 @@ Markdown(
 # %% [markdown]
 # ## Views
 #
-# The network sees every training radiograph once an epoch, each time as another random view.
+# The network sees every training radiograph once an epoch: each time as another random view, or as one
+# of the number of views in the recipe, in turn.
 
 # %%
 #| fig-alt: Random views of a few training radiographs.

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 from conftest import PROJECT, write_study
+from safetensors.torch import save_file
 
-from xnn import audit, build, load_run, load_study, wrangle
+from xnn import audit, build, load_run, load_study, parameter_counts, wrangle
 
 SHARED = PROJECT.parent / "shared"
 ARCHIVE = SHARED / "data/chest_xray_224.zip"
@@ -41,9 +43,42 @@ def test_the_imagenet_weights_fit(study):
     assert start.weights == "imagenet: mobilenet_v2-imagenet1k.safetensors"
 
 
+FILES = {file.stem: file for file in (PROJECT / "params/kermany").glob("*.yaml")}
+ONLINE = sorted(name for name, file in FILES.items() if "online: true" in file.read_text())
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """Random weights under the names and in the layout of the files that a user would download."""
+    from torchvision.models import resnet50
+    from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
+
+    folder = tmp_path_factory.mktemp("hub")
+    tiny = ConvNextV2ForImageClassification(ConvNextV2Config())  # the default sizes are those of tiny
+    save_file(resnet50(weights=None).state_dict(), folder / "resnet50-imagenet1k.safetensors")
+    save_file(tiny.state_dict(), folder / "convnextv2-imagenet1k.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_runs_that_need_a_download_are_complete(name, hub, monkeypatch):
+    monkeypatch.setenv("WEIGHTS", str(hub))
+    write_study("online", FILES["study"].read_text(), **{each: FILES[each].read_text() for each in ONLINE})
+    run = load_run("online", name)
+    if first := run.model.start_from:
+        build(load_run("online", first)).model.save_pretrained(run.study.artifacts / first / "model")
+    start = build(run)
+    assert start.weights.startswith("the trained run" if first else "imagenet: ")
+    counts = parameter_counts(start.model)
+    share = counts["trained"] / counts["total"]
+    assert share == 1 if run.model.regime == "full" else 0 < share < 0.7
+    assert start.model.image_size == 224
+    assert start.model.eval()(torch.rand(1, 3, 224, 224)).shape == (1, 3)
+
+
 def test_the_committed_report_is_whole():
     folder = PROJECT / "reports/kermany"
-    runs = sorted(file.stem for file in (PROJECT / "params/kermany").glob("*.yaml") if file.stem != "study")
+    runs = sorted(set(FILES) - set(ONLINE) - {"study"})
     for run in runs:
         metrics = json.loads((folder / run / "metrics.json").read_text())
         assert metrics["provenance"]["dirty"] is False
