@@ -107,7 +107,7 @@ lock: ## resolve pyproject.toml anew into requirements.lock, with hashes
 # ---- working on it -------------------------------------------------------------------------------
 
 test: | $(ENVIRONMENT) ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: | $(ENVIRONMENT) ## check style, formatting, and that the notebooks equal their text
 	@$(BIN)/ruff check && $(BIN)/ruff format --check

@@ -110,7 +110,8 @@ plots.differences(effect, "score") if len(effect) else Markdown("No two runs dif
 # %% [markdown]
 # ## What it took
 #
-# Training time and throughput are of the machine named below, and of it alone.
+# Training time (what frozen layers took once, and every epoch) and throughput are of the machine named
+# below, and of it alone.
 
 # %%
 pd.DataFrame(
@@ -118,7 +119,7 @@ pd.DataFrame(
         run: {
             "epochs": len(record["history"]),
             "best epoch": record["best_epoch"],
-            "minutes": round(sum(row["seconds"] for row in record["history"]) / 60, 1),
+            "minutes": comparison.minutes(record),
             "images a second": record["images_per_second"],
             "precision": record["precision"],
             "device": record["provenance"]["device"],

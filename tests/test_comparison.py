@@ -18,7 +18,8 @@ TRAINING = {
     "regime": "full",
     "weights": "random",
     "parameters": {"trained": 5},
-    "history": [{"seconds": 90}, {"seconds": 30}],
+    "frozen_seconds": 30.0,
+    "history": [{"seconds": 60}, {"seconds": 30}],
 }
 
 

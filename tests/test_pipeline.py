@@ -72,6 +72,7 @@ def test_one_command_makes_the_report(project):
     assert pages == {f"{step}.ipynb" for step in ["1-wrangle", "2-explore", "6-compare", *steps]}
     assert not [p for p in project.rglob(".*.ipynb") if ".venv" not in p.parts]
     assert (project / "_site/index.html").exists()
+    assert (project / "artifacts/mlflow.db").exists()
     for page in pages:
         html = (project / "_site/reports" / STUDY / page).with_suffix(".html").read_text()
         assert "Synthetic data." in html
@@ -193,6 +194,17 @@ def test_a_wrong_parameter_file_is_one_clear_line(project, text, words):
     file.unlink()
     (line,) = [line for line in output.splitlines() if line.startswith("xnn: ")]
     assert all(word in line for word in words), line
+
+
+def test_runs_that_need_a_download_are_made_when_asked_for(project):
+    file = project / "params" / STUDY / "far.yaml"
+    file.write_text("online: true\n")
+    told = ("-n", "report")
+    plain, online, named = (make(project, *told, *more) for more in ([], ["ONLINE=1"], ["RUNS=far"]))
+    file.unlink()
+    assert f"3-train {STUDY} far" not in plain
+    assert f"3-train {STUDY} far" in online
+    assert f"3-train {STUDY} far" in named
 
 
 def test_a_study_that_does_not_exist_is_one_clear_line(project):

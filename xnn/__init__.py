@@ -4,6 +4,7 @@
 - data: `wrangle`, `load_records`, `load_images`, `load_masks`, `audit`
 - models: `Classifier`, `fit`, `load_model`, `predictions`
 - evidence: `metrics`, `integrated_gradients`
+- tracking: `track`
 - figures: the module `plots`
 
 Names are imported when they are first used, so a notebook that needs no network loads none.

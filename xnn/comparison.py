@@ -44,11 +44,16 @@ def results(metrics: dict[str, dict], training: dict[str, dict]) -> pd.DataFrame
                 "starting weights": record["weights"],
                 **{name.replace("_", " "): with_interval(scores[name]) for name in shown},
                 "parameters trained": record["parameters"]["trained"],
-                "minutes": round(sum(row["seconds"] for row in record["history"]) / 60, 1),
+                "minutes": minutes(record),
                 "test images": metrics[run]["n"],
             }
         )
     return pd.DataFrame(rows)
+
+
+def minutes(record: dict) -> float:
+    """What a training took, from its training.json: the frozen layers once, then every epoch."""
+    return round((record["frozen_seconds"] + sum(row["seconds"] for row in record["history"])) / 60, 1)
 
 
 def with_interval(score: dict[str, float | None]) -> str:
