@@ -232,6 +232,23 @@ def test_inputs_name_all_that_decides_a_result(small):
     assert "xnn/plots.py" not in pipeline.inputs("1-wrangle", load_study(small))
 
 
+def test_an_archive_that_is_not_there_is_no_reason_to_doubt(root, monkeypatch):
+    write_study("far", "{title: far, source: archive}")
+    study = load_study("far")
+    made = {**pipeline.inputs("1-wrangle", study), "ARCHIVE": "a fingerprint"}
+    notebook = nbformat.v4.new_notebook(
+        metadata={"papermill": {"end_time": "now"}, "xnn": {"step": "1-wrangle", "inputs": made}}
+    )
+    study.reports.mkdir(parents=True)
+    nbformat.write(notebook, study.reports / "1-wrangle.ipynb")
+    try:
+        assert pipeline.is_current("1-wrangle", study)
+        monkeypatch.setenv("ARCHIVE", str(root / "params"))  # a folder that it was not made from
+        assert not pipeline.is_current("1-wrangle", study)
+    finally:
+        shutil.rmtree(study.reports)
+
+
 def test_the_site_refuses_a_notebook_that_was_cut_off(root):
     file = root / "reports/cut/1-wrangle.ipynb"
     file.parent.mkdir(parents=True)

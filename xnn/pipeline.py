@@ -89,14 +89,15 @@ def run_step(step: str, study: str, run: str | None = None, force: bool = False)
 def is_current(step: str, subject: Study | Run) -> bool:
     """Whether the executed notebook was made from the very inputs that are there now.
 
-    An input that is not there (records and models are not in git) is no reason to doubt a result.
+    An input that is not there (records, models and the archive are not in git) is no reason to doubt a
+    result.
     """
     recorded = _metadata(subject.reports / f"{step}.ipynb").get("xnn", {}).get("inputs")
     if recorded is None:
         return False
     now = inputs(step, subject)
     return all(recorded.get(name) == value for name, value in now.items()) and all(
-        name in now or name.startswith("artifacts/") for name in recorded
+        name in now or name == "ARCHIVE" or name.startswith("artifacts/") for name in recorded
     )
 
 
