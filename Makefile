@@ -65,7 +65,7 @@ $(R)/%/3-train.ipynb: notebooks/3-train.py params/$(STUDY)/%.yaml $(R)/1-wrangle
 $(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call code,inference prediction evaluation plots)
 	@$(step) 4-evaluate $(STUDY) $*
 
-# after 4-evaluate, since both read the predictions that the first one of them makes
+# after 4-evaluate: both read the predictions, and the first one makes those of 3-train anew where they are stale
 $(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,models inference prediction attribution plots)
 	@$(step) 5-explain $(STUDY) $*
 

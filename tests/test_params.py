@@ -344,3 +344,15 @@ def test_a_hash_covers_all_that_it_is_given():
     study, run = study_of(STUDY), run_of("")
     assert len({params.sha256(study), params.sha256(run), params.sha256(study, run)}) == 3
     assert len(params.sha256(study, run)) == 64
+
+
+def test_a_run_starts_from_one_of_its_own_backbone():
+    write_study("mixed", first="model: {backbone: resnet18}", second="model: {start_from: first}")
+    with pytest.raises(ParameterError, match=r"second\.yaml: model\.backbone: mobilenet_v2.*is a resnet18"):
+        load_run("mixed", "second")
+
+
+def test_lora_needs_layers_of_the_backbone():
+    write_study("low", rank="model: {train: head, lora: {rank: 4}}")
+    with pytest.raises(ParameterError, match=r"rank\.yaml: model: lora.*set train to all or a number"):
+        load_run("low", "rank")

@@ -26,7 +26,6 @@ from .params import ROOT, ParameterError, Run, Study
 
 TRIES = 3  # of executing a notebook whose kernel dies
 COMMON = ("params", "provenance")
-TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features")  # what decides a model
 
 
 class Step(NamedTuple):
@@ -40,7 +39,9 @@ class Step(NamedTuple):
 STEPS = {
     "1-wrangle": Step(("phantom", "images", "sources", "data"), per_run=False),
     "2-explore": Step(("data", "plots"), per_run=False),
-    "3-train": Step((*TRAINING, "training", "plots")),
+    "3-train": Step(
+        ("images", "data", "weights", "models", "batches", "recipe", "features", "training", "plots")
+    ),
     "4-evaluate": Step(("inference", "prediction", "evaluation", "plots"), ("training.json",)),
     "5-explain": Step(("models", "inference", "prediction", "attribution", "plots"), ("training.json",)),
     "6-compare": Step(
