@@ -40,23 +40,27 @@ Markdown(f"{len(metrics)} runs. Not made here: {', '.join(missing) or 'none'}.")
 # %% [markdown]
 # ## Scores of every run
 #
-# On the same test patients, with 95 % intervals by bootstrap over patients.
+# On the same test patients, with 95 % intervals by bootstrap over patients. Where no pretrained weights
+# were the start, the run's name says so.
 
 # %%
 table = comparison.results(metrics, training)
 table.to_csv(settings.reports / "results.csv", index=False)
 short = table[["run", "regime", "starting weights", "f1 weighted", "auroc pneumonia", "test images"]]
 (settings.reports / "_results.md").write_text(comparison.markdown(short))
-table.set_index("run").T
+sizes = comparison.sizes(settings, training)
+names = comparison.names(sizes)
+table.replace(names).set_index("run").T
 
 # %%
 #| fig-alt: Weighted F1 of every run with its interval.
 f1 = comparison.score(metrics, "f1_weighted")
-plots.compare_scores(f1, "weighted F1")
+plots.compare_scores(f1.replace(names), "weighted F1")
 
 # %%
 #| fig-alt: Area under the ROC curve of pneumonia against normal of every run with its interval.
-plots.compare_scores(comparison.score(metrics, "auroc_pneumonia"), "AUROC, pneumonia or normal")
+auroc = comparison.score(metrics, "auroc_pneumonia")
+plots.compare_scores(auroc.replace(names), "AUROC, pneumonia or normal")
 
 # %% [markdown]
 # ## Which differences are more than chance?
@@ -69,11 +73,12 @@ best = f1.loc[f1.value.idxmax()]
 leads = comparison.differences(
     settings, [(best.run, run) for run in f1.run if run != best.run], ["f1_weighted"]
 )
-leads
+shown = leads.replace(names)
+shown
 
 # %%
 #| fig-alt: Difference in weighted F1 between the best run and every other with its interval.
-plots.differences(leads.assign(pair=leads.run + " - " + leads.against), "weighted F1")
+plots.differences(shown.assign(pair=shown.run + " - " + shown.against), "weighted F1")
 
 # %% [markdown]
 # ## Do simpler networks perform better?
@@ -83,13 +88,12 @@ plots.differences(leads.assign(pair=leads.run + " - " + leads.against), "weighte
 
 # %%
 #| fig-alt: Weighted F1 of every run over the size of its network, a colour for each kind of starting weights.
-sizes = comparison.sizes(settings, training)
 table = f1.merge(sizes, on="run")
 plots.score_by_size(table, "weighted F1")
 
 # %%
 simple = comparison.differences(settings, comparison.by_size(table), ["f1_weighted"])
-simple
+simple.replace(names)
 
 # %% [markdown]
 # ## What do class weights do?
@@ -100,6 +104,7 @@ simple
 pairs = comparison.weighted_pairs(settings, list(metrics))
 kinds = [f"{kind}_{name}" for kind in ("recall", "precision") for name in settings.classes]
 effect = comparison.differences(settings, pairs, ["f1_weighted", "f1_macro", *kinds])
+effect = effect.replace(names)
 effect
 
 # %%

@@ -112,6 +112,17 @@ def sizes(study: Study, training: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def names(sizes: pd.DataFrame) -> dict[str, str]:
+    """Run to what tables and figures call it: those that no pretrained weights began say so.
+
+    ``sizes`` is what the function of that name gives.
+    """
+    return {
+        row.run: f"{row.run} (random weights)" if row.weights == "random" else row.run
+        for row in sizes.itertuples()
+    }
+
+
 def by_size(table: pd.DataFrame) -> list[tuple[str, str]]:
     """(simplest, larger) of the best runs of each backbone, among those that started from the same weights.
 
