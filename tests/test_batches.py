@@ -30,6 +30,15 @@ def test_a_view_depends_on_seed_record_and_number_alone(views):
     assert not torch.equal(views[4, 2][0], first)
 
 
+def test_trivial_augment_changes_grey_images_and_keeps_their_kind(views):
+    views.transform = batches.augmentation(
+        Augmentation(crop=1, degrees=0, jitter=0, flip=0, trivial=True), 32
+    )
+    seen = [views[5, number][0] for number in range(20)]
+    assert {(image.shape, image.dtype) for image in seen} == {((32, 32), torch.uint8)}
+    assert sum(not torch.equal(image, views[5][0]) for image in seen) > 10
+
+
 def test_a_view_leaves_the_global_generator_alone(views):
     torch.manual_seed(0)
     wanted = torch.rand(3)

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from xnn import load_run, recipe, training
 
@@ -18,3 +19,27 @@ def test_precision_is_what_is_asked_for(small):
         other = run.model_copy(update={"training": run.training.model_copy(update={"precision": asked})})
         assert recipe.precision(other) == wanted
     assert recipe.precision(run) in ("32-true", "bf16-mixed")
+
+
+def test_mixup_blends_inputs_and_labels_alike(small):
+    run = load_run(small, "plain")
+    run = run.model_copy(update={"training": run.training.model_copy(update={"mixup": 0.4})})
+
+    class Linear(torch.nn.Module):  # logits that equal their input
+        classes = run.study.classes
+
+        def between(self, inputs, first):
+            return inputs
+
+    learner = recipe.Learner(Linear(), run)
+    inputs, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    torch.manual_seed(1)
+    found = learner._mixed(inputs, labels)
+    torch.manual_seed(1)
+    share = torch.distributions.Beta(torch.tensor(0.4), torch.tensor(0.4)).sample()
+    others = torch.randperm(6)
+    truth = torch.eye(3)[labels]
+    blended = share * truth + (1 - share) * truth[others]
+    logits = share * inputs + (1 - share) * inputs[others]
+    assert found.item() == pytest.approx(-(blended * logits.log_softmax(1)).sum(1).mean().item(), rel=1e-5)
+    assert 0 < share < 1

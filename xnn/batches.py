@@ -26,6 +26,8 @@ def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
         steps.append(v2.RandomHorizontalFlip(parameters.flip))
     if parameters.jitter:
         steps.append(v2.ColorJitter(brightness=parameters.jitter, contrast=parameters.jitter))
+    if parameters.trivial:
+        steps.append(v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR))
     return v2.Compose(steps) if steps else v2.Identity()
 
 

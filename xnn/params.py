@@ -170,6 +170,7 @@ class Augmentation(_Strict):
     degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # rotation, either way
     jitter: Annotated[float, Field(ge=0, lt=1)] = 0.25  # brightness and contrast, relative
     flip: Fraction = 0.5  # chance of a mirror image
+    trivial: bool = False  # one more change, of random kind and strength (TrivialAugment, arXiv 2103.10158)
 
 
 class Training(_Strict):
@@ -183,6 +184,7 @@ class Training(_Strict):
     early_stopping: Annotated[int, Field(ge=0)] = 3  # epochs without a better val F1; 0: never
     class_weights: bool = False  # computed from the training split
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of mix-up (arXiv 1710.09412); 0: none
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' moving average; 0: none
     precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the device is fast at it
     # random views an image; what is frozen of the network is asked about each of them once and kept;

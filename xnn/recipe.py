@@ -42,9 +42,17 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch, _):
         inputs, labels = batch
-        loss = self.loss(self(inputs), labels)
+        loss = self._mixed(inputs, labels) if self.recipe.mixup else self.loss(self(inputs), labels)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
+
+    def _mixed(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of mix-up (Zhang et al. 2018): each input blended with another one, its label as much."""
+        alpha = torch.tensor(self.recipe.mixup)
+        share = torch.distributions.Beta(alpha, alpha).sample().item()
+        others = torch.randperm(len(inputs), device=inputs.device)
+        logits = self(share * inputs + (1 - share) * inputs[others])
+        return share * self.loss(logits, labels) + (1 - share) * self.loss(logits, labels[others])
 
     def validation_step(self, batch, _):
         inputs, labels = batch
