@@ -122,10 +122,10 @@ def test_a_changed_run_is_made_again_and_nothing_else(project):
 def test_other_figures_train_nothing(project):
     training = project / "artifacts" / STUDY / "first/training.json"
     before = training.read_text()
-    with (project / "xnn/plots.py").open("a") as file:
+    with (project / "xnn/plots/evaluation.py").open("a") as file:
         file.write("\nANOTHER = 1\n")
     found = executed(make(project, f"reports/{STUDY}/first/4-evaluate.ipynb"))
-    assert found == ["first/3-train", "first/4-evaluate"]
+    assert found == ["first/4-evaluate"]
     assert training.read_text() == before
 
 
@@ -133,7 +133,7 @@ def test_a_clone_without_artifacts_makes_what_a_stale_page_needs(project):
     shutil.rmtree(project / "artifacts")
     (project / "reports" / STUDY / "second/5-explain.ipynb").unlink()
     found = executed(make(project, f"reports/{STUDY}/second/5-explain.ipynb"))
-    # another plots.py than the pages of `second` were made with, too
+    # another plots/evaluation.py than the pages of `second` were made with, too
     wanted = ["first/3-train", *(f"second/{step}" for step in STEPS_OF_A_RUN)]
     assert found == ["1-wrangle", *wanted]
 
@@ -229,7 +229,8 @@ def test_inputs_name_all_that_decides_a_result(small):
     found = pipeline.inputs("4-evaluate", load_run(small, "plain"))
     assert {f"params/{small}/study.yaml", f"params/{small}/plain.yaml", "xnn/evaluation.py"} <= set(found)
     assert f"artifacts/{small}/records.csv" in found
-    assert "xnn/plots.py" not in pipeline.inputs("1-wrangle", load_study(small))
+    assert "xnn/plots/evaluation.py" in found
+    assert not any("plots" in name for name in pipeline.inputs("1-wrangle", load_study(small)))
 
 
 def test_an_archive_that_is_not_there_is_no_reason_to_doubt(root, monkeypatch):
@@ -281,7 +282,9 @@ def test_streams_are_joined_and_progress_is_dropped():
 
 
 def test_hashes_of_results_do_not_change_when_words_do(small):
-    assert provenance.content_sha256(provenance.PACKAGE / "plots.py") == provenance.code_sha256("plots")
+    assert provenance.content_sha256(provenance.PACKAGE / "plots/look.py") == provenance.code_sha256(
+        "plots/look"
+    )
     write_study("words", SMALL)
     before = params.sha256(load_study("words"))
     write_study("words", f"# a comment\n{SMALL}")

@@ -36,18 +36,21 @@ class Step(NamedTuple):
     per_run: bool = True
 
 
+TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "training")
+COMPARED = ("training.json", "metrics.json", "predictions.csv")
 STEPS = {
     "1-wrangle": Step(("phantom", "images", "sources", "data"), per_run=False),
-    "2-explore": Step(("data", "plots"), per_run=False),
-    "3-train": Step(
-        ("images", "data", "weights", "models", "batches", "recipe", "features", "training", "plots")
+    "2-explore": Step(("data", "plots/look", "plots/data"), per_run=False),
+    "3-train": Step((*TRAINING, "plots/look", "plots/training")),
+    "4-evaluate": Step(
+        ("inference", "prediction", "evaluation", "plots/look", "plots/evaluation"), ("training.json",)
     ),
-    "4-evaluate": Step(("inference", "prediction", "evaluation", "plots"), ("training.json",)),
-    "5-explain": Step(("models", "inference", "prediction", "attribution", "plots"), ("training.json",)),
+    "5-explain": Step(
+        ("models", "inference", "prediction", "attribution", "plots/look", "plots/explanation"),
+        ("training.json",),
+    ),
     "6-compare": Step(
-        ("comparison", "evaluation", "plots"),
-        ("training.json", "metrics.json", "predictions.csv"),
-        per_run=False,
+        ("comparison", "evaluation", "plots/look", "plots/comparison"), COMPARED, per_run=False
     ),
 }
 
@@ -319,7 +322,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _short(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else f"xnn/{path.name}"
+    if path.is_relative_to(ROOT):
+        return str(path.relative_to(ROOT))
+    return str(path.relative_to(provenance.PACKAGE.parent))
 
 
 if __name__ == "__main__":

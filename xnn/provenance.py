@@ -28,15 +28,15 @@ def file_sha256(path: Path) -> str:
 def content_sha256(path: Path) -> str:
     """Hash of what matters in a file: of xnn's modules the code, of keyed results the key."""
     path = Path(path)
-    if path.parent == PACKAGE and path.suffix == ".py":
-        return code_sha256(path.stem)
+    if path.is_relative_to(PACKAGE) and path.suffix == ".py":
+        return code_sha256(path.relative_to(PACKAGE).with_suffix("").as_posix())
     if path.name == "training.json":
         return json.loads(path.read_text())["key"]
     return file_sha256(path)
 
 
 def code_sha256(*modules: str) -> str:
-    """Hash of xnn's modules without comments, docstrings and blank lines: words retrain nothing."""
+    """Hash of the code of modules of xnn ("models", "plots/look"), without comments and docstrings."""
     digest = hashlib.sha256()
     for name in modules:
         digest.update(_code((PACKAGE / f"{name}.py").read_text()).encode())

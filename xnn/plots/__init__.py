@@ -1,0 +1,13 @@
+"""Every figure: arrays and tables in, a matplotlib figure out.
+
+A figure belongs to its caller: pyplot forgets it at once, so that a notebook shows it once and none
+stays in memory. All share one look; ``style`` gives it to figures drawn elsewhere. There is a module of
+figures for each part of the report, so that a page is made anew only where a figure of its own has changed.
+"""
+
+from .comparison import compare_scores, differences, score_by_size
+from .data import class_counts, class_means, image_sheet, images_per_patient, intensity_histograms
+from .evaluation import confusion_matrices, outcome_counts, per_class_scores, precision_recall_curves
+from .explanation import LOWERS, RAISES, overlay, overlays
+from .look import CLASS_COLOURS, STYLE, class_colours, style
+from .training import learning_curves
