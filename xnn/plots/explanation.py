@@ -33,13 +33,10 @@ def overlay(image, attribution) -> np.ndarray:
 def overlays(images, attributions, titles, columns: int = 3):
     """Pairs of a radiograph and its attribution; images and attributions (N, H, W), N titles.
 
-    Of no pair at all, a figure that says so: a good network may have no wrong answer to show.
+    Of no pair at all, a figure that says so.
     """
     if not len(images):
-        figure, axes = look.subplots(3, 0.5)
-        axes.axis("off")
-        axes.text(0, 0.5, "there is none")
-        return figure
+        return look.nothing()
     figure, axes = look.sheet(2 * len(images), 2 * columns, 1.3)
     pairs = zip(images, attributions, titles, strict=True)
     for (left, right), (image, attribution, title) in zip(axes.reshape(-1, 2), pairs, strict=False):
