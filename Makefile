@@ -28,7 +28,7 @@ R := reports/$(STUDY)
 ALL := $(sort $(filter-out study,$(basename $(notdir $(wildcard params/$(STUDY)/*.yaml)))))
 NEED_DOWNLOAD := $(if $(ONLINE),,$(shell grep -ls '^online: *true' params/$(STUDY)/*.yaml))
 CHOSEN := $(or $(RUNS),$(filter-out $(basename $(notdir $(NEED_DOWNLOAD))),$(ALL)))
-PAGES := $(R)/1-wrangle.ipynb $(R)/2-explore.ipynb $(R)/6-compare.ipynb \
+PAGES := $(R)/1-wrangle.ipynb $(R)/2-explore.ipynb $(R)/6-compare.ipynb $(R)/7-protocol.ipynb \
   $(foreach run,$(CHOSEN),$(addprefix $(R)/$(run)/,3-train.ipynb 4-evaluate.ipynb 5-explain.ipynb))
 step = $(BIN)/python -m xnn.pipeline
 code = $(patsubst %,xnn/%.py,params provenance $(1))
@@ -71,6 +71,10 @@ $(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call co
 
 $(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison scoring evaluation plots/look plots/comparison)
 	@$(step) 6-compare $(STUDY)
+
+# the other studies that it is compared with are of the same radiographs: kermany, kermany-official, ...
+$(R)/7-protocol.ipynb: notebooks/7-protocol.py $(R)/6-compare.ipynb $(wildcard reports/$(firstword $(subst -, ,$(STUDY)))*/*/metrics.json) $(call code,shortcut protocol comparison calibration scoring evaluation plots/look plots/comparison)
+	@$(step) 7-protocol $(STUDY)
 
 # a run that starts from another one's model waits for it
 start_from = $(shell sed -nE 's/.*start_from: *([A-Za-z0-9._-]+).*/\1/p' params/$(STUDY)/$(1).yaml)

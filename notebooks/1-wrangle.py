@@ -25,6 +25,7 @@
 study = "phantom"  # a folder of params/
 
 # %%
+import pandas as pd
 from IPython.display import Markdown
 
 import xnn
@@ -68,6 +69,15 @@ set_aside.head(50)
 # %%
 audit = xnn.audit(records)
 audit
+
+# %% [markdown]
+# The share of test images with a sibling in the training split, if the bare number names the patient, and if
+# number and class together do: the archive leaves it open.
+
+# %%
+siblings = xnn.data.siblings(records)
+xnn.provenance.write_json(siblings, settings.reports / "siblings.json")
+pd.Series(siblings).to_frame("test split").T
 
 # %%
 shared = int(audit.shared_images.sum() + audit.duplicates.sum())

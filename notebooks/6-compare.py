@@ -113,6 +113,26 @@ effect["pair"] = effect.run + ": " + effect.score
 plots.differences(effect, "score") if len(effect) else Markdown("No two runs differ in class weights alone.")
 
 # %% [markdown]
+# ## How much is luck?
+#
+# Runs that differ in their seed alone: its spread, beside half the length of the interval, which is what
+# another draw of patients would do.
+
+# %%
+alike = comparison.seeds(settings, list(metrics))
+spreads = {first: comparison.seed_spread(metrics, runs) for first, runs in alike.items()}
+pd.concat(spreads).round(4) if spreads else Markdown("No run was made with three seeds.")
+
+# %%
+luck = [
+    f"Over the {len(runs)} seeds of `{first}` the weighted F1 is {each['mean']:.3f} with a standard "
+    f"deviation of {each.sd:.3f}, {each.sd / each.half_width:.1f} times the half-width of its interval."
+    for first, runs in alike.items()
+    for each in [spreads[first].loc["f1_weighted"]]
+]
+Markdown(" ".join(luck))
+
+# %% [markdown]
 # ## What it took
 #
 # Training time (what frozen layers took once, and every epoch) and throughput are of the machine named
@@ -141,7 +161,7 @@ Markdown(
     f"Its lead over {len(rivals)} of {len(leads)} other runs may be chance"
     f"{': ' if rivals else ''}{', '.join(rivals)}. Weighted F1 of the smallest network against larger ones "
     f"that started alike: {comparison.verdict(simple)}. Of runs with class weights against the same without: "
-    f"{comparison.verdict(effect[effect.score == 'f1_weighted'])}."
+    f"{comparison.verdict(effect[effect.score == 'f1_weighted'])}. {' '.join(luck)}"
 )
 
 # %%

@@ -125,3 +125,22 @@ def test_the_smallest_network_is_compared_with_larger_ones_that_started_alike():
 
 def test_runs_without_metrics_are_left_out(study):
     assert comparison.load(study) == ({}, {})
+
+
+def test_seeds_are_runs_that_differ_in_nothing_else():
+    text = "model: {{weights: none}}\nseed: {}"
+    runs = {f"seed{i}": text.format(i) for i in (1, 0, 2)}
+    write_study("seeded", **runs, other="model: {weights: none, dropout: 0.5}")
+    study = load_study("seeded")
+    assert comparison.seeds(study, ["seed1", "seed0", "other", "seed2"]) == {
+        "seed0": ["seed0", "seed1", "seed2"]
+    }
+    assert comparison.seeds(study, ["seed1", "seed0", "other"]) == {}, "two are no spread"
+
+
+def test_the_spread_of_seeds_in_closed_form():
+    metrics = {name: a_run(value) for name, value in {"a": 0.7, "b": 0.8, "c": 0.9}.items()}
+    found = comparison.seed_spread(metrics, ["a", "b", "c"]).loc["f1_weighted"]
+    assert found.to_dict() == pytest.approx(
+        {"mean": 0.8, "sd": 0.1, "lowest": 0.7, "highest": 0.9, "half_width": 0.1}
+    )

@@ -630,6 +630,20 @@ def test_shared_images_are_never_torn_apart():
     assert audit(records).duplicates.sum() == 0
 
 
+def test_siblings_under_both_readings_of_the_patient_number():
+    records = pd.DataFrame(
+        {
+            "patient": ["person1", "person1", "person2", "IM-1", "person1"],
+            "label": ["virus", "bacteria", "virus", "normal", "bacteria"],
+            "split": ["train", "test", "test", "test", "test"],
+        }
+    )
+    wanted = {"test_images": 4, "patient": 0.5, "patient_and_class": 0.0}
+    assert data.siblings(records) == wanted
+    records.loc[0, "label"] = "bacteria"
+    assert data.siblings(records) == wanted | {"patient_and_class": 0.5}
+
+
 def test_the_audit_of_a_table_made_by_hand():
     records = pd.DataFrame(
         [

@@ -356,3 +356,24 @@ def test_lora_needs_layers_of_the_backbone():
     write_study("low", rank="model: {train: head, lora: {rank: 4}}")
     with pytest.raises(ParameterError, match=r"rank\.yaml: model: lora.*set train to all or a number"):
         load_run("low", "rank")
+
+
+def test_a_study_is_compared_with_others_that_exist():
+    write_study("one", "{title: one, source: archive}")
+    write_study("two", "{title: two, source: archive, compare_with: [one]}")
+    assert params.load_study("two").compare_with == ["one"]
+    for wrong in ("two", "onne"):
+        write_study("two", f"{{title: two, source: archive, compare_with: [{wrong}]}}")
+        with pytest.raises(params.ParameterError, match=f"compare_with: no other study '{wrong}'.*one"):
+            params.load_study("two")
+    write_study("two", "{title: two, source: archive}")
+
+
+def test_a_published_number_names_its_task():
+    text = "{{title: three, source: archive, published: [{{source: x, task: {}, accuracy: 0.9}}]}}"
+    write_study("three", text.format("pneumonia"))
+    assert params.load_study("three").published[0].accuracy == 0.9
+    write_study("three", text.format("pneumonya"))
+    with pytest.raises(params.ParameterError, match=r"published\.0\.task"):
+        params.load_study("three")
+    write_study("three")

@@ -29,6 +29,8 @@ _CONTENTS = {
     "curves": (),
     "calibration": (),
     "comparison": (),
+    "protocol": (),
+    "shortcut": (),
     "tracking": ("track",),
     "attribution": ("integrated_gradients", "baseline"),
 }

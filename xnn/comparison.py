@@ -149,6 +149,37 @@ def weighted_pairs(study: Study, made: list[str]) -> list[tuple[str, str]]:
     ]
 
 
+def seeds(study: Study, made: list[str]) -> dict[str, list[str]]:
+    """Runs that differ in their seed alone, by the name of the one with the lowest seed; three or more."""
+    found = {name: params.load_run(study.name, name) for name in made}
+    alike = {}
+    for name, run in sorted(found.items(), key=lambda item: item[1].seed):
+        recipe = json.dumps(run.model_dump(exclude={"note", "online", "seed"}), sort_keys=True)
+        alike.setdefault(recipe, []).append(name)
+    return {names[0]: names for names in alike.values() if len(names) > 2}
+
+
+def seed_spread(metrics: dict[str, dict], names: list[str]) -> pd.DataFrame:
+    """How far the seed moves each score, beside how far the choice of patients does.
+
+    Returns
+    -------
+    One row a score: mean, sd (of the runs, n - 1), lowest, highest, and half_width: half the mean length of
+    the runs' 95 % intervals.
+    """
+    rows = {}
+    for name in metrics[names[0]]["scores"]:
+        each = pd.DataFrame([metrics[run]["scores"][name] for run in names]).astype(float)
+        rows[name] = {
+            "mean": each.value.mean(),
+            "sd": each.value.std(),
+            "lowest": each.value.min(),
+            "highest": each.value.max(),
+            "half_width": (each.high - each.low).mean() / 2,
+        }
+    return pd.DataFrame(rows).T
+
+
 def _recipe(run: Run) -> dict:
     """A run's parameters without class weights; the run that it starts from is replaced by its own."""
     values = run.model_dump(exclude={"note": True, "online": True, "training": {"class_weights"}})

@@ -1,6 +1,7 @@
 """From a source of radiographs to records: checked, decoded once, split by patient, audited."""
 
 import hashlib
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
@@ -21,12 +23,15 @@ from .sources import Archive, DataError, archive, label_of, patient_of, source_s
 EXAMPLE = "example"  # the split of the images set aside for the app
 FOLDS = 20  # a split is made of this many stratified folds: shares are exact to 5 %
 NEEDED = ["path", "label", "patient", "source_split", "split", "sha256"]
+SIZES = ["width", "height", "bytes"]  # of the file that a radiograph came in, pixels and bytes
 
 
 class Wrangled(NamedTuple):
     """What a study's source became."""
 
-    records: pd.DataFrame  # path, label, patient, source_split, split, sha256, group, row
+    records: (
+        pd.DataFrame
+    )  # path, label, patient, source_split, split, sha256, width, height, bytes, group, row
     set_aside: pd.DataFrame  # path, reason
 
 
@@ -44,7 +49,7 @@ def wrangle(study: Study) -> Wrangled:
     _check_classes(records, study)
     records["group"] = groups(records)
     records["split"] = split(records, study)
-    records = records[[*NEEDED, "group", "row"]]
+    records = records[[*NEEDED, *SIZES, "group", "row"]]
     write_csv(records, study.artifacts / "records.csv")
     return Wrangled(records, wrangled.set_aside)
 
@@ -63,6 +68,7 @@ def _wrangle_phantoms(study: Study) -> Wrangled:
     records["path"] = [f"phantom/{r.label}/{r.patient:04d}-{r.image}.png" for r in records.itertuples()]
     records["patient"] = records.patient.map("phantom{:04d}".format)
     records["source_split"] = ""
+    records["width"], records["height"], records["bytes"] = size, size, size * size  # there is no file
     records["row"] = range(count)
     return Wrangled(records, pd.DataFrame({"path": [], "reason": []}))
 
@@ -72,19 +78,19 @@ def _wrangle_archive(study: Study) -> Wrangled:
     found, reasons = _candidates(source, study)
     if found.empty:
         raise DataError(_nothing_found(source, study))
-    checked = []  # sha256 and reason of each
+    checked = []  # of each
 
     def images():
         with ThreadPoolExecutor() as pool:  # Pillow decodes outside of the interpreter's lock
             results = pool.map(lambda name: _read(source, name, study.image_size), found.path)
             for result in tqdm(results, total=len(found), desc="decoding", leave=False):
-                checked.append((result.sha256, result.reason))
+                checked.append(result[1:])
                 yield result.image
 
     _forget(study)
     ImageStore.write(study.artifacts / "images.npy", len(found), study.image_size, images())
     found["row"] = range(len(found))
-    found["sha256"], found["reason"] = zip(*checked, strict=True)
+    found[["sha256", *SIZES, "reason"]] = checked
     found["reason"] = found.reason.where(found.reason != "", _conflicts(found))
     aside = pd.concat([reasons, found.loc[found.reason != "", ["path", "reason"]]])
     records = found[found.reason == ""].drop(columns="reason").reset_index(drop=True)
@@ -99,15 +105,20 @@ def _forget(study: Study) -> None:
 class _Read(NamedTuple):
     image: np.ndarray  # (size, size) uint8, black where there is a reason
     sha256: str
+    width: int
+    height: int
+    bytes: int
     reason: str  # why it cannot be used, or ""
 
 
 def _read(source: Archive, name: str, size: int) -> _Read:
     try:
         data = source.read(name)
-        return _Read(decode(data, size), hashlib.sha256(data).hexdigest(), "")
+        image = decode(data, size)
+        with Image.open(io.BytesIO(data)) as file:  # its header alone
+            return _Read(image, hashlib.sha256(data).hexdigest(), *file.size, len(data), "")
     except ImageError as error:
-        return _Read(np.zeros((size, size), np.uint8), "", str(error))
+        return _Read(np.zeros((size, size), np.uint8), "", 0, 0, 0, str(error))
 
 
 def _candidates(source: Archive, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -251,6 +262,21 @@ def audit(records: pd.DataFrame) -> pd.DataFrame:
             "duplicates": int(part.sha256.isin(others.sha256).sum()),
         }
     return pd.DataFrame(rows).T.convert_dtypes()
+
+
+def siblings(records: pd.DataFrame) -> dict[str, float]:
+    """Share of the test images that have a sibling among the training images, under both readings.
+
+    The archive's file names leave open whether person7 with bacteria and person7 with a virus are one
+    child: ``patient`` takes the bare number, ``patient_and_class`` takes them for two.
+    """
+    train, test = (records[records.split == name] for name in ("train", "test"))
+    both = [part.patient + "/" + part.label for part in (test, train)]
+    return {
+        "test_images": len(test),
+        "patient": float(test.patient.isin(train.patient).mean()),
+        "patient_and_class": float(both[0].isin(both[1]).mean()),
+    }
 
 
 # ---- reading and writing ------------------------------------------------------------------------

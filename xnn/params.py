@@ -69,6 +69,20 @@ class Archive(_Strict):
         return patterns
 
 
+class Published(_Strict):
+    """A result that others published on this very split; what they did not give is left out."""
+
+    source: str
+    task: Literal["three classes", "pneumonia", "bacteria or virus"]
+    accuracy: Fraction | None = None
+    auroc: Fraction | None = None
+    sensitivity: Fraction | None = None
+    specificity: Fraction | None = None
+    f1_macro: Fraction | None = None
+    f1_weighted: Fraction | None = None
+    differs: str = ""  # weights, resolution, epochs
+
+
 class Study(_Strict):
     """One data set under one protocol."""
 
@@ -82,6 +96,8 @@ class Study(_Strict):
     seed: Seed = 0
     patients: Count = 400  # phantom only: how many are drawn
     archive: Archive = Archive()
+    compare_with: list[str] = []  # studies of the same radiographs under another protocol
+    published: list[Published] = []
     _name: str = PrivateAttr("")
 
     @model_validator(mode="after")
@@ -255,6 +271,14 @@ def load_study(study: str) -> Study:
     _check_name("study", study, studies())
     loaded = _load(Study, ROOT / "params" / study / "study.yaml")
     loaded._name = study
+    for other in loaded.compare_with:
+        if other == study or other not in studies():
+            known = [each for each in studies() if each != study]
+            hint = _did_you_mean(other, known)
+            raise ParameterError(
+                f"{_short(loaded.file)}: compare_with: no other study {other!r}{hint}; there is: "
+                f"{', '.join(known)}"
+            )
     return loaded
 
 

@@ -38,6 +38,7 @@ class Step(NamedTuple):
 
 TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "training")
 SCORING, CURVES = ("scoring", "evaluation"), ("curves", "calibration")
+COMPARISON = ("plots/look", "plots/comparison")
 COMPARED = ("training.json", "metrics.json", "predictions.csv")
 STEPS = {
     "1-wrangle": Step(("phantom", "images", "sources", "data"), per_run=False),
@@ -51,7 +52,12 @@ STEPS = {
         ("models", "inference", "prediction", "attribution", "plots/look", "plots/explanation"),
         ("training.json",),
     ),
-    "6-compare": Step(("comparison", *SCORING, "plots/look", "plots/comparison"), COMPARED, per_run=False),
+    "6-compare": Step(("comparison", *SCORING, *COMPARISON), COMPARED, per_run=False),
+    "7-protocol": Step(
+        ("shortcut", "protocol", "comparison", "calibration", *SCORING, *COMPARISON),
+        (*COMPARED, "validation.csv"),
+        per_run=False,
+    ),
 }
 
 
@@ -116,9 +122,10 @@ def inputs(step: str, subject: Study | Run) -> dict[str, str]:
         if step == "3-train" and subject.model.start_from:
             files.append(study.reports / subject.model.start_from / "training.json")
     elif spec.upstream:
-        runs = params.runs(study.name)
-        files += [study.reports / run / name for run in runs for name in spec.upstream]
-        files += [study.file.with_name(f"{run}.yaml") for run in runs]
+        files += _results(study, spec.upstream)
+        if step == "7-protocol":
+            for other in map(params.load_study, study.compare_with):
+                files += [other.reports / "siblings.json", *_results(other, spec.upstream)]
     if step != "1-wrangle":
         files.append(study.artifacts / "records.csv")
     found = {_short(file): provenance.content_sha256(file) for file in files if file.exists()}
@@ -127,6 +134,13 @@ def inputs(step: str, subject: Study | Run) -> dict[str, str]:
 
         found["ARCHIVE"] = archive(study).fingerprint()
     return found
+
+
+def _results(study: Study, names: tuple[str, ...]) -> list[Path]:
+    """Parameters and results of all runs of a study."""
+    runs = params.runs(study.name)
+    files = [study.reports / run / name for run in runs for name in names]
+    return files + [study.file.with_name(f"{run}.yaml") for run in runs]
 
 
 def _provide(step: str, subject: Study | Run) -> None:
