@@ -27,7 +27,9 @@ _CONTENTS = {
     "evaluation": ("metrics", "scores", "confidence_intervals", "confusion", "outcome_counts"),
     "comparison": (),
     "tracking": ("track",),
-    "attribution": ("integrated_gradients", "baseline"),
+    "integrated": ("integrated_gradients",),
+    "fixed": (),
+    "attribution": ("baseline",),
 }
 _MODULES = ("plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}
