@@ -201,6 +201,16 @@ def test_the_best_map_is_kept_where_more_points_are_worse():
     assert best.passed
 
 
+def test_nothing_is_computed_in_less_than_float32():
+    allowed = []
+    model = Of(lambda x: allowed.append(torch.backends.cudnn.allow_tf32) or x.sum(1))
+    for scheme in SCHEMES.values():
+        scheme(model, images(1), torch.tensor([0]), NOTHING)
+    assert allowed
+    assert not any(allowed)
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_the_local_gap_cannot_cancel():
     for scheme in SCHEMES.values():
         found = scheme(network(), images(), torch.tensor([0, 1, 2, 0]), NOTHING)

@@ -13,6 +13,8 @@ HALVED = 8  # segments of an image halved in one round at most: more would be ch
 BATCH = 16  # points of the path in one pass of the network; larger ones leave a processor's cache
 GROUP = 8  # images worked on side by side: they fill the batches, and their gradients fit into memory
 FLOOR = 0.1  # logits: below it a relative gap would divide by almost nothing
+# a GPU shortens float32 to ten bits in convolutions if it is let: too few to compare logits that are close
+float32 = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 class Attribution(NamedTuple):
@@ -31,6 +33,7 @@ class Attribution(NamedTuple):
     passed: np.ndarray  # (N,) bool, gap within the tolerance
 
 
+@float32
 def integrated_gradients(
     model: nn.Module,
     images: torch.Tensor,
