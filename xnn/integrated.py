@@ -63,7 +63,8 @@ def integrated_gradients(
         tried is kept: the one with the smallest local gap of those within the tolerance, else the one with
         the smallest gap. More points do not always mean a smaller gap.
     local_tolerance : of the relative local gap: the path is refined until it is reached as well, but an
-        image passes without it. 0.1 about halves the error of the map; where F(x) is near F(x') it is dear.
+        image passes without it. 0.1 brings maps nearer to the integral for about a third more gradients,
+        and for hundreds where F(x) is near F(x').
 
     Raises
     ------
