@@ -49,7 +49,7 @@ STEPS = {
         ("training.json",),
     ),
     "5-explain": Step(
-        ("models", "inference", "prediction", "attribution", "plots/look", "plots/explanation"),
+        ("models", "inference", "prediction", "integrated", "attribution", "plots/look", "plots/explanation"),
         ("training.json",),
     ),
     "6-compare": Step(("comparison", *SCORING, *COMPARISON), COMPARED, per_run=False),
