@@ -72,6 +72,20 @@ def test_interval_of_an_accuracy_is_the_binomial_one():
     assert width == pytest.approx(np.sqrt(10), rel=0.1)
 
 
+@pytest.mark.parametrize(("unit", "low", "high"), [("patients", 0.92, 0.97), ("images", 0, 0.9)])
+def test_intervals_cover_where_patients_are_resampled_and_not_where_images_are(unit, low, high):
+    """Patients of three images that are named alike: benchmarks/coverage.py has every score."""
+    rng, held = np.random.default_rng(0), 0
+    for number in range(400):
+        right = np.repeat(rng.random(100) < 0.8, 3) ^ (rng.random(300) < 0.1)
+        truth = 0.8 * 0.9 + 0.2 * 0.1
+        units = np.repeat(np.arange(100), 3) if unit == "patients" else np.arange(300)
+        drawn = evaluation.patient_weights(units, 300, number)
+        edges = evaluation.interval(drawn @ right / drawn.sum(axis=1))
+        held += edges["low"] <= truth <= edges["high"]
+    assert low < held / 400 < high
+
+
 def test_level_widens_the_interval_and_seed_repeats_it():
     labels, probabilities, patients = sample(60)
     given = (labels, probabilities, CLASSES, patients, 200)

@@ -1,23 +1,28 @@
 """The real radiographs and ImageNet weights, where a copy of them lies beside the project."""
 
 import json
+import re
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import PROJECT, write_study
 from safetensors.torch import save_file
+from sklearn import metrics as sk
 
 from xnn import audit, build, load_run, load_study, parameter_counts, wrangle
 
 SHARED = PROJECT.parent / "shared"
 ARCHIVE = SHARED / "data/chest_xray_224.zip"
 WEIGHTS = SHARED / "weights"
+# alone: the studies that it is compared with are not there
+STUDY = re.sub(r"compare_with: .*\n", "", (PROJECT / "params/kermany/study.yaml").read_text())
 
 
 @pytest.fixture
 def study(monkeypatch):
-    text = (PROJECT / "params/kermany/study.yaml").read_text()
-    write_study("real", f"{text}image_size: 32\n", run=json.dumps({"model": {"weights": "imagenet"}}))
+    write_study("real", f"{STUDY}image_size: 32\n", run=json.dumps({"model": {"weights": "imagenet"}}))
     monkeypatch.setenv("ARCHIVE", str(ARCHIVE))
     monkeypatch.setenv("WEIGHTS", str(WEIGHTS))
     return load_study("real")
@@ -63,7 +68,7 @@ def hub(tmp_path_factory):
 @pytest.mark.parametrize("name", ONLINE)
 def test_runs_that_need_a_download_are_complete(name, hub, monkeypatch):
     monkeypatch.setenv("WEIGHTS", str(hub))
-    write_study("online", FILES["study"].read_text(), **{each: FILES[each].read_text() for each in ONLINE})
+    write_study("online", STUDY, **{each: FILES[each].read_text() for each in ONLINE})
     run = load_run("online", name)
     if first := run.model.start_from:
         build(load_run("online", first)).model.save_pretrained(run.study.artifacts / first / "model")
@@ -87,3 +92,41 @@ def test_the_committed_report_is_whole():
         assert (folder / run / "explanations.json").exists()
     table = (folder / "results.csv").read_text()
     assert all(run in table for run in runs)
+
+
+COMMITTED = sorted((PROJECT / "reports").glob("kermany*/*/metrics.json"))
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: "/".join(file.parts[-3:-1]))
+def test_committed_scores_are_recomputed_by_scikit_learn(file):
+    """An independent few lines, from the predictions alone."""
+    metrics, table = json.loads(file.read_text()), pd.read_csv(file.with_name("predictions.csv"))
+    classes = metrics["classes"]
+    p, truth = table[classes].to_numpy(), table.label.to_numpy()
+    said, ill = np.array(classes)[p.argmax(axis=1)], truth != "normal"
+    hot = truth[:, None] == np.array(classes)
+    bacteria, of_bacteria = truth[ill] == "bacteria", p[ill, 0] / (p[ill, 0] + p[ill, 2])
+    expected = {
+        "accuracy": sk.accuracy_score(truth, said),
+        "f1_weighted": sk.f1_score(truth, said, average="weighted"),
+        "f1_macro": sk.f1_score(truth, said, average="macro"),
+        **{
+            f"average_precision_{name}": sk.average_precision_score(hot[:, c], p[:, c])
+            for c, name in enumerate(classes)
+        },
+        "average_precision_micro": sk.average_precision_score(hot, p, average="micro"),
+        "auroc_pneumonia": sk.roc_auc_score(ill, 1 - p[:, 1]),
+        "accuracy_pneumonia": sk.accuracy_score(ill, said != "normal"),
+        "sensitivity_pneumonia": sk.recall_score(ill, said != "normal"),
+        "specificity_pneumonia": sk.recall_score(~ill, said == "normal"),
+        "accuracy_bacteria_vs_virus": sk.accuracy_score(bacteria, of_bacteria >= 0.5),
+        "auroc_bacteria_vs_virus": sk.roc_auc_score(bacteria, of_bacteria),
+    }
+    bins = pd.cut(p.max(axis=1), np.linspace(0, 1, 16), right=False)
+    gaps = pd.Series((said == truth) - p.max(axis=1)).groupby(bins, observed=True).sum()
+    expected["ece"] = gaps.abs().sum() / len(table)
+    found = {name: score["value"] for name, score in metrics["scores"].items()}
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert metrics["confusion"] == sk.confusion_matrix(truth, said, labels=classes).tolist()
+    assert metrics["n"] == len(table)
+    assert metrics["patients"] == table.patient.nunique()
