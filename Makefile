@@ -124,4 +124,4 @@ lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
 clean: ## remove the study's report and artifacts, and the site
-	@rm -rf artifacts/$(STUDY) _site $(if $(filter phantom,$(STUDY)),$(R))
+	@rm -rf artifacts/$(STUDY) _site $(if $(filter phantom%,$(STUDY)),$(R))

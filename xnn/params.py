@@ -81,6 +81,8 @@ class Study(_Strict):
     set_aside: Annotated[int, Field(ge=0)] = 1  # images a class kept out, for the app's examples
     seed: Seed = 0
     patients: Count = 400  # phantom only: how many are drawn
+    # phantom only: the letter beside the chest, anywhere by chance, or in a place that tells the class
+    marker: Literal["random", "class"] = "random"
     archive: Archive = Archive()
     _name: str = PrivateAttr("")
 
@@ -92,6 +94,8 @@ class Study(_Strict):
             raise ValueError(f"classes must be two or more different names, not {self.classes}")
         if self.source == "phantom" and self.classes != ["bacteria", "normal", "virus"]:
             raise ValueError("phantoms are drawn for the classes bacteria, normal, virus only")
+        if self.source != "phantom" and self.marker != "random":
+            raise ValueError("marker is of drawn phantoms only")
         if self.source == "phantom" and self.split == "official":
             raise ValueError("phantoms have no official split: use patient or image")
         return self
@@ -203,7 +207,8 @@ class Evaluation(_Strict):
 class Explanation(_Strict):
     """How much is explained, and how exactly."""
 
-    images: Count = 3  # radiographs a class, right and wrong ones each
+    images: Count = 2  # radiographs a class that are shown, right and wrong ones each
+    measured: Count = 12  # test images that the measures of the card are taken of
     baseline: Literal["black", "mean", "blur"] = "black"
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05  # relative completeness gap
     max_steps: Count = 320  # the cap of the doubling
