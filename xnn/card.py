@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from . import localisation, measures
 from .evaluation import patient_weights
+from .sample import Sample
 
 FLOORS = ("random", "sobel")
 FILLS = ("blur", "mean")
@@ -40,20 +40,6 @@ RANKED = [name for name, sign in BETTER.items() if sign]
 ALARMS = ("marker_share", "frame_share")  # the first that is known: a marker's own place says more
 
 
-class Sample(NamedTuple):
-    """The images that are measured, the class asked about, and what is known of them."""
-
-    images: torch.Tensor  # (N, 3, H, W) float in [0, 1]
-    targets: torch.Tensor  # (N,) int
-    patients: np.ndarray  # (N,)
-    masks: np.ndarray | None = None  # (N, H, W) of the lesions
-    markers: np.ndarray | None = None  # (N, H, W)
-    right: np.ndarray | None = None  # (N,) bool, target is the true class; None: all
-
-    def __getitem__(self, rows):
-        return Sample(*(None if part is None else part[rows] for part in self))
-
-
 class Measured(NamedTuple):
     """What was measured of one method: one number an image, NaN where undefined."""
 
@@ -78,7 +64,7 @@ def measure(model, method: measures.Method, sample: Sample, maps=None) -> Measur
     found = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
     values = _areas(found) | _places(maps, sample)
     rows = np.arange(0, len(maps), SHARE_MEASURED)
-    for name, few in _asked_again(model, method, sample[rows], maps[rows]).items():
+    for name, few in _asked_again(model, method, sample.take(rows), maps[rows]).items():
         values[name] = np.full(len(maps), np.nan)
         values[name][rows] = few
     return Measured(values, found)
@@ -99,7 +85,7 @@ def _asked_again(model, method, sample, maps):
     asked = (sample.images, sample.targets)
     return {
         "infidelity": measures.infidelity(model, sample.images, maps, sample.targets),
-        "sensitivity_max": measures.sensitivity(method, model, *asked),
+        "sensitivity_max": measures.sensitivity(method, model, *asked, maps),
         "randomisation_spearman": measures.randomisation(method, model, *asked, maps),
     }
 
@@ -114,10 +100,9 @@ def _places(maps, sample):
     if sample.markers is not None:
         values["marker_share"] = localisation.share_within(maps, sample.markers)
     if sample.masks is not None:
-        right = np.ones(len(maps), bool) if sample.right is None else sample.right
         for name in ("pointing_game", "relevance_mass", "relevance_rank"):
             found = getattr(localisation, name)(maps, sample.masks)
-            values[name] = np.where(right, found, np.nan)
+            values[name] = np.where(sample.right, found, np.nan)
     return values
 
 

@@ -8,6 +8,16 @@ figures for each part of the report, so that a page is made anew only where a fi
 from .comparison import compare_scores, differences, score_by_size
 from .data import class_counts, class_means, image_sheet, images_per_patient, intensity_histograms
 from .evaluation import confusion_matrices, outcome_counts, per_class_scores, precision_recall_curves
-from .explanation import LOWERS, RAISES, overlay, overlays
+from .explanation import (
+    LOWERS,
+    RAISES,
+    card,
+    insertion_deletion,
+    opacity,
+    overlay,
+    overlay_table,
+    overlays,
+    randomisation,
+)
 from .look import CLASS_COLOURS, STYLE, class_colours, style
 from .training import learning_curves
