@@ -57,6 +57,9 @@ rows = records.set_index("path").row
 images = xnn.load_images(settings.study)[rows[cases.path].to_numpy()]
 train = rows[records[records.split == "train"].path][:200].to_numpy()
 mean = xnn.load_images(settings.study)[train].mean(axis=0) / 255
+healthy = xnn.load_images(settings.study)[
+    records.query("split == 'train' and label == 'normal'").row[:8].to_numpy()
+]
 
 # %%
 inputs = xnn.to_input(images)
@@ -64,14 +67,14 @@ found = xnn.integrated_gradients(
     xnn.load_model(settings),
     inputs,
     torch.tensor(cases.predicted.map(classes.index).to_numpy()),
-    xnn.baseline(how.baseline, inputs, mean),
+    xnn.baseline(how.baseline, inputs, mean, xnn.to_input(healthy)),
     how.tolerance,
-    how.max_steps,
+    how.max_gradients,
 )
 
 # %%
 evidence = cases[["label", "predicted", "probability"]].assign(
-    difference=found.difference, gap=found.gap, steps=found.steps, passed=found.passed
+    difference=found.difference, gap=found.gap, gradients=found.gradients, passed=found.passed
 )
 evidence.style.format(precision=3)
 

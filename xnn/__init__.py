@@ -3,7 +3,7 @@
 - studies and runs: `load_study`, `load_run`
 - data: `wrangle`, `load_records`, `load_images`, `load_masks`, `audit`
 - models: `Classifier`, `fit`, `load_model`, `predictions`
-- evidence: `metrics`, `integrated_gradients`
+- evidence: `metrics`, `integrated_gradients`, `explain`
 - tracking: `track`
 - figures: the module `plots`
 
@@ -27,7 +27,10 @@ _CONTENTS = {
     "evaluation": ("metrics", "scores", "confidence_intervals", "confusion", "outcome_counts"),
     "comparison": (),
     "tracking": ("track",),
-    "attribution": ("integrated_gradients", "baseline"),
+    "integrated": ("integrated_gradients",),
+    "fixed": (),
+    "attribution": ("baseline",),
+    "methods": ("explain",),
 }
 _MODULES = ("plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

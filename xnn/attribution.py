@@ -1,98 +1,53 @@
-"""Integrated Gradients with a completeness target: where in a radiograph a logit comes from."""
-
-from typing import NamedTuple
+"""What Integrated Gradients are asked for a run: baselines, cases, and the figures of the result."""
 
 import numpy as np
 import pandas as pd
 import torch
-from captum.attr import IntegratedGradients
-from torch import nn
 from torchvision.transforms.v2 import functional
-from tqdm import tqdm
 
-FIRST_STEPS = 20  # gradients an image of the first try; doubled until the attributions are complete
-BATCH = 16  # images in one pass of the network
-FLOOR = 0.1  # logits: below it a relative gap would divide by almost nothing
+from .integrated import Attribution
 
-
-class Attribution(NamedTuple):
-    """Attributions of N images and the evidence that they are complete."""
-
-    maps: np.ndarray  # (N, H, W) float32, in logits a pixel, summed over channels; signed
-    gap: np.ndarray  # (N,) relative completeness gap
-    difference: np.ndarray  # (N,) F(x) - F(baseline), logits
-    steps: np.ndarray  # (N,) gradients spent for the map that was kept
-    passed: np.ndarray  # (N,) bool, gap within the tolerance
+BASELINES = ("black", "mean", "blur", "expected")
 
 
-def integrated_gradients(
-    model: nn.Module,
+def baseline(
+    name: str,
     images: torch.Tensor,
-    targets: torch.Tensor,
-    baselines: torch.Tensor,
-    tolerance: float = 0.05,
-    max_steps: int = 320,
-) -> Attribution:
-    """Integrated Gradients (Sundararajan et al. 2017, eq. 1) of the target's logit, by Captum.
-
-    The number of Gauss-Legendre steps is doubled for the images whose attributions do not sum to
-    F(x) - F(baseline) within the tolerance; the map with the smallest gap is kept. More steps do
-    not always mean a smaller gap, so the gap is measured, never assumed.
+    training_mean: np.ndarray | None = None,
+    healthy: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The image that stands for "nothing seen", in the scale of the images.
 
     Parameters
     ----------
-    model : images to logits; in evaluation mode.
-    images, baselines : (N, 3, H, W) float; baselines may be (1, 3, H, W).
-    targets : (N,) int, the logit explained.
-    tolerance : of the relative gap |sum(map) - (F(x) - F(baseline))| / max(|F(x) - F(baseline)|, 0.1).
-    max_steps : gradients an image at most in one try.
-    """
-    if len(images) == 0:
-        raise ValueError("no image to explain")
-    explainer = IntegratedGradients(model)
-    baselines = baselines.expand_as(images)
-    with torch.inference_mode():
-        difference = _logit(model, images, targets) - _logit(model, baselines, targets)
-    maps = torch.zeros(len(images), *images.shape[-2:])
-    gap = torch.full((len(images),), torch.inf)
-    used = torch.zeros(len(images), dtype=torch.int64)
-    steps, pending = FIRST_STEPS, torch.arange(len(images))
-    while len(pending) and (steps <= max_steps or not used.all()):
-        for one in tqdm(pending.tolist(), desc=f"{steps} steps", unit="image", leave=False):
-            tried = explainer.attribute(
-                images[one : one + 1],
-                baselines[one : one + 1],
-                target=int(targets[one]),
-                n_steps=min(steps, max_steps),
-                internal_batch_size=BATCH,
-            )
-            found = tried.sum(1)[0].float()
-            missing = (found.double().sum() - difference[one]).abs()
-            relative = missing / difference[one].abs().clamp(min=FLOOR)
-            if relative < gap[one]:
-                maps[one], gap[one], used[one] = found, relative, min(steps, max_steps)
-        pending = pending[gap[pending] > tolerance]
-        steps *= 2
-    return Attribution(
-        maps.numpy(), gap.numpy(), difference.numpy(), used.numpy(), (gap <= tolerance).numpy()
-    )
+    name : black; mean, of the training images; blur, the image without its details; expected, several
+        healthy training images (expected gradients, Erion et al. 2021).
+    images : (N, 3, H, W) float in [0, 1].
+    training_mean : (H, W) in [0, 1], for mean.
+    healthy : (K, 3, H, W), for expected.
 
+    Returns
+    -------
+    (1 or N, 3, H, W); expected: (1, K, 3, H, W), over which ``integrated_gradients`` averages.
 
-def baseline(name: str, images: torch.Tensor, training_mean: np.ndarray | None = None) -> torch.Tensor:
-    """The image that stands for "nothing seen": black, mean (of the training images) or blur.
-
-    Returns (1 or N, 3, H, W), in the scale of the images.
+    Raises
+    ------
+    ValueError : an unknown name, or what it needs is not given.
     """
     if name == "black":
         return torch.zeros_like(images[:1])
-    if name == "mean":
+    if name == "mean" and training_mean is not None:
         grey = torch.as_tensor(training_mean, dtype=images.dtype)
         return grey.expand(1, 3, *grey.shape)
     if name == "blur":
         sigma = images.shape[-1] / 16  # wide enough to leave no rib
         side = 2 * round(2 * sigma) + 1
         return functional.gaussian_blur(images.contiguous(), [side, side], [sigma, sigma])
-    raise ValueError(f"baseline {name!r}: choose black, mean or blur")
+    if name == "expected" and healthy is not None:
+        return healthy.unsqueeze(0)
+    if name in BASELINES:
+        raise ValueError(f"baseline {name!r}: the training images that it is made of are not given")
+    raise ValueError(f"baseline {name!r}: choose {', '.join(BASELINES)}")
 
 
 def cases(predictions: pd.DataFrame, classes: list[str], count: int, seed: int) -> pd.DataFrame:
@@ -116,11 +71,5 @@ def summary(attribution: Attribution) -> dict[str, float]:
         "images": len(attribution.gap),
         "relative_completeness_p95": float(np.percentile(attribution.gap, 95)),
         "completeness_passed": float(attribution.passed.mean()),
-        "steps_median": float(np.median(attribution.steps)),
+        "steps_median": float(np.median(attribution.gradients)),
     }
-
-
-def _logit(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """(N,) float64: the target's logit, in small batches."""
-    outputs = torch.cat([model(batch) for batch in images.split(BATCH)])
-    return outputs.gather(1, targets.view(-1, 1)).squeeze(1).double()

@@ -5,6 +5,7 @@ lies apart from those of both.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,24 @@ from tqdm import tqdm
 
 from . import localisation, measures
 from .evaluation import patient_weights
-from .sample import Sample
+from .integrated import integrated_gradients
+from .methods import METHODS
+from .params import Run
+from .sample import Sample, baseline
 
 FLOORS = ("random", "sobel")
+NAMES = (
+    "integrated_gradients",
+    "saliency",
+    "gradient_x_input",
+    "smoothgrad_ig",
+    "grad_cam",
+    "occlusion",
+    *FLOORS,
+)
+REPEATED = (
+    32  # gradients a baseline where Integrated Gradients are computed again and again: ranks need no more
+)
 FILLS = ("blur", "mean")
 UNLIKE = 0.5  # rank correlation below which maps of a randomised network count as others
 SHARE_MEASURED = 4  # one in so many images for the measures that call a method again and again
@@ -47,20 +63,57 @@ class Measured(NamedTuple):
     curves: dict[str, measures.Curves]  # fill to the curves of insertion and deletion
 
 
+# ---- explaining ---------------------------------------------------------------------------------
+
+
+def explainers(run: Run, names=NAMES) -> dict[str, measures.Method]:
+    """The methods of the card by name, with the run's baseline.
+
+    Integrated Gradients are the quick ones of the measures that call a method again and again; the maps
+    that are measured come from ``integrated_gradients`` itself, with its completeness.
+    """
+    return {name: _quick(run) if name == "integrated_gradients" else _bound(name, run) for name in names}
+
+
+def _quick(run):
+    def explain(model, images, targets):
+        start = baseline(run, images)
+        count = start.shape[1] if start.ndim == 5 else 1
+        how = run.explanation
+        return integrated_gradients(model, images, targets, start, how.tolerance, REPEATED * count).maps
+
+    return explain
+
+
+def _bound(name, run):
+    def explain(model, images, targets):
+        start = baseline(run, images)
+        start = start.mean(dim=1) if start.ndim == 5 else start  # of several, their mean image
+        return METHODS[name](model, images, targets, start)
+
+    return explain
+
+
+def explain_all(
+    model, run: Run, sample: Sample, known: Mapping = MappingProxyType({})
+) -> dict[str, np.ndarray]:
+    """Maps (N, H, W) of every method of the card for the sample; ``known`` are not computed again."""
+    bar = tqdm(explainers(run).items(), desc="explaining", unit="method", leave=False)
+    return {
+        name: known[name] if name in known else method(model, sample.images, sample.targets)
+        for name, method in bar
+    }
+
+
 # ---- measuring ----------------------------------------------------------------------------------
 
 
-def measure(model, method: measures.Method, sample: Sample, maps=None) -> Measured:
-    """All measures of one method.
-
-    Parameters
-    ----------
-    maps : (N, H, W) of the method for the sample, where they are known already.
+def measure(model, method: measures.Method, sample: Sample, maps) -> Measured:
+    """All measures of one method, whose maps (N, H, W) of the sample are given.
 
     The measures that call the method again (sensitivity, randomisation) and infidelity are taken of
     one image in four; the others have NaN there.
     """
-    maps = method(model, sample.images, sample.targets) if maps is None else np.asarray(maps)
     found = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
     values = _areas(found) | _places(maps, sample)
     rows = np.arange(0, len(maps), SHARE_MEASURED)
@@ -106,13 +159,13 @@ def _places(maps, sample):
     return values
 
 
-def measure_all(model, methods: Mapping, sample: Sample, maps: Mapping = {}) -> dict[str, Measured]:
-    """``measure`` of every method, name to callable, with a line of progress; ``maps`` as known by name."""
+def measure_all(model, methods: Mapping, sample: Sample, maps: Mapping) -> dict[str, Measured]:
+    """``measure`` of every method, name to callable, given its maps by name, with a line of progress."""
     bar = tqdm(methods.items(), desc="measuring", unit="method", leave=False)
     found = {}
     for name, method in bar:
         bar.set_postfix_str(name)
-        found[name] = measure(model, method, sample, maps.get(name))
+        found[name] = measure(model, method, sample, maps[name])
     return found
 
 

@@ -209,9 +209,10 @@ class Explanation(_Strict):
 
     images: Count = 2  # radiographs a class that are shown, right and wrong ones each
     measured: Count = 12  # test images that the measures of the card are taken of
-    baseline: Literal["black", "mean", "blur"] = "black"
-    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05  # relative completeness gap
-    max_steps: Count = 320  # the cap of the doubling
+    # expected: the mean over several healthy training images (expected gradients)
+    baseline: Literal["black", "mean", "blur", "expected"] = "black"
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # relative completeness gap
+    max_gradients: Annotated[int, Field(ge=9)] = 1000  # an image; the best map is kept where it is spent
 
 
 class Run(_Strict):

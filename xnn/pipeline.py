@@ -46,7 +46,7 @@ STEPS = {
         ("inference", "prediction", "evaluation", "plots/look", "plots/evaluation"), ("training.json",)
     ),
     "5-explain": Step(
-        ("models", "inference", "prediction", "attribution", "plots/look", "plots/explanation"),
+        ("models", "inference", "prediction", "integrated", "attribution", "plots/look", "plots/explanation"),
         ("training.json",),
     ),
     "6-compare": Step(
