@@ -1,40 +1,18 @@
-"""The report card of a model's explanations: every method measured, beside floors that know nothing.
+"""The report card of a model's explanations: every method beside floors that know nothing, and what follows.
 
 The floors are a random map and the edges of the image. A measure counts for a method where its interval
 lies apart from those of both.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from . import localisation, measures
 from .evaluation import patient_weights
-from .integrated import integrated_gradients
-from .methods import METHODS
-from .params import Run
-from .sample import Sample, baseline
+from .evidence import FLOORS, Measured
 
-FLOORS = ("random", "sobel")
-NAMES = (
-    "integrated_gradients",
-    "saliency",
-    "gradient_x_input",
-    "smoothgrad_ig",
-    "grad_cam",
-    "occlusion",
-    *FLOORS,
-)
-REPEATED = (
-    32  # gradients a baseline where Integrated Gradients are computed again and again: ranks need no more
-)
-FILLS = ("blur", "mean")
 UNLIKE = 0.5  # rank correlation below which maps of a randomised network count as others
-SHARE_MEASURED = 4  # one in so many images for the measures that call a method again and again
 
 # what is better: 1 more, -1 less; 0: neither, but to be looked at
 BETTER = {
@@ -54,119 +32,6 @@ BETTER = {
 }
 RANKED = [name for name, sign in BETTER.items() if sign]
 ALARMS = ("marker_share", "frame_share")  # the first that is known: a marker's own place says more
-
-
-class Measured(NamedTuple):
-    """What was measured of one method: one number an image, NaN where undefined."""
-
-    values: dict[str, np.ndarray]  # measure to (N,)
-    curves: dict[str, measures.Curves]  # fill to the curves of insertion and deletion
-
-
-# ---- explaining ---------------------------------------------------------------------------------
-
-
-def explainers(run: Run, names=NAMES) -> dict[str, measures.Method]:
-    """The methods of the card by name, with the run's baseline.
-
-    Integrated Gradients are the quick ones of the measures that call a method again and again; the maps
-    that are measured come from ``integrated_gradients`` itself, with its completeness.
-    """
-    return {name: _quick(run) if name == "integrated_gradients" else _bound(name, run) for name in names}
-
-
-def _quick(run):
-    def explain(model, images, targets):
-        start = baseline(run, images)
-        count = start.shape[1] if start.ndim == 5 else 1
-        how = run.explanation
-        return integrated_gradients(model, images, targets, start, how.tolerance, REPEATED * count).maps
-
-    return explain
-
-
-def _bound(name, run):
-    def explain(model, images, targets):
-        start = baseline(run, images)
-        start = start.mean(dim=1) if start.ndim == 5 else start  # of several, their mean image
-        return METHODS[name](model, images, targets, start)
-
-    return explain
-
-
-def explain_all(
-    model, run: Run, sample: Sample, known: Mapping = MappingProxyType({})
-) -> dict[str, np.ndarray]:
-    """Maps (N, H, W) of every method of the card for the sample; ``known`` are not computed again."""
-    bar = tqdm(explainers(run).items(), desc="explaining", unit="method", leave=False)
-    return {
-        name: known[name] if name in known else method(model, sample.images, sample.targets)
-        for name, method in bar
-    }
-
-
-# ---- measuring ----------------------------------------------------------------------------------
-
-
-def measure(model, method: measures.Method, sample: Sample, maps) -> Measured:
-    """All measures of one method, whose maps (N, H, W) of the sample are given.
-
-    The measures that call the method again (sensitivity, randomisation) and infidelity are taken of
-    one image in four; the others have NaN there.
-    """
-    found = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
-    values = _areas(found) | _places(maps, sample)
-    rows = np.arange(0, len(maps), SHARE_MEASURED)
-    for name, few in _asked_again(model, method, sample.take(rows), maps[rows]).items():
-        values[name] = np.full(len(maps), np.nan)
-        values[name][rows] = few
-    return Measured(values, found)
-
-
-def _areas(found):
-    """RISE's pair, insertion into the blurred image and deletion to grey, and the same the other way."""
-    blur, mean = (found[fill].areas() for fill in FILLS)
-    return {
-        "insertion_auc": blur["insertion_auc"],
-        "deletion_auc": mean["deletion_auc"],
-        "insertion_auc_mean": mean["insertion_auc"],
-        "deletion_auc_blur": blur["deletion_auc"],
-    }
-
-
-def _asked_again(model, method, sample, maps):
-    asked = (sample.images, sample.targets)
-    return {
-        "infidelity": measures.infidelity(model, sample.images, maps, sample.targets),
-        "sensitivity_max": measures.sensitivity(method, model, *asked, maps),
-        "randomisation_spearman": measures.randomisation(method, model, *asked, maps),
-    }
-
-
-def _places(maps, sample):
-    """Where the attribution lies; against lesions only where the network names one rightly."""
-    size = maps.shape[-1]
-    values = {
-        "frame_share": localisation.share_within(maps, localisation.frame(size)),
-        "corner_share": localisation.share_within(maps, localisation.corners(size)),
-    }
-    if sample.markers is not None:
-        values["marker_share"] = localisation.share_within(maps, sample.markers)
-    if sample.masks is not None:
-        for name in ("pointing_game", "relevance_mass", "relevance_rank"):
-            found = getattr(localisation, name)(maps, sample.masks)
-            values[name] = np.where(sample.right, found, np.nan)
-    return values
-
-
-def measure_all(model, methods: Mapping, sample: Sample, maps: Mapping) -> dict[str, Measured]:
-    """``measure`` of every method, name to callable, given its maps by name, with a line of progress."""
-    bar = tqdm(methods.items(), desc="measuring", unit="method", leave=False)
-    found = {}
-    for name, method in bar:
-        bar.set_postfix_str(name)
-        found[name] = measure(model, method, sample, maps[name])
-    return found
 
 
 # ---- the table ----------------------------------------------------------------------------------
@@ -215,10 +80,20 @@ def wide(found: pd.DataFrame) -> pd.DataFrame:
     cells = found.assign(
         cell=[f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in found.itertuples()]
     )
-    order = [name for name in BETTER if name in set(found.measure)]
+    order = [name for name in (*BETTER, *found.measure.unique()) if name in set(found.measure)]
     return cells.pivot(index="method", columns="measure", values="cell").loc[
-        list(dict.fromkeys(found.method)), order
+        list(dict.fromkeys(found.method)), list(dict.fromkeys(order))
     ]
+
+
+def agreement(alike: Mapping[str, Mapping[str, np.ndarray]], patients) -> pd.DataFrame:
+    """What ``evidence.agreement`` found, a row a change, with its intervals; columns as in ``table``."""
+    rows = [
+        {"method": changed, "measure": name, **interval(values, patients)}
+        for changed, each in alike.items()
+        for name, values in each.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def results(found: pd.DataFrame) -> dict[str, dict]:

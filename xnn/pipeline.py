@@ -37,6 +37,11 @@ class Step(NamedTuple):
 
 
 TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "training")
+EXPLAINING = (
+    *("data", "models", "inference", "prediction", "evaluation", "axioms"),
+    *("integrated", "attribution", "methods", "sample", "localisation", "measures", "evidence"),
+    *("card", "gallery"),
+)
 COMPARED = ("training.json", "metrics.json", "predictions.csv")
 STEPS = {
     "1-wrangle": Step(("phantom", "images", "sources", "data"), per_run=False),
@@ -46,7 +51,7 @@ STEPS = {
         ("inference", "prediction", "evaluation", "plots/look", "plots/evaluation"), ("training.json",)
     ),
     "5-explain": Step(
-        ("models", "inference", "prediction", "integrated", "attribution", "plots/look", "plots/explanation"),
+        (*EXPLAINING, "plots/look", "plots/explanation"),
         ("training.json",),
     ),
     "6-compare": Step(
@@ -270,11 +275,16 @@ def _metadata(file: Path) -> dict:
 def render() -> None:
     """Render the site with Quarto where it is installed, else with smalldocs, into _site/.
 
+    The list of the gallery's runs is made first.
+
     Raises StepError where a notebook in reports/ did not end well, or where rendering fails.
     """
+    from . import gallery  # takes a second to import
+
     for notebook in sorted((ROOT / "reports").rglob("[1-6]-*.ipynb")):
         if not notebook.name.endswith(".failed.ipynb") and not _metadata(notebook):
             raise StepError(f"{_short(notebook)} was cut off or ended in an error: run make report again")
+    gallery.index()
     smalldocs = shutil.which("smalldocs", path=str(Path(sys.executable).parent))
     command = ["quarto", "render"] if shutil.which("quarto") else [smalldocs, "render"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -67,6 +67,12 @@ def load(run: Run, drawn: pd.DataFrame) -> Sample:
     )
 
 
+def towards(run: Run, sample: Sample, labels) -> Sample:
+    """The same images, to be explained for the classes named."""
+    targets = torch.tensor([run.study.classes.index(label) for label in labels], dtype=torch.int64)
+    return sample._replace(targets=targets)
+
+
 def baseline(run: Run, images: torch.Tensor, name: str | None = None) -> torch.Tensor:
     """The run's baseline, or the one named, made of training images where it needs them."""
     records, store = load_records(run.study), load_images(run.study)

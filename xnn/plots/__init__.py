@@ -11,6 +11,7 @@ from .evaluation import confusion_matrices, outcome_counts, per_class_scores, pr
 from .explanation import (
     LOWERS,
     RAISES,
+    captions,
     card,
     insertion_deletion,
     opacity,

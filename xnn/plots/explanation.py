@@ -42,20 +42,33 @@ def overlay(image, attribution) -> np.ndarray:
 
 
 @look.styled
-def overlays(images, attributions, titles, columns: int = 3):
-    """Pairs of a radiograph and its attribution; images and attributions (N, H, W), N titles.
+def overlays(images, attributions, titles, captions=None, columns: int = 3):
+    """Pairs of a radiograph and its attribution; images and attributions (N, H, W), N titles and captions.
 
     Of no pair at all, a figure that says so: a good network may have no wrong answer to show.
     """
     if not len(images):
         return _none()
+    captions = [""] * len(images) if captions is None else captions
     figure, axes = look.sheet(2 * len(images), 2 * columns, 1.3)
-    pairs = zip(images, attributions, titles, strict=True)
-    for (left, right), (image, attribution, title) in zip(axes.reshape(-1, 2), pairs, strict=False):
+    pairs = zip(images, attributions, titles, captions, strict=True)
+    for (left, right), (image, attribution, title, caption) in zip(axes.reshape(-1, 2), pairs, strict=False):
         look.show(left, image, title)
         look.show(right, overlay(image, attribution))
+        left.set_xlabel(caption, fontsize=7, loc="left")
     _key(figure)
     return figure
+
+
+def captions(table: pd.DataFrame) -> np.ndarray:
+    """(N,) words for below a map, from the columns difference (logits), gap and gradients."""
+    return np.array(
+        [
+            f"{row.difference:+.1f} logits, gap {row.gap:.1%}, {row.gradients} gradients"
+            for row in table.itertuples()
+        ],
+        dtype=object,
+    )
 
 
 @look.styled
