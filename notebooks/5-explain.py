@@ -90,7 +90,7 @@ titles = (drawn.label + " called " + drawn.predicted + drawn.probability.map(" {
 captions = plots.captions(table)
 figure = plots.overlays(images[right], found.maps[right], titles[right], captions[right])
 figure.savefig(settings.reports / "explanations.png", bbox_inches="tight")
-figure
+plots.photograph(figure)
 
 # %% [markdown]
 # ## Wrong
@@ -104,7 +104,7 @@ true = evidence.integrate(model, settings, true).maps if len(wrong) else found.m
 # %%
 #| fig-alt: Radiographs that the network names wrongly, with the maps of the named and of the true class.
 pair = {"for the named class": (found.maps[wrong], captions[wrong]), "for the true class": true}
-plots.overlay_table(images[wrong], pair, titles[wrong])
+plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
 
 # %% [markdown]
 # ## Other methods
@@ -117,12 +117,13 @@ maps = evidence.explain_all(model, settings, given, {"integrated_gradients": fou
 # %%
 #| fig-alt: One radiograph of each class in a row, beside the map of each method.
 few = right[~drawn.label[right].duplicated()]
-plots.overlay_table(images[few], {name: each[few] for name, each in maps.items()}, titles[few])
+columns = {name: each[few] for name, each in maps.items()}
+plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
 
 # %% [markdown]
 # ## The card
 #
-# Every measure is taken of each measured image (those that call a method again and again of one in four),
+# Every measure is taken of each measured image (those that call a method again and again of one in three),
 # with 95 % intervals by bootstrap over patients. *insertion* (more is better) and *deletion* (less is
 # better) follow the probability of the class while the highest pixels are put into the blurred image or
 # taken out to grey; those of the other fill stand beside them. *infidelity*: share of the logit's response
@@ -187,7 +188,9 @@ xnn.provenance.write_json(result, settings.reports / "explanations.json")
 
 # %%
 shown = drawn.index[drawn.shown]
-gallery.write(settings, table.loc[shown], images[shown], {name: each[shown] for name, each in maps.items()})
+pictures = {name: each[shown] for name, each in maps.items() if name != "random"}
+folder = gallery.write(settings, table.loc[shown], images[shown], pictures)
+
 # %%
 summary = attribution.summary(found)
 Markdown(

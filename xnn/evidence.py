@@ -28,7 +28,7 @@ NAMES = (
 REPEATED = 32
 BASELINES = ("black", "mean", "blur")  # whose agreement is looked at
 FILLS = ("blur", "mean")
-SHARE_MEASURED = 4  # one in so many images for the measures that call a method again and again
+SHARE_MEASURED = 3  # one in so many images for the measures that call a method again and again
 
 
 class Measured(NamedTuple):
@@ -96,7 +96,7 @@ def measure(model, method: measures.Method, sample: Sample, maps) -> Measured:
     """All measures of one method, whose maps (N, H, W) of the sample are given.
 
     The measures that call the method again (sensitivity, randomisation) and infidelity are taken of
-    one image in four; the others have NaN there.
+    one image in three; the others have NaN there.
     """
     found = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
     values = _areas(found) | _places(maps, sample)

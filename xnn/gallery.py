@@ -19,7 +19,7 @@ from .params import ROOT, Run
 
 SIDE = 192  # pixels of a radiograph on its sheet
 COARSE = 96  # pixels of an attribution, the mean of finer ones: noise from pixel to pixel is not legible
-QUALITY = 72
+QUALITY = 50
 
 
 def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray]) -> Path:

@@ -159,12 +159,12 @@ def sensitivity(method: Method, model, images, targets, maps=None, samples: int 
     (N,); 0 of a method that gives blank maps.
     """
 
+    known = [] if maps is None else [maps]  # captum asks for those of the images themselves first
+
     def explain(inputs):
-        # captum gives the images in a tuple at first, then each repeated
-        first = isinstance(inputs, tuple)
-        if first and maps is not None:
-            return (torch.as_tensor(np.ascontiguousarray(maps)),)
-        grey = inputs[0] if first else inputs
+        if known:
+            return (torch.as_tensor(np.ascontiguousarray(known.pop())),)
+        grey = inputs[0] if isinstance(inputs, tuple) else inputs
         where = torch.arange(len(grey)) * len(targets) // len(grey)
         found = method(model, grey.expand(-1, 3, -1, -1), targets[where])
         return (torch.as_tensor(np.ascontiguousarray(found)),)

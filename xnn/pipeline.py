@@ -246,7 +246,9 @@ def _joined(outputs) -> list:
 
 
 def _is_progress(output) -> bool:
-    return output.output_type == "stream" and output.name == "stderr" and "\r" in output.text
+    # a bar within a bar moves up a line and down again
+    moves = output.output_type == "stream" and any(mark in output.text for mark in ("\r", "\x1b[A"))
+    return moves and output.name == "stderr"
 
 
 def _failure(step: str, subject: Study | Run, error, failed: Path) -> str:

@@ -60,7 +60,7 @@ def load(run: Run, drawn: pd.DataFrame) -> Sample:
     targets = drawn.predicted.map(study.classes.index).to_numpy()
     return Sample(
         to_input(load_images(study)[rows]),
-        torch.from_numpy(targets),
+        torch.tensor(targets.tolist()),
         drawn.patient.to_numpy(),
         drawn.right.to_numpy(),
         *known,

@@ -18,6 +18,7 @@ from .explanation import (
     overlay,
     overlay_table,
     overlays,
+    photograph,
     randomisation,
 )
 from .look import CLASS_COLOURS, STYLE, class_colours, style

@@ -1,5 +1,7 @@
 """Figures of explanations."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -85,7 +87,8 @@ def overlay_table(images, maps: dict, titles):
         return _none()
     figure, axes = look.grid(len(images), 1 + len(maps), 1.3)
     for row, image, title in zip(axes, images, titles, strict=True):
-        look.show(row[0], image, title)
+        look.show(row[0], image)
+        row[0].set_xlabel(title, fontsize=7, loc="left")
     for column, (name, given) in zip(axes.T[1:], maps.items(), strict=True):
         attributions, captions = given if isinstance(given, tuple) else (given, [""] * len(images))
         for cell, image, each, caption in zip(column, images, attributions, captions, strict=True):
@@ -93,6 +96,16 @@ def overlay_table(images, maps: dict, titles):
             cell.set_xlabel(caption, fontsize=7)
     _key(figure)
     return figure
+
+
+@look.styled
+def photograph(figure):
+    """A figure of many radiographs as a JPEG for a page: noisy maps make a PNG four times as large."""
+    from IPython.display import Image
+
+    file = io.BytesIO()
+    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=110, pil_kwargs={"quality": 80})
+    return Image(file.getvalue(), format="jpeg")
 
 
 @look.styled
