@@ -99,7 +99,7 @@ def measure(model, method: measures.Method, sample: Sample, maps) -> Measured:
     one image in three; the others have NaN there.
     """
     found = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
-    values = _areas(found) | _places(maps, sample)
+    values = _areas(found) | places(maps, sample)
     rows = np.arange(0, len(maps), SHARE_MEASURED)
     for name, few in _asked_again(model, method, sample.take(rows), maps[rows]).items():
         values[name] = np.full(len(maps), np.nan)
@@ -127,7 +127,7 @@ def _asked_again(model, method, sample, maps):
     }
 
 
-def _places(maps, sample):
+def places(maps, sample):
     """Where the attribution lies; against lesions only where the network names one rightly."""
     size = maps.shape[-1]
     values = {
