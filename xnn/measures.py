@@ -78,7 +78,7 @@ def _curve(model, image, fill, ranks, target, shares):
     inserted = [torch.where(mask, image, fill) for mask in inside]
     deleted = [torch.where(mask, fill, image) for mask in inside]
     batches = torch.stack([fill, image, *inserted, *deleted]).split(BATCH)
-    logits = torch.cat([model(batch.to(memory_format=torch.channels_last)) for batch in batches])
+    logits = torch.cat([_ask(model, batch) for batch in batches])
     empty, full, *inner = logits.double().softmax(1)[:, int(target)].tolist()
     half = len(inner) // 2
     return [[empty, *inner[:half], full], [full, *inner[half:], empty]]
@@ -119,7 +119,7 @@ def infidelity(model, images, maps, targets, samples: int = 10, seed: int = 0) -
     """
 
     def grey(values):
-        return model(values.expand(-1, 3, -1, -1))
+        return _ask(model, values.expand(-1, 3, -1, -1))
 
     def perturb(values):
         noise = NOISE * torch.randn_like(values)
@@ -245,9 +245,14 @@ def _variants(gradients, factor):
 
 def _path_gradients(model, images, targets, baselines):
     """(N, H, W): mean gradient along the straight path, summed over channels."""
-    explainer = IntegratedGradients(model, multiply_by_inputs=False)
+    explainer = IntegratedGradients(lambda x: _ask(model, x), multiply_by_inputs=False)
     found = [
         explainer.attribute(x[None], b[None], target=int(t), n_steps=STEPS, internal_batch_size=BATCH)
         for x, b, t in zip(images, baselines, targets, strict=True)
     ]
     return torch.cat(found).sum(1).detach().numpy()
+
+
+def _ask(model, images):
+    """Logits, in the order of memory that convolutions are fast in."""
+    return model(images.contiguous(memory_format=torch.channels_last))
