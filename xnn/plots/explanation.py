@@ -1,6 +1,7 @@
 """Figures of explanations."""
 
 import io
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from . import look
 
 RAISES, LOWERS = (0, 200, 60), (235, 30, 30)  # RGB of attributions above and below zero
 FULL = 6.0  # times a map's mean magnitude: opaque from here, in every map, method and run
+WORDS = 24  # letters below a picture
 FLOOR_COLOUR, OWN_COLOUR = "0.55", "#0072B2"
 
 
@@ -88,12 +90,12 @@ def overlay_table(images, maps: dict, titles):
     figure, axes = look.grid(len(images), 1 + len(maps), 1.3)
     for row, image, title in zip(axes, images, titles, strict=True):
         look.show(row[0], image)
-        row[0].set_xlabel(title, fontsize=7, loc="left")
+        row[0].set_xlabel(textwrap.fill(title, WORDS), fontsize=7, loc="left")
     for column, (name, given) in zip(axes.T[1:], maps.items(), strict=True):
         attributions, captions = given if isinstance(given, tuple) else (given, [""] * len(images))
         for cell, image, each, caption in zip(column, images, attributions, captions, strict=True):
             look.show(cell, overlay(image, each), name.replace("_", " ") if cell is column[0] else "")
-            cell.set_xlabel(caption, fontsize=7)
+            cell.set_xlabel(textwrap.fill(caption, WORDS), fontsize=7, loc="left")
     _key(figure)
     return figure
 
@@ -153,7 +155,7 @@ def randomisation(curves: dict, depths):
         axes.plot(depths, np.mean(values, axis=1), "o-", label=name, color=colour, markersize=4)
     axes.axhline(0, color="black", linewidth=1)
     axes.set(
-        title="Maps of the network randomised from the head down, beside its own",
+        title="Maps of the network and of randomised ones",
         xlabel="share of the backbone's blocks randomised (0: the head alone)",
         ylabel="Spearman",
     )
