@@ -100,7 +100,6 @@ def overlay_table(images, maps: dict, titles):
     return figure
 
 
-@look.styled
 def photograph(figure):
     """A figure of many radiographs as a JPEG for a page: noisy maps make a PNG four times as large."""
     from IPython.display import Image
