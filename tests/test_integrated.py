@@ -191,14 +191,34 @@ def test_the_cap_is_honoured_and_its_gap_is_that_of_the_map(cap):
 
 
 def test_the_best_map_is_kept_where_more_points_are_worse():
-    path = integrated._Path()
+    path = integrated._Path(0.1, 0)
     ones = torch.ones(2, 1, 1)
     path.add(np.array([0.0, 1.0]), np.array([0.0, 1.1]), ones, 2 * ones)
     path.add(np.array([0.5]), np.array([0.2]), 9 * ones[:1], ones[:1])
-    best = path.result(0.1)
+    best = path.result()
     assert (best.maps, best.averaged, best.gradients) == (1, 2, 3)
     assert best.gap == pytest.approx(0.1 / 1.1)
     assert best.passed
+
+
+def test_a_sum_that_is_right_by_chance_is_refined():
+    wave = Of(lambda x: x.mean(1) + 0.2 * torch.sin(40 * x.mean(1)))
+    given = wave, torch.full((1, 3, 6, 6), 0.9), torch.tensor([0]), NOTHING, 0.01, 1000
+    either, both = (integrated_gradients(*given, local) for local in (np.inf, 0.1))
+    assert either.passed.all()
+    assert both.passed.all()
+    assert either.local_gap[0] > 0.1 >= both.local_gap[0]
+    assert both.gradients[0] > either.gradients[0]
+
+
+def test_nothing_is_computed_in_less_than_float32():
+    allowed = []
+    model = Of(lambda x: allowed.append(torch.backends.cudnn.allow_tf32) or x.sum(1))
+    for scheme in SCHEMES.values():
+        scheme(model, images(1), torch.tensor([0]), NOTHING)
+    assert allowed
+    assert not any(allowed)
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_the_local_gap_cannot_cancel():

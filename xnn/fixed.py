@@ -7,9 +7,10 @@ from captum.attr._utils.approximation_methods import approximation_parameters
 from torch import nn
 from tqdm import tqdm
 
-from .integrated import BATCH, Attribution, along, evaluate, paths_of, ready, result, stack
+from .integrated import BATCH, Attribution, along, evaluate, float32, paths_of, ready, result, stack
 
 
+@float32
 def uniform(
     model: nn.Module,
     images: torch.Tensor,
@@ -41,6 +42,7 @@ def uniform(
     return stack(done)
 
 
+@float32
 def non_uniform(
     model: nn.Module,
     images: torch.Tensor,

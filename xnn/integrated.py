@@ -13,6 +13,8 @@ HALVED = 8  # segments of an image halved in one round at most: more would be ch
 BATCH = 16  # points of the path in one pass of the network; larger ones leave a processor's cache
 GROUP = 8  # images worked on side by side: they fill the batches, and their gradients fit into memory
 FLOOR = 0.1  # logits: below it a relative gap would divide by almost nothing
+# a GPU shortens float32 to ten bits in convolutions if it is let: too few to compare logits that are close
+float32 = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 class Attribution(NamedTuple):
@@ -31,6 +33,7 @@ class Attribution(NamedTuple):
     passed: np.ndarray  # (N,) bool, gap within the tolerance
 
 
+@float32
 def integrated_gradients(
     model: nn.Module,
     images: torch.Tensor,
@@ -38,13 +41,15 @@ def integrated_gradients(
     baselines: torch.Tensor,
     tolerance: float = 0.01,
     max_gradients: int = 1000,
+    local_tolerance: float = 0.1,
 ) -> Attribution:
     """Integrated Gradients (Sundararajan et al. 2017, eq. 1) of the target's logit, sampled adaptively.
 
     The path from baseline to image is cut into segments. On each the integral of the gradient has to equal
     the difference of the logit at its ends; the trapezoidal rule needs the gradient at the same ends, and
     the pass that computes it gives the logit as well. Where the two differ most the segments are halved,
-    at the price of one gradient each, until the attributions of the image sum to F(x) - F(x').
+    at the price of one gradient each, until the attributions of the image sum to F(x) - F(x'), and not
+    only because the gaps of its segments cancel.
 
     Parameters
     ----------
@@ -54,39 +59,44 @@ def integrated_gradients(
     baselines : (1 or N, 3, H, W), or (1 or N, K, 3, H, W): the mean over K baselines, expected gradients
         (Erion et al. 2021), complete to the mean of their logits.
     tolerance : of the relative gap.
-    max_gradients : gradients an image at most, at least 9. Where they do not suffice, the map with the
-        smallest gap of those tried is kept. More points do not always mean a smaller gap.
+    max_gradients : gradients an image at most, at least 9. Where they do not suffice, the best of the maps
+        tried is kept: the one with the smallest local gap of those within the tolerance, else the one with
+        the smallest gap. More points do not always mean a smaller gap.
+    local_tolerance : of the relative local gap: refined until it is reached as well, but an image passes
+        without it. inf: no more is asked than that the sum is right, and a chance sum may do.
 
     Raises
     ------
     ValueError : no image, max_gradients less than 9 for each baseline, or a logit that is not finite.
     """
     if baselines.ndim == 5:
-        return _expected(model, images, targets, baselines, tolerance, max_gradients)
+        return _expected(model, images, targets, baselines, tolerance, max_gradients, local_tolerance)
     if max_gradients <= SEGMENTS:
         raise ValueError(f"max_gradients: at least {SEGMENTS + 1} for each baseline, not {max_gradients}")
     start, change = paths_of(model, images, baselines)
     done = []
     with tqdm(total=len(images), desc="integrated gradients", unit="image", leave=False) as bar:
         for numbers in np.split(np.arange(len(images)), range(GROUP, len(images), GROUP)):
-            paths = {number: _Path() for number in numbers}
+            paths = {number: _Path(tolerance, local_tolerance) for number in numbers}
             wanted = {number: np.linspace(0, 1, SEGMENTS + 1) for number in numbers}
             while wanted:
                 _extend(model, start, change, targets, paths, wanted)
-                going = [n for n in wanted if paths[n].best[0] > tolerance and len(paths[n]) < max_gradients]
+                going = [n for n in wanted if not paths[n].done and len(paths[n]) < max_gradients]
                 bar.update(len(wanted) - len(going))
                 wanted = {n: paths[n].midpoints(max_gradients - len(paths[n])) for n in going}
-            done += [paths[number].result(tolerance) for number in numbers]
+            done += [paths[number].result() for number in numbers]
     return stack(done)
 
 
 class _Path:
     """What is known of the way from a baseline to an image, in the order in which it was asked."""
 
-    def __init__(self):
+    def __init__(self, tolerance: float, local_tolerance: float):
+        self.tolerance, self.local_tolerance = tolerance, local_tolerance
         self.alphas, self.logits, self.slopes = np.empty(0), np.empty(0), np.empty(0)
         self.maps, self.averaged = [], []
-        self.best = (np.inf, 0)  # relative gap, and the number of points that gave it
+        self.best = (True, np.inf, 0)  # whether incomplete, a gap, and the number of points that gave it
+        self.done = False
 
     def __len__(self):
         return len(self.alphas)
@@ -101,7 +111,10 @@ class _Path:
         _, gaps, difference = self.segments(len(self))
         if not np.isfinite(gaps).all():
             raise ValueError("the logit or its gradient is not finite somewhere between baseline and image")
-        self.best = min(self.best, (relative(gaps.sum(), difference), len(self)))
+        gap, local = relative(gaps.sum(), difference), relative(np.abs(gaps).sum(), difference)
+        incomplete = gap > self.tolerance
+        self.best = min(self.best, (incomplete, gap if incomplete else local, len(self)))
+        self.done = not incomplete and local <= self.local_tolerance
 
     def segments(self, count: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Order of the first `count` points on the path, the gap of each segment, F(x) - F(x')."""
@@ -119,14 +132,14 @@ class _Path:
         alphas = self.alphas[order]
         return ((alphas[1:] + alphas[:-1]) / 2)[worst[:count]]
 
-    def result(self, tolerance: float) -> Attribution:
+    def result(self) -> Attribution:
         """The best map: its points are the first so many, weighted as the trapezoidal rule does."""
-        order, gaps, difference = self.segments(self.best[1])
+        order, gaps, difference = self.segments(self.best[-1])
         length = np.diff(self.alphas[order], prepend=0, append=1)
         weights = (length[1:] + length[:-1]) / 2
         maps = sum(w * self.maps[i].double() for w, i in zip(weights, order, strict=True))
         averaged = sum(w * self.averaged[i].double() for w, i in zip(weights, order, strict=True))
-        return result(maps, averaged, gaps, difference, len(self), 0, tolerance)
+        return result(maps, averaged, gaps, difference, len(self), 0, self.tolerance)
 
 
 def _extend(model, start, change, targets, paths: dict, wanted: dict) -> None:
@@ -144,12 +157,14 @@ def _extend(model, start, change, targets, paths: dict, wanted: dict) -> None:
         paths[number].add(alphas, logits[mine].numpy(), maps[mine], averaged[mine])
 
 
-def _expected(model, images, targets, baselines, tolerance, max_gradients) -> Attribution:
+def _expected(model, images, targets, baselines, tolerance, max_gradients, local_tolerance) -> Attribution:
     """The mean over several baselines an image: a path for each of them."""
     count = baselines.shape[1]
     each = baselines.expand(len(images), *baselines.shape[1:]).flatten(0, 1)
     images, targets = images.repeat_interleave(count, 0), targets.repeat_interleave(count)
-    found = integrated_gradients(model, images, targets, each, tolerance, max_gradients // count)
+    found = integrated_gradients(
+        model, images, targets, each, tolerance, max_gradients // count, local_tolerance
+    )
     by_image = [part.reshape(-1, count, *part.shape[1:]) for part in found]
     maps, averaged, _, local_gap, difference, gradients, forwards, _ = by_image
     size = np.maximum(np.abs(difference), FLOOR)
