@@ -92,16 +92,17 @@ def explain_all(
 # ---- measuring ----------------------------------------------------------------------------------
 
 
-def measure(model, method: measures.Method, sample: Sample, maps) -> Measured:
+def measure(model, method: measures.Method, sample: Sample, maps, exact: bool = False) -> Measured:
     """All measures of one method, whose maps (N, H, W) of the sample are given.
 
+    ``exact`` says that they are better ones than the method's own, which sensitivity must not mix.
     The measures that call the method again (sensitivity, randomisation) and infidelity are taken of
     one image in three; the others have NaN there.
     """
     found = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
     values = _areas(found) | places(maps, sample)
     rows = np.arange(0, len(maps), SHARE_MEASURED)
-    for name, few in _asked_again(model, method, sample.take(rows), maps[rows]).items():
+    for name, few in _asked_again(model, method, sample.take(rows), maps[rows], exact).items():
         values[name] = np.full(len(maps), np.nan)
         values[name][rows] = few
     return Measured(values, found)
@@ -118,11 +119,11 @@ def _areas(found):
     }
 
 
-def _asked_again(model, method, sample, maps):
+def _asked_again(model, method, sample, maps, exact):
     asked = (sample.images, sample.targets)
     return {
         "infidelity": measures.infidelity(model, sample.images, maps, sample.targets),
-        "sensitivity_max": measures.sensitivity(method, model, *asked, maps),
+        "sensitivity_max": measures.sensitivity(method, model, *asked, None if exact else maps),
         "randomisation_spearman": measures.randomisation(method, model, *asked, maps),
     }
 
@@ -149,7 +150,7 @@ def measure_all(model, methods: Mapping, sample: Sample, maps: Mapping) -> dict[
     found = {}
     for name, method in bar:
         bar.set_postfix_str(name)
-        found[name] = measure(model, method, sample, maps[name])
+        found[name] = measure(model, method, sample, maps[name], exact=name == "integrated_gradients")
     return found
 
 
