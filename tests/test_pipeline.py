@@ -17,8 +17,8 @@ from xnn import load_run, load_study, params, pipeline, provenance
 STUDY = "tiny"
 ONE = QUICK.replace("epochs: 2", "epochs: 1")
 RUNS = {
-    "first": f"model: {{weights: none}}\ntraining: {ONE}}}\nexplanation: {{images: 1, measured: 6}}\n",
-    "second": f"model: {{start_from: first, train: head}}\ntraining: {ONE}}}\nexplanation: {{images: 1, measured: 6}}\n",
+    "first": f"model: {{weights: none}}\ntraining: {ONE}}}\nexplanation: {{measured: 6}}\n",
+    "second": f"model: {{start_from: first, train: head}}\ntraining: {ONE}}}\nexplanation: {{measured: 6}}\n",
 }
 STEPS_OF_A_RUN = ["3-train", "4-evaluate", "5-explain"]
 
