@@ -296,6 +296,8 @@ def test_streams_are_joined_and_progress_is_dropped():
     outputs = [
         out("stream", name="stdout", text="a\n"),
         out("stream", name="stderr", text="\r10%"),
+        out("stream", name="stderr", text="\n\x1b[A"),
+        out("stream", name="stderr", text="\n"),
         out("stream", name="stdout", text="b\n"),
         out("display_data"),
     ]

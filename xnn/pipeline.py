@@ -246,9 +246,10 @@ def _joined(outputs) -> list:
 
 
 def _is_progress(output) -> bool:
-    # a bar within a bar moves up a line and down again
-    moves = output.output_type == "stream" and any(mark in output.text for mark in ("\r", "\x1b[A"))
-    return moves and output.name == "stderr"
+    if output.output_type != "stream" or output.name != "stderr":
+        return False
+    # a bar within a bar moves down a line and up again
+    return any(mark in output.text for mark in ("\r", "\x1b[A")) or not output.text.strip()
 
 
 def _failure(step: str, subject: Study | Run, error, failed: Path) -> str:

@@ -12,7 +12,7 @@ from . import look
 
 RAISES, LOWERS = (0, 200, 60), (235, 30, 30)  # RGB of attributions above and below zero
 FULL = 6.0  # times a map's mean magnitude: opaque from here, in every map, method and run
-WORDS = 24  # letters below a picture
+WORDS = 19  # letters below a picture
 FLOOR_COLOUR, OWN_COLOUR = "0.55", "#0072B2"
 
 
