@@ -22,7 +22,7 @@ import xnn
 from xnn import comparison, fixed, integrated, provenance
 
 STEPS, NON_UNIFORM, TOLERANCES, BATCHES = (20, 50, 100, 200, 400), (50, 200), (0.05, 0.01), (8, 16, 50)
-INTERNAL = 3  # images of the comparison of internal batches
+INTERNAL = 2  # images of the comparison of internal batches
 
 
 def main() -> None:

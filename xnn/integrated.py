@@ -41,15 +41,15 @@ def integrated_gradients(
     baselines: torch.Tensor,
     tolerance: float = 0.01,
     max_gradients: int = 1000,
-    local_tolerance: float = 0.1,
+    local_tolerance: float = np.inf,
 ) -> Attribution:
     """Integrated Gradients (Sundararajan et al. 2017, eq. 1) of the target's logit, sampled adaptively.
 
     The path from baseline to image is cut into segments. On each the integral of the gradient has to equal
     the difference of the logit at its ends; the trapezoidal rule needs the gradient at the same ends, and
     the pass that computes it gives the logit as well. Where the two differ most the segments are halved,
-    at the price of one gradient each, until the attributions of the image sum to F(x) - F(x'), and not
-    only because the gaps of its segments cancel.
+    at the price of one gradient each, until the attributions of the image sum to F(x) - F(x').
+    The gaps of the segments may cancel in that sum: the local gap says how much, and can be bounded too.
 
     Parameters
     ----------
@@ -62,8 +62,9 @@ def integrated_gradients(
     max_gradients : gradients an image at most, at least 9. Where they do not suffice, the best of the maps
         tried is kept: the one with the smallest local gap of those within the tolerance, else the one with
         the smallest gap. More points do not always mean a smaller gap.
-    local_tolerance : of the relative local gap: refined until it is reached as well, but an image passes
-        without it. inf: no more is asked than that the sum is right, and a chance sum may do.
+    local_tolerance : of the relative local gap: the path is refined until it is reached as well, but an
+        image passes without it. 0.1 brings maps nearer to the integral for about a third more gradients,
+        and for hundreds where F(x) is near F(x').
 
     Raises
     ------
