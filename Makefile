@@ -62,14 +62,14 @@ $(R)/2-explore.ipynb: notebooks/2-explore.py $(R)/1-wrangle.ipynb $(call code,da
 $(R)/%/3-train.ipynb: notebooks/3-train.py params/$(STUDY)/%.yaml $(R)/1-wrangle.ipynb $(call code,images data weights models batches recipe features training plots/look plots/training)
 	@$(step) 3-train $(STUDY) $*
 
-$(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call code,inference prediction evaluation plots/look plots/evaluation)
+$(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call code,inference prediction scoring evaluation curves calibration plots/look plots/data plots/evaluation)
 	@$(step) 4-evaluate $(STUDY) $*
 
 # after 4-evaluate: both read the predictions, and the first one makes those of 3-train anew where they are stale
-$(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,data models inference prediction evaluation axioms integrated attribution methods sample localisation measures evidence card gallery plots/look plots/explanation)
+$(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,data models inference prediction scoring evaluation axioms integrated attribution methods sample localisation measures evidence card gallery plots/look plots/explanation)
 	@$(step) 5-explain $(STUDY) $*
 
-$(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison evaluation plots/look plots/comparison)
+$(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison scoring evaluation plots/look plots/comparison)
 	@$(step) 6-compare $(STUDY)
 
 # a run that starts from another one's model waits for it

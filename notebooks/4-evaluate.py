@@ -29,7 +29,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import evaluation, plots
+from xnn import calibration, curves, evaluation, plots
 
 settings = xnn.load_run(study, run)
 plots.style()
@@ -37,29 +37,56 @@ settings
 
 # %%
 origin = xnn.provenance.stamp(settings)
-classes = settings.study.classes
-predictions = xnn.predictions(settings)
+classes, how = settings.study.classes, settings.evaluation
+predictions, validation = xnn.predictions(settings), xnn.predictions(settings, "val")
 predictions.head()
 
 # %% [markdown]
 # ## Scores
 
 # %%
-metrics = xnn.metrics(predictions, classes, "test", settings.evaluation.resamples, settings.seed)
+metrics = xnn.metrics(predictions, classes, "test", how.resamples, settings.seed)
 scores = pd.DataFrame(metrics["scores"]).T
 scores.style.format("{:.3f}")
 
 # %%
-labels = predictions.label.map(classes.index).to_numpy()
-probabilities = predictions[classes].to_numpy()
+labels, probabilities = evaluation.positions(predictions, classes), predictions[classes].to_numpy()
+drawn = evaluation.patient_weights(predictions.patient, how.resamples, settings.seed)
 evaluation.per_class(labels, probabilities, classes).style.format(precision=3)
 
 # %% [markdown]
 # ## Precision and recall
+#
+# The bands are 95 % at each recall, from the same resamples of patients as the intervals.
 
 # %%
-#| fig-alt: Precision-recall curves of each class and of all together.
-plots.precision_recall_curves(evaluation.precision_recall(labels, probabilities, classes))
+#| fig-alt: Precision-recall curves of each class and of all together, with bands.
+curve = curves.precision_recall(labels, probabilities, classes)
+plots.precision_recall_curves(curve, curves.precision_recall_bands(labels, probabilities, drawn, classes))
+
+# %% [markdown]
+# ## F1 by threshold
+#
+# The confusions below call the class of the highest probability. Were each class called from a threshold of
+# its own on, these would be the F1; the thresholds are chosen on the validation split, since a choice made
+# on the test split would flatter.
+
+# %%
+#| fig-alt: F1 of each class against the rest over the threshold of its probability.
+chosen = curves.best_thresholds(
+    curves.f1_by_threshold(evaluation.positions(validation, classes), validation[classes].to_numpy(), classes)
+)
+by_threshold = curves.f1_by_threshold(labels, probabilities, classes)
+plots.f1_by_threshold(by_threshold, chosen)
+
+# %%
+pd.DataFrame(
+    {
+        "threshold, best on validation": chosen,
+        "F1 there": curves.f1_at(by_threshold, chosen),
+        "F1 of the highest probability": evaluation.per_class(labels, probabilities, classes).f1,
+    }
+).style.format(precision=3)
 
 # %% [markdown]
 # ## Confusion
@@ -69,25 +96,85 @@ plots.precision_recall_curves(evaluation.precision_recall(labels, probabilities,
 plots.confusion_matrices(metrics["confusion"], classes)
 
 # %%
-#| fig-alt: Counts of true positives, false positives and false negatives of each class.
+#| fig-alt: Counts of true and false positives and negatives of each class.
 outcomes = evaluation.outcome_counts(metrics["confusion"], classes)
 plots.outcome_counts(outcomes)
 
-# %%
-outcomes
+# %% [markdown]
+# ## As Kermany et al. report it
+#
+# Pneumonia or normal, and bacteria or virus among those who truly have pneumonia.
 
 # %%
-result = {"study": study, "run": run, **metrics, "provenance": xnn.provenance.timed(origin)}
+two = scores.filter(regex="pneumonia|bacteria_vs_virus", axis=0)
+two.style.format("{:.3f}")
+
+# %% [markdown]
+# ## Is a probability what it says?
+#
+# A dot below the line is an answer that is right less often than its confidence claims. One temperature,
+# fitted on the validation split, divides the logits (Guo et al. 2017); it changes no answer, only how sure
+# it sounds. The calibration error of a resample has fewer different patients and so more noise in its bins:
+# its interval leans upwards. The log loss (`nll`) and the Brier score have no such bins.
+
+# %%
+calibrated = calibration.report(predictions, validation, classes, how.resamples, settings.seed)
+pd.DataFrame(
+    {(when, name): pd.Series(each) for when in ("before", "after") for name, each in calibrated[when].items()}
+).T.style.format("{:.3f}")
+
+# %%
+#| fig-alt: Reliability diagrams before and after the temperature.
+after = calibration.tempered(probabilities, calibrated["temperature"])
+tables = {
+    "before": curves.reliability(labels, probabilities, drawn, classes),
+    f"after, temperature {calibrated['temperature']:.2f}": curves.reliability(labels, after, drawn, classes),
+}
+plots.reliability(tables)
+
+# %% [markdown]
+# ## What if it may abstain?
+
+# %%
+#| fig-alt: Share of errors over the share of radiographs answered.
+risk = curves.risk_coverage(labels, probabilities, drawn, classes)
+plots.risk_coverage(risk)
+
+# %% [markdown]
+# ## The most confident mistakes
+#
+# Of each kind (true class, class called) those with the highest probability. [What the network saw in
+# them](5-explain.ipynb#the-most-confident-mistakes).
+
+# %%
+#| fig-alt: The radiographs of the most confident mistakes of each kind.
+wrong = curves.mistakes(predictions, classes)
+images = xnn.load_images(settings.study)
+rows = xnn.load_records(settings.study).set_index("path").row[wrong.path]
+titles = wrong.label + " called\n" + wrong.predicted + wrong.probability.map(" {:.2f}".format)
+plots.image_sheet(images[rows.to_numpy()], titles)
+
+# %%
+wrong.drop(columns="patient").style.format(precision=3)
+
+# %%
+result = {"study": study, "run": run, **metrics, "calibration": calibrated}
+result |= {"provenance": xnn.provenance.timed(origin)}
 xnn.provenance.write_json(result, settings.reports / "metrics.json")
 
 # %%
 f1, auroc = scores.loc["f1_weighted"], scores.loc["auroc_pneumonia"]
+half = risk.iloc[(risk.coverage - 0.5).abs().argmin()]
 worst = scores.filter(like="average_precision", axis=0).drop("average_precision_micro").value
 Markdown(
     f"**Answer.** On {metrics['n']} test radiographs of {metrics['patients']} patients the weighted F1 is "
     f"**{f1.value:.3f}** ({f1.low:.3f} to {f1.high:.3f}). Pneumonia is told from normal with an AUROC of "
     f"{auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f}). The hardest class is "
-    f"{worst.idxmin().removeprefix('average_precision_')}, with an average precision of {worst.min():.3f}."
+    f"{worst.idxmin().removeprefix('average_precision_')}, with an average precision of {worst.min():.3f}. "
+    f"Where only the more confident half of the answers is given, {half.risk:.1%} of them are wrong "
+    f"instead of {risk.risk.iloc[-1]:.1%}. A temperature of {calibrated['temperature']:.2f} takes the "
+    f"calibration error from {calibrated['before']['ece']['value']:.3f} to "
+    f"{calibrated['after']['ece']['value']:.3f}."
 )
 
 # %%

@@ -22,6 +22,7 @@ CURVES = pd.DataFrame(
         "average_precision": [0.625] * 3 + [0.6] * 3,
     }
 )
+BANDS = pd.DataFrame({"curve": "micro", "recall": [0, 1], "low": [0.9, 0.3], "high": [1, 0.5]})
 RECORDS = pd.DataFrame(
     {
         "path": [f"{i}.png" for i in range(9)],
@@ -58,6 +59,17 @@ RUNS = pd.DataFrame(
         "high": [0.3, 1, 0.6],
     }
 )
+BY_THRESHOLD = pd.DataFrame({"class": "virus", "threshold": [0.9, 0.5, 0.1], "f1": [0.2, 0.8, 0.6]})
+RELIABILITY = pd.DataFrame(
+    {
+        "confidence": [0.5, 0.9],
+        "accuracy": [0.6, 0.8],
+        "low": [0.4, 0.7],
+        "high": [0.7, 0.9],
+        "images": [2, 8],
+    }
+)
+RISK = pd.DataFrame({"coverage": [0.5, 1], "risk": [0, 0.2], "low": [0, 0.1], "high": [0.1, 0.3]})
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 16, 16), dtype=np.uint8)
 MAPS = np.random.default_rng(1).normal(size=(9, 16, 16))
 
@@ -69,9 +81,12 @@ FIGURES = {  # how it is made, and how many axes it has
     "image_sheet": (lambda: plots.image_sheet(IMAGES, RECORDS.path), 9),
     "class_means": (lambda: plots.class_means(IMAGES, RECORDS.label), 6),
     "learning_curves": (lambda: plots.learning_curves(HISTORY), 3),
-    "precision_recall_curves": (lambda: plots.precision_recall_curves(CURVES), 1),
+    "precision_recall_curves": (lambda: plots.precision_recall_curves(CURVES, BANDS), 1),
     "confusion_matrices": (lambda: plots.confusion_matrices(np.eye(3, dtype=int), CLASSES), 2),
     "outcome_counts": (lambda: plots.outcome_counts(OUTCOMES), 1),
+    "f1_by_threshold": (lambda: plots.f1_by_threshold(BY_THRESHOLD, pd.Series({"virus": 0.5})), 1),
+    "reliability": (lambda: plots.reliability({"before": RELIABILITY, "after": RELIABILITY}), 2),
+    "risk_coverage": (lambda: plots.risk_coverage(RISK), 1),
     "per_class_scores": (lambda: plots.per_class_scores(PER_CLASS), 1),
     "compare_scores": (lambda: plots.compare_scores(RUNS, "F1"), 1),
     "differences": (lambda: plots.differences(RUNS.rename(columns={"run": "pair"}), "F1"), 1),
@@ -98,6 +113,11 @@ def test_every_figure_is_labelled_and_belongs_to_its_caller(name):
         if not axes.images:
             assert axes.get_title()
             assert axes.get_xlabel() or axes.get_xticklabels()[0].get_text()
+
+
+def test_a_sheet_of_no_image_says_so():
+    (axes,) = plots.image_sheet(IMAGES[:0], []).axes
+    assert texts(axes.texts) == ["there is none"]
 
 
 def test_figures_are_complete():
@@ -177,7 +197,7 @@ def test_confusion_matrices_show_counts_and_shares():
 
 
 def test_outcomes_and_scores_are_the_heights_of_the_bars():
-    assert heights(plots.outcome_counts(OUTCOMES).axes[0]) == [[5, 3, 1], [4, 2, 0]]
+    assert heights(plots.outcome_counts(OUTCOMES).axes[0]) == [[5, 3, 1, 90], [4, 2, 0, 91]]
     axes = plots.per_class_scores(PER_CLASS).axes[0]
     np.testing.assert_allclose(heights(axes), [[0.5, 0.25, 1 / 3, 0.4]])
     assert texts(axes.get_xticklabels()) == ["precision", "recall", "F1", "average precision"]

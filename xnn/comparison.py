@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 
-from . import evaluation, params
+from . import evaluation, params, prediction
 from .params import Run, Study
 
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
@@ -158,6 +158,4 @@ def _recipe(run: Run) -> dict:
 
 
 def _predictions(study: Study, run: str) -> pd.DataFrame:
-    text = dict.fromkeys(("path", "label", "patient"), str)
-    file = study.reports / run / "predictions.csv"
-    return pd.read_csv(file, dtype=text, keep_default_na=False).sort_values("path", ignore_index=True)
+    return prediction.read(study.reports / run / "predictions.csv").sort_values("path", ignore_index=True)

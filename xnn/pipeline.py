@@ -37,8 +37,9 @@ class Step(NamedTuple):
 
 
 TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "training")
+SCORING, CURVES = ("scoring", "evaluation"), ("curves", "calibration")
 EXPLAINING = (
-    *("data", "models", "inference", "prediction", "evaluation", "axioms"),
+    *("data", "models", "inference", "prediction", *SCORING, "axioms"),
     *("integrated", "attribution", "methods", "sample", "localisation", "measures", "evidence"),
     *("card", "gallery"),
 )
@@ -48,15 +49,14 @@ STEPS = {
     "2-explore": Step(("data", "plots/look", "plots/data"), per_run=False),
     "3-train": Step((*TRAINING, "plots/look", "plots/training")),
     "4-evaluate": Step(
-        ("inference", "prediction", "evaluation", "plots/look", "plots/evaluation"), ("training.json",)
+        ("inference", "prediction", *SCORING, *CURVES, "plots/look", "plots/data", "plots/evaluation"),
+        ("training.json",),
     ),
     "5-explain": Step(
         (*EXPLAINING, "plots/look", "plots/explanation"),
         ("training.json",),
     ),
-    "6-compare": Step(
-        ("comparison", "evaluation", "plots/look", "plots/comparison"), COMPARED, per_run=False
-    ),
+    "6-compare": Step(("comparison", *SCORING, "plots/look", "plots/comparison"), COMPARED, per_run=False),
 }
 
 
@@ -335,9 +335,10 @@ def main(arguments: list[str]) -> None:
 
 
 def _short(path: Path) -> str:
-    if path.is_relative_to(ROOT):
-        return str(path.relative_to(ROOT))
-    return str(path.relative_to(provenance.PACKAGE.parent))
+    base = next(
+        (each for each in (ROOT, provenance.PACKAGE.parent) if path.is_relative_to(each)), path.parent
+    )
+    return str(path.relative_to(base))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pandas as pd
 
@@ -10,46 +11,53 @@ from .data import load_images, load_records, write_csv
 from .evaluation import predictions_table
 from .params import Run
 
+FILES = {"test": "predictions", "val": "validation"}  # stem of what is kept, by split
 
-def predictions(run: Run) -> pd.DataFrame:
-    """The run's predictions of the test split: path, label, patient and one probability column a class.
 
-    Kept as ``predictions.csv`` in the run's reports and asked of the model again only where what
-    decides them has changed; so a page that reads kept ones loads no network.
+def predictions(run: Run, split: str = "test") -> pd.DataFrame:
+    """The run's predictions of a split: path, label, patient and one probability column a class.
+
+    Kept as ``predictions.csv`` (of val: ``validation.csv``) in the run's reports and asked of the model
+    again only where what decides them has changed; so a page that reads kept ones loads no network.
     """
-    file, kept = run.reports / "predictions.csv", run.reports / "predictions.json"
-    wanted = key(run)
+    file, kept = (run.reports / f"{FILES[split]}.{suffix}" for suffix in ("csv", "json"))
+    wanted = key(run, split)
     if kept.exists() and file.exists():
         found = json.loads(kept.read_text())
         if found == {"key": wanted, "sha256": provenance.file_sha256(file)}:
-            print(f"{run.name}: predictions of this very model are kept")
-            text = dict.fromkeys(("path", "label", "patient"), str)
-            return pd.read_csv(file, dtype=text, keep_default_na=False)
-    table = _ask(run)
+            print(f"{run.name}: predictions of this very model are kept ({split})")
+            return read(file)
+    table = _ask(run, split)
     kept.unlink(missing_ok=True)
     write_csv(table, file)
     provenance.write_json({"key": wanted, "sha256": provenance.file_sha256(file)}, kept)
     return table
 
 
-def key(run: Run) -> str:
+def read(file: Path) -> pd.DataFrame:
+    """A table of predictions: names as text, whatever they look like."""
+    text = dict.fromkeys(("path", "label", "patient"), str)
+    return pd.read_csv(file, dtype=text, keep_default_na=False)
+
+
+def key(run: Run, split: str = "test") -> str:
     """Hash of all that decides a run's predictions: the trained model, the images asked about, the way."""
     records = load_records(run.study)
     parts = (
         json.loads((run.reports / "training.json").read_text())["key"],
-        records.loc[records.split == "test", ["path", "label", "patient", "sha256"]].to_csv(index=False),
+        records.loc[records.split == split, ["path", "label", "patient", "sha256"]].to_csv(index=False),
         provenance.code_sha256("images", "models", "inference"),
         str(run.evaluation.flip),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _ask(run: Run) -> pd.DataFrame:
+def _ask(run: Run, split: str) -> pd.DataFrame:
     from .inference import logits, probabilities  # takes seconds to import
     from .models import load_model
 
     records = load_records(run.study)
-    records = records[records.split == "test"].sort_values("path").reset_index(drop=True)
+    records = records[records.split == split].sort_values("path").reset_index(drop=True)
     images = load_images(run.study)[records.row.to_numpy()]
     found = probabilities(logits(load_model(run), images, run.evaluation.flip))
     return predictions_table(records, found, run.study.classes)

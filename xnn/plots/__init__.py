@@ -7,7 +7,15 @@ figures for each part of the report, so that a page is made anew only where a fi
 
 from .comparison import compare_scores, differences, score_by_size
 from .data import class_counts, class_means, image_sheet, images_per_patient, intensity_histograms
-from .evaluation import confusion_matrices, outcome_counts, per_class_scores, precision_recall_curves
+from .evaluation import (
+    confusion_matrices,
+    f1_by_threshold,
+    outcome_counts,
+    per_class_scores,
+    precision_recall_curves,
+    reliability,
+    risk_coverage,
+)
 from .explanation import (
     LOWERS,
     RAISES,

@@ -56,6 +56,8 @@ def intensity_histograms(images, labels, bins: int = 64):
 @look.styled
 def image_sheet(images, titles, columns: int = 6):
     """Radiographs side by side with a title each; images (N, H, W), black 0, white 255."""
+    if not len(images):
+        return look.nothing()
     figure, axes = look.sheet(len(images), columns, 1.2)
     for each, image, title in zip(axes, images, titles, strict=True):
         look.show(each, image, title)

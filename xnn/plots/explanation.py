@@ -49,10 +49,10 @@ def overlay(image, attribution) -> np.ndarray:
 def overlays(images, attributions, titles, captions=None, columns: int = 3):
     """Pairs of a radiograph and its attribution; images and attributions (N, H, W), N titles and captions.
 
-    Of no pair at all, a figure that says so: a good network may have no wrong answer to show.
+    Of no pair at all, a figure that says so.
     """
     if not len(images):
-        return _none()
+        return look.nothing()
     captions = [""] * len(images) if captions is None else captions
     figure, axes = look.sheet(2 * len(images), 2 * columns, 1.3)
     pairs = zip(images, attributions, titles, captions, strict=True)
@@ -86,7 +86,7 @@ def overlay_table(images, maps: dict, titles):
     titles : N, of the rows.
     """
     if not len(images):
-        return _none()
+        return look.nothing()
     figure, axes = look.grid(len(images), 1 + len(maps), 1.3)
     for row, image, title in zip(axes, images, titles, strict=True):
         look.show(row[0], image)
@@ -180,13 +180,6 @@ def insertion_deletion(curves: dict, floors=("random", "sobel")):
         axis.set(title=title, xlabel="pixels (%)", ylabel="probability of the class", ylim=(0, 1))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper")
-    return figure
-
-
-def _none():
-    figure, axes = look.subplots(3, 0.5)
-    axes.axis("off")
-    axes.text(0, 0.5, "there is none")
     return figure
 
 

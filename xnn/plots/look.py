@@ -68,6 +68,14 @@ def sheet(count, columns, side):
     return figure, axes.flatten()[:count]
 
 
+def nothing():
+    """A figure that says that there is nothing to show: a good network may have made no mistake."""
+    figure, axes = subplots(3, 0.5)
+    axes.axis("off")
+    axes.text(0, 0.5, "there is none")
+    return figure
+
+
 def show(axes, image, title="", white=255):
     axes.set(xticks=[], yticks=[], frame_on=False)
     axes.set_title(title, fontsize=8, loc="left")
