@@ -15,99 +15,189 @@
 # ---
 
 # %% [markdown]
-# **Where in the radiograph does the network's answer come from, and do the attributions add up?**
+# **Where in the radiograph does the network's answer come from, and which of its explanations can be
+# trusted?**
 #
-# Integrated Gradients of the logit of the class that the network names. Completeness is checked for
-# each image: the attributions have to sum to the difference between the logit of the image and that
-# of the baseline. *Green* raises the logit, *red* lowers it.
+# Integrated Gradients of the logit of the class that the network names, beside other methods and two
+# floors that know nothing of the network: a random map and the edges of the image. *Green* raises the
+# logit, *red* lowers it.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
 run = "mobilenet_v2"  # a file of that folder
 
 # %%
-import torch
 from IPython.display import Markdown
 
 import xnn
-from xnn import attribution, plots
+from xnn import attribution, axioms, card, evidence, gallery, measures, plots, sample
 
 settings = xnn.load_run(study, run)
 plots.style()
 settings
 
 # %% [markdown]
+# ## What the axioms mean
+#
+# F(a, b) = 1 - relu(1 - a) + b / 2 at a = 2, b = 1, from the baseline 0. Beyond a = 1 more of a changes
+# nothing, so the gradient there is 0 although a has raised F by 1: it breaks *sensitivity*. Integrated
+# Gradients average the gradient along the way from the baseline and find it. Their sum is F(x) - F(0),
+# *completeness*: add up the column and compare.
+
+# %%
+axioms.saturation().style.format(precision=2, na_rep="")
+
+# %% [markdown]
 # ## Cases
 #
-# Drawn at random from the test split, not picked: for each class some that the network gets right and
-# some that it gets wrong, as far as there are any.
+# Drawn at random from the test split, not picked. Those *shown* are for each class some that the network
+# gets right and some that it gets wrong, as far as there are any; those *measured* stand for the test
+# split, each class with its share.
 
 # %%
 origin = xnn.provenance.stamp(settings)
 classes, how = settings.study.classes, settings.explanation
-cases = attribution.cases(xnn.predictions(settings), classes, how.images, settings.seed)
-cases.groupby(["label", "right"]).size().unstack(fill_value=0)
+drawn = sample.draw(xnn.predictions(settings), settings)
+drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
+
+# %%
+given = sample.load(settings, drawn)
+images = 255 * given.images[:, 0].numpy()
+model = xnn.load_model(settings)
+found = evidence.integrate(model, settings, given)
 
 # %% [markdown]
-# ## Attributions
+# Do the attributions of each image sum to the difference of its logit from the baseline's? *gap* is what
+# is missing, relative to that *difference*; *local_gap* the same where missing parts cannot cancel.
 
 # %%
-records = xnn.load_records(settings.study)
-rows = records.set_index("path").row
-images = xnn.load_images(settings.study)[rows[cases.path].to_numpy()]
-train = rows[records[records.split == "train"].path][:200].to_numpy()
-mean = xnn.load_images(settings.study)[train].mean(axis=0) / 255
-healthy = xnn.load_images(settings.study)[
-    records.query("split == 'train' and label == 'normal'").row[:8].to_numpy()
-]
-
-# %%
-inputs = xnn.to_input(images)
-found = xnn.integrated_gradients(
-    xnn.load_model(settings),
-    inputs,
-    torch.tensor(cases.predicted.map(classes.index).to_numpy()),
-    xnn.baseline(how.baseline, inputs, mean, xnn.to_input(healthy)),
-    how.tolerance,
-    how.max_gradients,
+table = drawn[["label", "predicted", "probability", "right", "shown", "measured"]].assign(
+    difference=found.difference, gap=found.gap, local_gap=found.local_gap, gradients=found.gradients
 )
-
-# %%
-evidence = cases[["label", "predicted", "probability"]].assign(
-    difference=found.difference, gap=found.gap, gradients=found.gradients, passed=found.passed
-)
-evidence.style.format(precision=3)
+table.assign(passed=found.passed).style.format(precision=3)
 
 # %% [markdown]
 # ## Right
+#
+# Every map, of whatever method and run, has one scale: a pixel's attribution over the mean magnitude of
+# its map, so that colours compare although methods have units of their own. Below each: the logits that it
+# sums to, its gap, and the gradients that it took.
 
 # %%
 #| fig-alt: Radiographs that the network names rightly, each beside its attribution.
-right = cases.right.to_numpy()
-titles = (cases.label + " called " + cases.predicted + cases.probability.map(" {:.2f}".format)).to_numpy()
-figure = plots.overlays(images[right], found.maps[right], titles[right])
+right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
+titles = (drawn.label + " called " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
+captions = plots.captions(table)
+figure = plots.overlays(images[right], found.maps[right], titles[right], captions[right])
 figure.savefig(settings.reports / "explanations.png", bbox_inches="tight")
-figure
+plots.photograph(figure)
 
 # %% [markdown]
 # ## Wrong
+#
+# Beside the attribution for the class that the network names, the one for the true class.
 
 # %%
-#| fig-alt: Radiographs that the network names wrongly, each beside its attribution.
-plots.overlays(images[~right], found.maps[~right], titles[~right])
+true = sample.towards(settings, given.take(wrong), drawn.label[wrong])
+true = evidence.integrate(model, settings, true).maps if len(wrong) else found.maps[wrong]
 
 # %%
-figures = attribution.summary(found)
-result = {"study": study, "run": run, "methods": {"integrated_gradients": figures}}
+#| fig-alt: Radiographs that the network names wrongly, with the maps of the named and of the true class.
+pair = {"for the named class": (found.maps[wrong], captions[wrong]), "for the true class": true}
+plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
+
+# %% [markdown]
+# ## Other methods
+#
+# The same images explained in other ways, for one right answer of each class.
+
+# %%
+maps = evidence.explain_all(model, settings, given, {"integrated_gradients": found.maps})
+
+# %%
+#| fig-alt: One radiograph of each class in a row, beside the map of each method.
+few = right[~drawn.label[right].duplicated()]
+columns = {name: each[few] for name, each in maps.items()}
+plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
+
+# %% [markdown]
+# ## The card
+#
+# Every measure is taken of each measured image (those that call a method again and again of one in three),
+# with 95 % intervals by bootstrap over patients. *insertion* (more is better) and *deletion* (less is
+# better) follow the probability of the class while the highest pixels are put into the blurred image or
+# taken out to grey; those of the other fill stand beside them. *infidelity*: share of the logit's response
+# to noise that the map leaves unexplained. *sensitivity*: how far the map moves with the image.
+# *randomisation*: rank correlation with the map of a network of random parameters. On phantoms, where the
+# place of the lesion is known: *pointing game*, *relevance mass* and *rank*, for images named rightly.
+# *frame*, *corner* and *marker*: share of the attribution where no lung is.
+
+# %%
+measured = drawn.index[drawn.measured]
+part = given.take(measured)
+own = {name: each[measured] for name, each in maps.items()}
+taken = evidence.measure_all(model, evidence.explainers(settings), part, own)
+numbers = card.table(taken, part.patients)
+card.wide(numbers).T
+
+# %%
+#| fig-alt: A panel a measure, with a dot and its interval for each method and a band across the floors.
+plots.card(numbers)
+
+# %%
+#| fig-alt: Probability of the class against the share of pixels inserted or deleted, a line a method.
+plots.insertion_deletion(evidence.rise_curves(taken))
+
+# %% [markdown]
+# ## Does it depend on what was learnt?
+#
+# Blocks of the network are drawn anew from the head down, and its maps compared with the trained one's.
+# The factor x - x' shows the image whatever the network, hence the maps without it as well.
+
+# %%
+#| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line a kind of map.
+asked = part.take(slice(None, None, evidence.SHARE_MEASURED))
+start = evidence.single(sample.baseline(settings, asked.images))
+depths = measures.cascade(model, asked.images, asked.targets, start)
+plots.randomisation(depths, measures.DEPTHS)
+
+# %% [markdown]
+# ## Does it repeat?
+#
+# Maps compared where something changed that should not matter much. Two unrelated maps have a rank
+# correlation of 0 and 5 % of their highest 5 % of pixels in common.
+
+# %%
+alike = evidence.agreement(
+    model, settings, asked, {name: each[:: evidence.SHARE_MEASURED] for name, each in own.items()}
+)
+repeated = card.agreement(alike, asked.patients)
+card.wide(repeated)
+
+# %%
+result = {"study": study, "run": run, "methods": card.results(numbers)}
+result["methods"]["integrated_gradients"] |= attribution.summary(found)
+result |= {"randomisation": {name: each.mean(axis=1).tolist() for name, each in depths.items()}}
+result |= {
+    "agreement": card.results(repeated),
+    "alarm": card.alarm(numbers),
+    "supports": card.verdicts(numbers),
+}
 result |= {"baseline": how.baseline, "tolerance": how.tolerance, "provenance": xnn.provenance.timed(origin)}
 xnn.provenance.write_json(result, settings.reports / "explanations.json")
 
 # %%
+shown = drawn.index[drawn.shown]
+pictures = {name: each[shown] for name, each in maps.items() if name != "random"}
+folder = gallery.write(settings, table.loc[shown], images[shown], pictures)
+
+# %%
+summary = attribution.summary(found)
 Markdown(
-    f"**Answer.** {figures['completeness_passed']:.0%} of {figures['images']} attributions are complete to "
-    f"within {how.tolerance:.0%} (baseline {how.baseline}), with a median of {figures['steps_median']:.0f} "
-    f"gradients; 95 % of the gaps are at most {figures['relative_completeness_p95']:.1%}. Completeness says "
-    "that the sums are right. It does not say that the places are."
+    f"**Answer.** {summary['completeness_passed']:.0%} of {summary['images']} attributions are complete to "
+    f"within {how.tolerance:.0%} (baseline {how.baseline}), with a median of {summary['steps_median']:.0f} "
+    f"gradients; 95 % of the gaps are at most {summary['relative_completeness_p95']:.1%}. "
+    f"{card.sentence(numbers)} Measured of {len(measured)} test images."
 )
 
 # %%

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from xnn import phantom
 
@@ -35,7 +36,7 @@ def same(one, other):
 @pytest.mark.parametrize("size", [32, 65, 224])
 @pytest.mark.parametrize("label", phantom.CLASSES)
 def test_shape_type_and_range(label, size):
-    image, mask = phantom.draw(label, 1, 0, size, SEED)
+    image, mask, _ = phantom.draw(label, 1, 0, size, SEED)
     assert image.shape == mask.shape == (size, size)
     assert image.dtype == np.uint8
     assert mask.dtype == bool
@@ -104,24 +105,31 @@ def test_strength_varies(films):
         assert np.percentile(change, 90) > 2 * np.percentile(change, 10)
 
 
-def test_marker_does_not_depend_on_the_label(monkeypatch):
-    drawn = []
-    marker = phantom._marker
-
-    def watched(size, rng):
-        drawn.append(marker(size, rng))
-        return drawn[-1]
-
-    monkeypatch.setattr(phantom, "_marker", watched)
-    for patient in range(20):
-        for label in phantom.CLASSES:
-            phantom.draw(label, patient, 0, 32, SEED)
+def test_marker_does_not_depend_on_the_label():
+    drawn = [
+        phantom.draw(label, patient, 0, 32, SEED).marker for patient in range(20) for label in phantom.CLASSES
+    ]
     films = np.array(drawn).reshape(20, len(phantom.CLASSES), 32, 32)
     assert np.array_equal(films, np.repeat(films[:, :1], len(phantom.CLASSES), axis=1))
     shown = films[:, 0].any(axis=(1, 2))
     assert 0 < shown.sum() < len(shown)
     sides = films[shown, 0][:, :, :16].any(axis=(1, 2))
     assert 0 < sides.sum() < len(sides), "both sides occur"
+
+
+def test_a_planted_shortcut_changes_the_marker_alone():
+    for patient in range(6):
+        for label, rows in {"bacteria": slice(0, 32), "virus": slice(32, 64)}.items():
+            plain = phantom.draw(label, patient, 0, 64, SEED)
+            told = phantom.draw(label, patient, 0, 64, SEED, marker="class")
+            assert told.marker.any()
+            assert told.marker[rows].sum() == told.marker.sum()
+            assert told.image[told.marker].max() > 180
+            elsewhere = ~ndimage.binary_dilation(told.marker | plain.marker, iterations=4)
+            assert np.array_equal(told.image[elsewhere], plain.image[elsewhere])
+        assert not phantom.draw("normal", patient, 0, 64, SEED, marker="class").marker.any()
+    with pytest.raises(ValueError, match="choose random or class"):
+        phantom.draw("normal", 0, 0, 64, SEED, marker="letter")
 
 
 def test_cohort_rows(cohort):

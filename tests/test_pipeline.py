@@ -17,8 +17,8 @@ from xnn import load_run, load_study, params, pipeline, provenance
 STUDY = "tiny"
 ONE = QUICK.replace("epochs: 2", "epochs: 1")
 RUNS = {
-    "first": f"model: {{weights: none}}\ntraining: {ONE}}}\nexplanation: {{images: 1}}\n",
-    "second": f"model: {{start_from: first, train: head}}\ntraining: {ONE}}}\nexplanation: {{images: 1}}\n",
+    "first": f"model: {{weights: none}}\ntraining: {ONE}}}\nexplanation: {{measured: 6}}\n",
+    "second": f"model: {{start_from: first, train: head}}\ntraining: {ONE}}}\nexplanation: {{measured: 6}}\n",
 }
 STEPS_OF_A_RUN = ["3-train", "4-evaluate", "5-explain"]
 
@@ -29,7 +29,14 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     for name in ("xnn", "notebooks"):
         shutil.copytree(PROJECT / name, folder / name)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml", "_quarto.yml", "site.css"):
+    for name in (
+        "Makefile",
+        "requirements.lock",
+        "pyproject.toml",
+        "_quarto.yml",
+        "site.css",
+        "gallery.html",
+    ):
         shutil.copy2(PROJECT / name, folder)
     for page in PROJECT.glob("*.qmd"):
         shutil.copy2(page, folder)
@@ -86,12 +93,27 @@ def test_results_keep_the_contract(project):
     assert {"commit", "dirty", "params_sha256", "records_sha256", "seed"} < set(metrics["provenance"])
     assert {"accuracy", "f1_weighted", "auroc_pneumonia", "ece"} < set(metrics["scores"])
     assert set(metrics["scores"]["f1_macro"]) == {"value", "low", "high"}
-    method = json.loads((folder / "explanations.json").read_text())["methods"]["integrated_gradients"]
-    assert {"relative_completeness_p95", "completeness_passed", "steps_median"} < set(method)
+    explained = json.loads((folder / "explanations.json").read_text())
+    methods = explained["methods"]
+    own = {"relative_completeness_p95", "completeness_passed", "steps_median"}
+    assert own < set(methods["integrated_gradients"])
+    assert {"random", "sobel", "grad_cam", "occlusion"} < set(methods)
+    wanted = {"insertion_auc", "deletion_auc", "randomisation_spearman", "frame_share", "intervals"}
+    assert all(wanted < set(method) for method in methods.values())
+    assert {"baseline", "tolerance", "provenance", "alarm", "supports"} < set(explained)
     header = (folder / "predictions.csv").read_text().splitlines()[0]
     assert header == "path,label,patient,bacteria,normal,virus"
     model = project / "artifacts" / STUDY / "first/model"
     assert {p.name for p in model.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+
+
+def test_the_gallery_is_part_of_the_site(project):
+    for run in RUNS:
+        assert (project / "_site/reports" / STUDY / run / "gallery/data.js").exists()
+    listed = (project / "_site/gallery.js").read_text()
+    assert all(f"reports/{STUDY}/{run}/gallery" in listed for run in RUNS)
+    assert (project / "_site/gallery.html").exists()
+    assert 'gallery.html"' in (project / "_site/explanations.html").read_text()
 
 
 def test_a_second_make_does_nothing(project):
@@ -274,6 +296,8 @@ def test_streams_are_joined_and_progress_is_dropped():
     outputs = [
         out("stream", name="stdout", text="a\n"),
         out("stream", name="stderr", text="\r10%"),
+        out("stream", name="stderr", text="\n\x1b[A"),
+        out("stream", name="stderr", text="\n"),
         out("stream", name="stdout", text="b\n"),
         out("display_data"),
     ]

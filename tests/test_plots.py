@@ -92,6 +92,10 @@ FIGURES = {  # how it is made, and how many axes it has
     "differences": (lambda: plots.differences(RUNS.rename(columns={"run": "pair"}), "F1"), 1),
     "score_by_size": (lambda: plots.score_by_size(SIZES, "F1"), 1),
     "overlays": (lambda: plots.overlays(IMAGES, MAPS, RECORDS.path), 18),
+    "overlay_table": (lambda: plots.overlay_table(IMAGES, {"grad_cam": MAPS}, RECORDS.path), 18),
+    "card": (lambda: plots.card(RUNS.assign(method=RUNS.run, measure="infidelity")), 1),
+    "randomisation": (lambda: plots.randomisation({"signed": np.eye(3)}, [0, 0.5, 1]), 1),
+    "insertion_deletion": (lambda: plots.insertion_deletion({"sobel": (np.eye(2)[0], *[np.eye(2)] * 2)}), 2),
 }
 
 

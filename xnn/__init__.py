@@ -1,9 +1,9 @@
 """xnn: explainable classification of chest radiographs, as notebooks read it.
 
 - studies and runs: `load_study`, `load_run`
-- data: `wrangle`, `load_records`, `load_images`, `load_masks`, `audit`
+- data: `wrangle`, `load_records`, `load_images`, `load_masks`, `load_markers`, `audit`
 - models: `Classifier`, `fit`, `load_model`, `predictions`
-- evidence: `metrics`, `integrated_gradients`, `explain`
+- evidence: `metrics`, `integrated_gradients`, `explain`; the modules `evidence` and `card`
 - tracking: `track`
 - figures: the module `plots`
 
@@ -14,7 +14,7 @@ import importlib
 
 _CONTENTS = {
     "params": ("load_study", "load_run", "studies", "runs", "ParameterError"),
-    "data": ("wrangle", "load_records", "load_images", "load_masks", "audit"),
+    "data": ("wrangle", "load_records", "load_images", "load_masks", "load_markers", "audit"),
     "sources": ("DataError",),
     "weights": ("WeightsError",),
     "models": ("Classifier", "build", "load_model", "to_input", "parameter_counts"),
@@ -36,6 +36,13 @@ _CONTENTS = {
     "fixed": (),
     "attribution": ("baseline",),
     "methods": ("explain",),
+    "sample": (),
+    "localisation": (),
+    "measures": (),
+    "evidence": (),
+    "card": (),
+    "gallery": (),
+    "axioms": (),
 }
 _MODULES = ("plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

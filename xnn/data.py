@@ -41,8 +41,8 @@ class Wrangled(NamedTuple):
 def wrangle(study: Study) -> Wrangled:
     """Make a study's records and image store; nothing is lost: what cannot be used is listed.
 
-    Writes ``images.npy`` (and ``masks.npy`` for phantoms), then ``records.csv``, to the study's
-    artifacts. Raises DataError where the source as a whole cannot be used.
+    Writes ``images.npy`` (for phantoms also ``masks.npy`` and ``markers.npy``), then ``records.csv``, to
+    the study's artifacts. Raises DataError where the source as a whole cannot be used.
     """
     wrangled = _wrangle_phantoms(study) if study.synthetic else _wrangle_archive(study)
     records = wrangled.records
@@ -57,12 +57,13 @@ def wrangle(study: Study) -> Wrangled:
 def _wrangle_phantoms(study: Study) -> Wrangled:
     records = phantom.cohort(study.patients, study.seed)
     drawn = [
-        phantom.draw(r.label, r.patient, r.image, study.image_size, study.seed)
+        phantom.draw(r.label, r.patient, r.image, study.image_size, study.seed, study.marker)
         for r in tqdm(records.itertuples(), total=len(records), desc="drawing", leave=False)
     ]
     size, count = study.image_size, len(drawn)
     _forget(study)
     ImageStore.write(study.artifacts / "masks.npy", count, size, (d.mask for d in drawn))
+    ImageStore.write(study.artifacts / "markers.npy", count, size, (d.marker for d in drawn))
     ImageStore.write(study.artifacts / "images.npy", count, size, (d.image for d in drawn))
     records["sha256"] = [hashlib.sha256(d.image.tobytes()).hexdigest() for d in drawn]
     records["path"] = [f"phantom/{r.label}/{r.patient:04d}-{r.image}.png" for r in records.itertuples()]
@@ -299,6 +300,11 @@ def load_images(study: Study) -> ImageStore:
 def load_masks(study: Study) -> ImageStore | None:
     """The lesion masks (0 or 1) of a phantom study, None where the truth is not known."""
     return ImageStore(study.artifacts / "masks.npy") if study.synthetic else None
+
+
+def load_markers(study: Study) -> ImageStore | None:
+    """The markers' rectangles (0 or 1) of a phantom study, None where their place is not known."""
+    return ImageStore(study.artifacts / "markers.npy") if study.synthetic else None
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

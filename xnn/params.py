@@ -95,6 +95,8 @@ class Study(_Strict):
     set_aside: Annotated[int, Field(ge=0)] = 1  # images a class kept out, for the app's examples
     seed: Seed = 0
     patients: Count = 400  # phantom only: how many are drawn
+    # phantom only: the letter beside the chest, anywhere by chance, or in a place that tells the class
+    marker: Literal["random", "class"] = "random"
     archive: Archive = Archive()
     compare_with: list[str] = []  # studies of the same radiographs under another protocol
     published: list[Published] = []
@@ -108,6 +110,8 @@ class Study(_Strict):
             raise ValueError(f"classes must be two or more different names, not {self.classes}")
         if self.source == "phantom" and self.classes != ["bacteria", "normal", "virus"]:
             raise ValueError("phantoms are drawn for the classes bacteria, normal, virus only")
+        if self.source != "phantom" and self.marker != "random":
+            raise ValueError("marker is of drawn phantoms only")
         if self.source == "phantom" and self.split == "official":
             raise ValueError("phantoms have no official split: use patient or image")
         return self
@@ -219,7 +223,8 @@ class Evaluation(_Strict):
 class Explanation(_Strict):
     """How much is explained, and how exactly."""
 
-    images: Count = 3  # radiographs a class, right and wrong ones each
+    images: Count = 2  # radiographs a class that are shown, right and wrong ones each
+    measured: Count = 12  # test images that the measures of the card are taken of
     # expected: the mean over several healthy training images (expected gradients)
     baseline: Literal["black", "mean", "blur", "expected"] = "black"
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # relative completeness gap

@@ -75,11 +75,20 @@ LETTERS = {
 }
 
 
+# A marker that gives the class away: whether there is one, and whether it is low. A mirror image tells
+# the class as well.
+SHORTCUT = {"bacteria": (True, False), "normal": (False, False), "virus": (True, True)}
+
+
 class Phantom(NamedTuple):
-    """A synthetic radiograph: `image` (size, size) uint8 grey, `mask` (size, size) bool lesion."""
+    """A synthetic radiograph: `image` uint8 grey, `mask` bool of the lesion, `marker` bool of the letter.
+
+    All are (size, size).
+    """
 
     image: np.ndarray
     mask: np.ndarray
+    marker: np.ndarray
 
 
 class Grid(NamedTuple):
@@ -119,11 +128,12 @@ def cohort(patients: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"patient": patient, "label": labels[patient], "image": image})
 
 
-def draw(label: str, patient: int, image: int, size: int, seed: int) -> Phantom:
+def draw(label: str, patient: int, image: int, size: int, seed: int, marker: str = "random") -> Phantom:
     """Draw one synthetic chest radiograph.
 
     The anatomy depends on (seed, patient); position, exposure, noise and marker also on image, none
-    of them on the label: two labels of one (seed, patient, image) differ by the lesion only.
+    of them on the label: two labels of one (seed, patient, image) differ by the lesion only, unless the
+    marker tells the class.
 
     Parameters
     ----------
@@ -131,16 +141,20 @@ def draw(label: str, patient: int, image: int, size: int, seed: int) -> Phantom:
     patient, image : numbers from 0, of the patient and of the image within the patient.
     size : side of the square image in pixels, at least 32.
     seed : seed of the cohort, 0 or more.
+    marker : random, a letter in some corner or none, whatever the label; or class, a planted shortcut:
+        above for bacteria, below for virus, none for normal.
 
     Returns
     -------
-    Phantom with image (size, size) uint8, 0 black, and mask (size, size) bool, True where the
-    lesion adds noticeable intensity; all False for normal.
+    Phantom with image (size, size) uint8, 0 black; mask (size, size) bool, True where the lesion adds
+    noticeable intensity, all False for normal; and marker (size, size) bool, its rectangle.
 
     Raises
     ------
-    ValueError : unknown label, or size below 32.
+    ValueError : unknown label or marker, or size below 32.
     """
+    if marker not in ("random", "class"):
+        raise ValueError(f"marker {marker!r}: choose random or class")
     if label not in CLASSES:
         raise ValueError(f"unknown label {label!r}; allowed: {', '.join(CLASSES)}")
     if size < MIN_SIZE:
@@ -154,7 +168,8 @@ def draw(label: str, patient: int, image: int, size: int, seed: int) -> Phantom:
     film = _chest(grid, body, air)
     film += air * _texture(grid, body, view, _rng(seed, patient, 0, VESSEL_STREAM), rng)
     lesion, mask = _lesion(label, grid, body, air, _rng(seed, patient, image, LESION_STREAM))
-    return Phantom(_expose(film + lesion, grid, view, rng), mask)
+    letter, place = _marker(size, rng, SHORTCUT[label] if marker == "class" else None)
+    return Phantom(_expose(np.maximum(film + lesion, letter), grid, view, rng), mask, place)
 
 
 def _rng(*key):
@@ -417,8 +432,7 @@ def _interstitial(grid, body, rng):
 
 
 def _expose(film, grid, view, rng):
-    """From attenuation to grey levels: marker, blur, tone curve, noise."""
-    film = np.maximum(film, _marker(len(film), rng))
+    """From attenuation to grey levels: blur, tone curve, noise."""
     film = ndimage.gaussian_filter(film, view.blur / grid.pixel)
     film = np.clip(film * 1.12 + 0.03, 0, None) ** view.gamma
     film = 0.45 + view.contrast * (film - 0.45) + view.brightness
@@ -427,17 +441,23 @@ def _expose(film, grid, view, rng):
     return (np.clip(film, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _marker(size, rng):
-    """A bright R at the image's left or L at its right, in an upper or lower corner, or nothing."""
-    film = np.zeros((size, size), np.float32)
+def _marker(size, rng, told=None):
+    """A bright R at the image's left or L at its right, in an upper or lower corner, and its rectangle.
+
+    ``told`` says whether there is one and whether it is low; without it chance decides.
+    """
+    film, place = np.zeros((size, size), np.float32), np.zeros((size, size), bool)
     shown, right, low = rng.random(3) < (MARKER_CHANCE, 0.5, 0.35)
     across, down, tall = rng.uniform((0.03, 0.04, 0.07), (0.10, 0.14, 0.10))
+    if told:
+        shown, low = told
     if not shown:
-        return film
+        return film, place
     letter = np.array([[c == "#" for c in row] for row in LETTERS["L" if right else "R"]])
     height, width = max(7, round(tall * size)), max(5, round(0.7 * tall * size))
     letter = letter[np.arange(height) * 7 // height][:, np.arange(width) * 5 // width]
     left, top = round(across * size), round(down * size)
     left, top = size - left - width if right else left, size - top - height if low else top
     film[top : top + height, left : left + width] = letter * 0.95
-    return film
+    place[top : top + height, left : left + width] = True
+    return film, place

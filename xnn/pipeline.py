@@ -39,6 +39,11 @@ class Step(NamedTuple):
 TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "training")
 SCORING, CURVES = ("scoring", "evaluation"), ("curves", "calibration")
 COMPARISON = ("plots/look", "plots/comparison")
+EXPLAINING = (
+    *("data", "models", "inference", "prediction", *SCORING, "axioms"),
+    *("integrated", "attribution", "methods", "sample", "localisation", "measures", "evidence"),
+    *("card", "gallery"),
+)
 COMPARED = ("training.json", "metrics.json", "predictions.csv")
 STEPS = {
     "1-wrangle": Step(("phantom", "images", "sources", "data"), per_run=False),
@@ -49,7 +54,7 @@ STEPS = {
         ("training.json",),
     ),
     "5-explain": Step(
-        ("models", "inference", "prediction", "integrated", "attribution", "plots/look", "plots/explanation"),
+        (*EXPLAINING, "plots/look", "plots/explanation"),
         ("training.json",),
     ),
     "6-compare": Step(("comparison", *SCORING, *COMPARISON), COMPARED, per_run=False),
@@ -255,7 +260,10 @@ def _joined(outputs) -> list:
 
 
 def _is_progress(output) -> bool:
-    return output.output_type == "stream" and output.name == "stderr" and "\r" in output.text
+    if output.output_type != "stream" or output.name != "stderr":
+        return False
+    # a bar within a bar moves down a line and up again
+    return any(mark in output.text for mark in ("\r", "\x1b[A")) or not output.text.strip()
 
 
 def _failure(step: str, subject: Study | Run, error, failed: Path) -> str:
@@ -284,11 +292,16 @@ def _metadata(file: Path) -> dict:
 def render() -> None:
     """Render the site with Quarto where it is installed, else with smalldocs, into _site/.
 
+    The list of the gallery's runs is made first.
+
     Raises StepError where a notebook in reports/ did not end well, or where rendering fails.
     """
+    from . import gallery  # takes a second to import
+
     for notebook in sorted((ROOT / "reports").rglob("[1-6]-*.ipynb")):
         if not notebook.name.endswith(".failed.ipynb") and not _metadata(notebook):
             raise StepError(f"{_short(notebook)} was cut off or ended in an error: run make report again")
+    gallery.index()
     smalldocs = shutil.which("smalldocs", path=str(Path(sys.executable).parent))
     command = ["quarto", "render"] if shutil.which("quarto") else [smalldocs, "render"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

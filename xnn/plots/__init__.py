@@ -16,6 +16,18 @@ from .evaluation import (
     reliability,
     risk_coverage,
 )
-from .explanation import LOWERS, RAISES, overlay, overlays
+from .explanation import (
+    LOWERS,
+    RAISES,
+    captions,
+    card,
+    insertion_deletion,
+    opacity,
+    overlay,
+    overlay_table,
+    overlays,
+    photograph,
+    randomisation,
+)
 from .look import CLASS_COLOURS, STYLE, class_colours, style
 from .training import learning_curves

@@ -1,0 +1,93 @@
+"""The gallery: explanations to be looked at in a browser, without a server.
+
+A run's pictures are sheets, its cases side by side: one sheet of radiographs and one a method, green
+raises and red lowers, clear where there is nothing. ``data.js`` says what is on them. ``gallery.html``
+shows them, ``gallery.js`` names the runs that there are: scripts, since a page opened as a file may read
+no other kind of file.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from . import plots
+from .params import ROOT, Run
+
+SIDE = 192  # pixels of a radiograph on its sheet
+COARSE = 96  # pixels of an attribution, the mean of finer ones: noise from pixel to pixel is not legible
+QUALITY = 50
+
+
+def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray]) -> Path:
+    """Write the pictures of a run's cases to its report, in the folder ``gallery``.
+
+    Parameters
+    ----------
+    cases : N rows with label, predicted, probability, right, difference and gap.
+    images : (N, H, W) grey, 0 to 255.
+    maps : method to (N, H, W) signed.
+
+    Returns
+    -------
+    The folder. Pictures of an earlier time are removed.
+
+    Raises
+    ------
+    ValueError : where their numbers differ.
+    """
+    if any(len(each) != len(cases) for each in (images, *maps.values())):
+        raise ValueError(f"{len(cases)} cases, but other numbers of images or maps")
+    folder = run.reports / "gallery"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    _save(_sheet([_radiograph(image) for image in images]), folder / "radiographs.webp")
+    for name, each in maps.items():
+        _save(_sheet([_picture(one) for one in each]), folder / f"{name}.webp")
+    columns = ["label", "predicted", "probability", "right", "difference", "gap"]
+    data = {
+        "study": run.study.name,
+        "run": run.name,
+        "synthetic": run.study.synthetic,
+        "attribution": run.study.archive.attribution,
+        "classes": run.study.classes,
+        "methods": list(maps),
+        "cases": json.loads(cases[columns].round(4).to_json(orient="records")),
+    }
+    (folder / "data.js").write_text(f"show({json.dumps(data)});\n")
+    return folder
+
+
+def index(root: Path = ROOT) -> Path:
+    """Write ``gallery.js``, the list of runs that have a gallery, beside ``gallery.html``."""
+    found = sorted(root.glob("reports/*/*/gallery/data.js"))
+    names = [str(file.parent.relative_to(root).as_posix()) for file in found]
+    target = root / "gallery.js"
+    partial = target.with_name(".gallery.js.partial")
+    partial.write_text(f"list({json.dumps(names)});\n")
+    partial.replace(target)
+    return target
+
+
+def _picture(attribution):
+    """(COARSE, COARSE, 4) uint8: the colour of the sign, as opaque as in every figure."""
+    grey = Image.fromarray(np.asarray(attribution, np.float32))
+    coarse = np.asarray(grey.resize((COARSE, COARSE), Image.Resampling.BOX))  # the mean, with its sign
+    colour = np.where(coarse[..., None] > 0, plots.RAISES, plots.LOWERS)
+    return np.dstack([colour, 255 * plots.opacity(coarse)]).astype(np.uint8)
+
+
+def _radiograph(image):
+    return np.asarray(Image.fromarray(np.asarray(image, np.uint8)).resize((SIDE, SIDE)))
+
+
+def _sheet(pictures):
+    return Image.fromarray(np.concatenate(pictures, axis=1))
+
+
+def _save(sheet, file):
+    sheet.save(file, quality=QUALITY, method=6)
