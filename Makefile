@@ -66,7 +66,7 @@ $(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call cod
 	@$(step) 4-evaluate $(STUDY) $*
 
 # after 4-evaluate: both read the predictions, and the first one makes those of 3-train anew where they are stale
-$(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,data models inference prediction scoring evaluation axioms integrated attribution methods sample localisation measures evidence card gallery plots/look plots/explanation)
+$(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,data models inference prediction scoring evaluation curves axioms integrated attribution methods sample localisation measures evidence card gallery plots/look plots/explanation)
 	@$(step) 5-explain $(STUDY) $*
 
 $(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(call code,comparison scoring evaluation plots/look plots/comparison)

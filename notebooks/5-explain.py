@@ -52,7 +52,7 @@ axioms.saturation().style.format(precision=2, na_rep="")
 #
 # Drawn at random from the test split, not picked. Those *shown* are for each class some that the network
 # gets right and some that it gets wrong, as far as there are any; those *measured* stand for the test
-# split, each class with its share.
+# split, each class with its share. The *surest* are not drawn: the most confident mistake of each kind.
 
 # %%
 origin = xnn.provenance.stamp(settings)
@@ -71,7 +71,7 @@ found = evidence.integrate(model, settings, given)
 # is missing, relative to that *difference*; *local_gap* the same where missing parts cannot cancel.
 
 # %%
-table = drawn[["label", "predicted", "probability", "right", "shown", "measured"]].assign(
+table = drawn.drop(columns=["path", "patient"]).assign(
     difference=found.difference, gap=found.gap, local_gap=found.local_gap, gradients=found.gradients
 )
 table.assign(passed=found.passed).style.format(precision=3)
@@ -98,13 +98,29 @@ plots.photograph(figure)
 # Beside the attribution for the class that the network names, the one for the true class.
 
 # %%
-true = sample.towards(settings, given.take(wrong), drawn.label[wrong])
-true = evidence.integrate(model, settings, true).maps if len(wrong) else found.maps[wrong]
+mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.surest]
+true = sample.towards(settings, given.take(mistaken), drawn.label[mistaken])
+true = dict(
+    zip(mistaken, evidence.integrate(model, settings, true).maps if len(mistaken) else [], strict=True)
+)
 
 # %%
 #| fig-alt: Radiographs that the network names wrongly, with the maps of the named and of the true class.
-pair = {"for the named class": (found.maps[wrong], captions[wrong]), "for the true class": true}
+pair = {"for the named class": (found.maps[wrong], captions[wrong])}
+pair |= {"for the true class": [true[row] for row in wrong]}
 plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
+
+# %% [markdown]
+# ## The most confident mistakes
+#
+# Of each kind (true class, class named) the one with the highest probability.
+
+# %%
+#| fig-alt: The most confident mistake of each kind, with the maps of the named and of the true class.
+surest = drawn.index[drawn.surest]
+pair = {"for the named class": (found.maps[surest], captions[surest])}
+pair |= {"for the true class": [true[row] for row in surest]}
+plots.photograph(plots.overlay_table(images[surest], pair, titles[surest]))
 
 # %% [markdown]
 # ## Other methods

@@ -23,6 +23,9 @@ def test_shown_and_measured_come_from_one_shuffle(run):
     paths = [f"{i:03}.png" for i in range(300)]
     table = predicted(run, pd.DataFrame({"path": paths, "label": labels, "patient": "p"}))
     drawn = sample.draw(table, run)
+    surest = drawn[drawn.surest]
+    assert not surest.right.any()
+    assert not surest.duplicated(["label", "predicted"]).any()
     shown = drawn[drawn.shown].groupby(["label", "right"]).size()
     assert (shown == run.explanation.images).all()
     counts = drawn[drawn.measured].groupby("label").size()

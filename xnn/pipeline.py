@@ -40,7 +40,7 @@ TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "feature
 SCORING, CURVES = ("scoring", "evaluation"), ("curves", "calibration")
 COMPARISON = ("plots/look", "plots/comparison")
 EXPLAINING = (
-    *("data", "models", "inference", "prediction", *SCORING, "axioms"),
+    *("data", "models", "inference", "prediction", *SCORING, "curves", "axioms"),
     *("integrated", "attribution", "methods", "sample", "localisation", "measures", "evidence"),
     *("card", "gallery"),
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import attribution
+from . import attribution, curves
 from .data import load_images, load_markers, load_masks, load_records
 from .models import to_input
 from .params import Run
@@ -38,8 +38,8 @@ def draw(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
     Returns
     -------
     Rows of ``attribution.cases``, and the columns shown (``explanation.images`` a class, right and wrong
-    each, where there are so many) and measured (``explanation.measured`` in all, each class with its
-    share of the test split, at least one).
+    each, where there are so many), measured (``explanation.measured`` in all, each class with its share
+    of the test split, at least one) and surest (the most confident mistake of each kind, not drawn).
     """
     classes, how = run.study.classes, run.explanation
     table = attribution.cases(predictions, classes, len(predictions), run.seed)
@@ -48,7 +48,8 @@ def draw(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
     wanted = (how.measured * share).round().clip(lower=1)
     table["measured"] = table.groupby("label").cumcount() < wanted
     table["shown"] = table.groupby(["label", "right"]).cumcount() < how.images
-    kept = table[table.measured | table.shown]
+    table["surest"] = table.path.isin(curves.mistakes(predictions, classes, 1).path)
+    kept = table[table.measured | table.shown | table.surest]
     return kept.sort_values(["label", "right", "path"]).reset_index(drop=True)
 
 
