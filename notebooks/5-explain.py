@@ -139,7 +139,7 @@ plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
 # %% [markdown]
 # ## The card
 #
-# Every measure is taken of each measured image (those that call a method again and again of one in three),
+# Every measure is taken of each measured image (those that call a method again and again of one in four),
 # with 95 % intervals by bootstrap over patients. *insertion* (more is better) and *deletion* (less is
 # better) follow the probability of the class while the highest pixels are put into the blurred image or
 # taken out to grey; those of the other fill stand beside them. *infidelity*: share of the logit's response

@@ -25,10 +25,10 @@ NAMES = (
     *FLOORS,
 )
 # gradients a baseline where Integrated Gradients are computed again and again: ranks need no more
-REPEATED = 32
+REPEATED = 17
 BASELINES = ("black", "mean", "blur")  # whose agreement is looked at
 FILLS = ("blur", "mean")
-SHARE_MEASURED = 3  # one in so many images for the measures that call a method again and again
+SHARE_MEASURED = 4  # one in so many images for the measures that call a method again and again
 
 
 class Measured(NamedTuple):
@@ -97,7 +97,7 @@ def measure(model, method: measures.Method, sample: Sample, maps, exact: bool = 
 
     ``exact`` says that they are better ones than the method's own, which sensitivity must not mix.
     The measures that call the method again (sensitivity, randomisation) and infidelity are taken of
-    one image in three; the others have NaN there.
+    one image in four; the others have NaN there.
     """
     found = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
     values = _areas(found) | places(maps, sample)
