@@ -28,8 +28,8 @@ from torch import nn
 
 from .integrated import BATCH, Attribution, integrated_gradients, ready
 
-NOISY, NOISY_STEPS, NOISE = 4, 16, 0.1  # SmoothGrad: copies an image, steps each, deviation in grey values
-PARTS = 16  # occlusion: strides of an image's side; the window is two strides wide
+NOISY, NOISY_STEPS, NOISE = 4, 10, 0.1  # SmoothGrad: copies an image, steps each, deviation in grey values
+PARTS = 12  # occlusion: strides of an image's side; the window is two strides wide
 
 
 class Explained(NamedTuple):
@@ -102,7 +102,7 @@ def gradient_x_input(model, images, targets, baselines=None, seed=0) -> np.ndarr
 
 
 def smoothgrad_ig(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Integrated Gradients of 16 steps averaged over 4 noisy copies (SmoothGrad, Smilkov et al. 2017).
+    """Integrated Gradients of 10 steps averaged over 4 noisy copies (SmoothGrad, Smilkov et al. 2017).
 
     Noise of every image is drawn from the same seed, so its map does not depend on its neighbours.
     """
