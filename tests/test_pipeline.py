@@ -76,7 +76,9 @@ def test_one_command_makes_the_report(project):
     reports = project / "reports" / STUDY
     pages = {str(p.relative_to(reports)) for p in reports.rglob("*.ipynb")}
     steps = [f"{run}/{step}" for run in RUNS for step in STEPS_OF_A_RUN]
-    assert pages == {f"{step}.ipynb" for step in ["1-wrangle", "2-explore", "6-compare", *steps]}
+    assert pages == {
+        f"{step}.ipynb" for step in ["1-wrangle", "2-explore", "6-compare", "7-protocol", *steps]
+    }
     assert not [p for p in project.rglob(".*.ipynb") if ".venv" not in p.parts]
     assert (project / "_site/index.html").exists()
     assert (project / "artifacts/mlflow.db").exists()
@@ -136,7 +138,8 @@ def test_a_changed_run_is_made_again_and_nothing_else(project):
     file = project / "params" / STUDY / "second.yaml"
     file.write_text(RUNS["second"] + "# why\n")
     found = executed(make(project, "report"))
-    assert sorted(found) == sorted(["6-compare", *(f"second/{step}" for step in STEPS_OF_A_RUN)])
+    steps = (f"second/{step}" for step in STEPS_OF_A_RUN)
+    assert sorted(found) == sorted(["6-compare", "7-protocol", *steps])
     after = json.loads((project / "reports" / STUDY / "second/training.json").read_text())
     assert after == before, "a comment trains nothing"
 
