@@ -121,7 +121,7 @@ plots.differences(effect, "score") if len(effect) else Markdown("No two runs dif
 # %%
 alike = comparison.seeds(settings, list(metrics))
 spreads = {first: comparison.seed_spread(metrics, runs) for first, runs in alike.items()}
-pd.concat(spreads).round(4) if spreads else Markdown("No run was made with three seeds.")
+pd.concat(spreads).round(4) if spreads else Markdown("No run was made with another seed.")
 
 # %%
 luck = [

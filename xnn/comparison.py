@@ -150,13 +150,13 @@ def weighted_pairs(study: Study, made: list[str]) -> list[tuple[str, str]]:
 
 
 def seeds(study: Study, made: list[str]) -> dict[str, list[str]]:
-    """Runs that differ in their seed alone, by the name of the one with the lowest seed; three or more."""
+    """Runs that differ in their seed alone, by the name of the one with the lowest seed; two or more."""
     found = {name: params.load_run(study.name, name) for name in made}
     alike = {}
     for name, run in sorted(found.items(), key=lambda item: item[1].seed):
         recipe = json.dumps(run.model_dump(exclude={"note", "online", "seed"}), sort_keys=True)
         alike.setdefault(recipe, []).append(name)
-    return {names[0]: names for names in alike.values() if len(names) > 2}
+    return {names[0]: names for names in alike.values() if len(names) > 1}
 
 
 def seed_spread(metrics: dict[str, dict], names: list[str]) -> pd.DataFrame:

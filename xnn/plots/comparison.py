@@ -39,10 +39,13 @@ def score_by_size(table: pd.DataFrame, score: str):
     """
     figure, axes = look.subplots(6.5, 3.6)
     palette = dict(zip(table.weights.unique(), sns.color_palette("colorblind"), strict=False))
-    for row in table.itertuples():
-        error = [[row.value - row.low], [row.high - row.value]]
-        axes.errorbar(row.parameters, row.value, error, fmt="o", color=palette[row.weights], capsize=2)
-        axes.annotate(row.run, (row.parameters, row.value), xytext=(5, 3), textcoords="offset points")
+    for _, alike in table.sort_values("value", ascending=False).groupby("parameters"):
+        for number, row in enumerate(alike.itertuples()):  # of one size: side by side, the best on the left
+            place = row.parameters * 1.07 ** (number - (len(alike) - 1) / 2)
+            error = [[row.value - row.low], [row.high - row.value]]
+            axes.errorbar(place, row.value, error, fmt="o", color=palette[row.weights], capsize=2)
+        names = "\n".join(alike.run)  # the best one on top, and on the left
+        axes.annotate(names, (place, alike.high.max()), xytext=(5, 3), textcoords="offset points", fontsize=7)
     axes.set(xscale="log", xlabel="parameters of the network", ylabel=score)
     axes.set_title(f"{score[0].upper()}{score[1:]} by size of the network")
     axes.margins(x=0.25)
