@@ -66,7 +66,11 @@ def shared_runs(study: Study, others: list[Study]) -> list[str]:
 
 
 def _recipe(run: Run) -> str:
-    return run.model_dump_json(exclude={"note", "online", "explanation"})
+    """Parameters and seed of a run as text; the run that it starts from is replaced by its own."""
+    values = run.model_dump(mode="json", exclude={"note", "online", "explanation"})
+    if start := run.model.start_from:
+        values["model"]["start_from"] = _recipe(params.load_run(run.study.name, start))
+    return json.dumps(values, sort_keys=True)
 
 
 def _resampled(study: Study, run: str, score: str, resamples: int) -> tuple[float, np.ndarray]:
