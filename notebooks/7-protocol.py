@@ -125,6 +125,8 @@ lines += [
     f"({row.bought_low:+.3f} to {row.bought_high:+.3f})."
     for row in bought.itertuples()
 ]
+
+# %%
 accuracy = shifted[shifted.score == "accuracy"].set_index("way").value
 mixes = pd.DataFrame(shifted.attrs["mixes"])
 off = mixes[["estimated", "trained"]].sub(mixes.test, axis=0).abs().max()

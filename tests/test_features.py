@@ -20,6 +20,8 @@ def run(small):
 
 
 def test_a_cached_training_equals_an_uncached_one(run, monkeypatch):
+    for kept in (run.artifacts, run.study.artifacts / "features"):  # by other tests
+        shutil.rmtree(kept, ignore_errors=True)
     cached = fit(run)
     assert cached["frozen_seconds"] > 0
     (run.artifacts / "training.json").unlink()

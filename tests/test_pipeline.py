@@ -137,11 +137,13 @@ def test_a_changed_run_is_made_again_and_nothing_else(project):
     before = json.loads((project / "reports" / STUDY / "second/training.json").read_text())
     file = project / "params" / STUDY / "second.yaml"
     file.write_text(RUNS["second"] + "# why\n")
+    assert not executed(make(project, "report")), "a comment executes nothing"
+    file.write_text(RUNS["second"] + "note: why\n")
     found = executed(make(project, "report"))
     steps = (f"second/{step}" for step in STEPS_OF_A_RUN)
     assert sorted(found) == sorted(["6-compare", "7-protocol", *steps])
     after = json.loads((project / "reports" / STUDY / "second/training.json").read_text())
-    assert after == before, "a comment trains nothing"
+    assert after == before, "a note trains nothing"
 
 
 def test_other_figures_train_nothing(project):
@@ -252,10 +254,27 @@ def test_unknown_steps_and_missing_runs_are_errors(small):
 
 def test_inputs_name_all_that_decides_a_result(small):
     found = pipeline.inputs("4-evaluate", load_run(small, "plain"))
-    assert {f"params/{small}/study.yaml", f"params/{small}/plain.yaml", "xnn/evaluation.py"} <= set(found)
+    assert {f"params/{small}/study.yaml", "xnn/evaluation.py"} <= set(found)
     assert f"artifacts/{small}/records.csv" in found
     assert "xnn/plots/evaluation.py" in found
     assert not any("plots" in name for name in pipeline.inputs("1-wrangle", load_study(small)))
+
+
+def test_a_page_depends_on_the_parameters_that_it_reads_and_no_others():
+    write_study("read", SMALL, run="explanation: {images: 1}")
+
+    def changed(text, study=SMALL):
+        run = load_run("read", "run")
+        before = {step: pipeline.inputs(step, run) for step in ("3-train", "4-evaluate", "5-explain")}
+        before["6-compare"] = pipeline.inputs("6-compare", run.study)
+        write_study("read", study, run=text)
+        run = load_run("read", "run")
+        return {s for s in before if before[s] != pipeline.inputs(s, run.study if s[0] == "6" else run)}
+
+    assert changed("# in words\nexplanation: {images: 1}") == set()
+    assert changed("explanation: {images: 2}") == {"5-explain", "6-compare"}
+    assert changed("{}", SMALL.replace("}", ", published: []}")) == set()
+    assert changed("training: {epochs: 3}") == {"3-train", "6-compare"}
 
 
 def test_an_archive_that_is_not_there_is_no_reason_to_doubt(root, monkeypatch):

@@ -6,6 +6,7 @@ what differs from the defaults written here.
 
 import difflib
 import hashlib
+import json
 import os
 import re
 import reprlib
@@ -321,11 +322,11 @@ def runs(study: str) -> list[str]:
     return sorted(p.stem for p in (ROOT / "params" / study).glob("*.yaml") if p.stem != "study")
 
 
-def sha256(*parameters: BaseModel) -> str:
+def sha256(*parameters: BaseModel | str | int) -> str:
     """Hash of parameter values: comments, key order and defaults written out do not change it."""
     digest = hashlib.sha256()
     for each in parameters:
-        digest.update(each.model_dump_json().encode())
+        digest.update((each.model_dump_json() if isinstance(each, BaseModel) else json.dumps(each)).encode())
     return digest.hexdigest()
 
 

@@ -25,15 +25,15 @@ from . import params, provenance
 from .params import ROOT, ParameterError, Run, Study
 
 TRIES = 3  # of executing a notebook whose kernel dies
-COMMON = ("params", "provenance")
 
 
 class Step(NamedTuple):
-    """What a notebook reads, beside its parameters and its own source."""
+    """What a notebook reads, beside the study's parameters and its own source."""
 
     modules: tuple[str, ...]
     upstream: tuple[str, ...] = ()  # results of the same study or run that it reads
     per_run: bool = True
+    parameters: tuple[str, ...] = ()  # those of the run's that it reads
 
 
 TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "training")
@@ -48,14 +48,19 @@ COMPARED = ("training.json", "metrics.json", "predictions.csv")
 STEPS = {
     "1-wrangle": Step(("phantom", "images", "sources", "data"), per_run=False),
     "2-explore": Step(("data", "plots/look", "plots/data"), per_run=False),
-    "3-train": Step((*TRAINING, "plots/look", "plots/training")),
+    "3-train": Step(
+        (*TRAINING, "plots/look", "plots/training"),
+        parameters=("model", "training", "augmentation", "seed", "note"),
+    ),
     "4-evaluate": Step(
         ("inference", "prediction", *SCORING, *CURVES, "plots/look", "plots/data", "plots/evaluation"),
         ("training.json",),
+        parameters=("evaluation", "note"),
     ),
     "5-explain": Step(
         (*EXPLAINING, "plots/look", "plots/explanation"),
         ("training.json",),
+        parameters=("evaluation", "explanation", "note"),
     ),
     "6-compare": Step(("comparison", *SCORING, *COMPARISON), COMPARED, per_run=False),
     "7-protocol": Step(
@@ -120,20 +125,27 @@ def inputs(step: str, subject: Study | Run) -> dict[str, str]:
     """Name and hash of all that decides a step's result and is there."""
     study = subject.study if isinstance(subject, Run) else subject
     spec = STEPS[step]
-    files = [ROOT / "notebooks" / f"{step}.py", study.file]
-    files += [provenance.PACKAGE / f"{module}.py" for module in COMMON + spec.modules]
+    values = _parameters(step, study)
+    files = [ROOT / "notebooks" / f"{step}.py"]
+    files += [provenance.PACKAGE / f"{module}.py" for module in spec.modules]
     if isinstance(subject, Run):
-        files += [subject.file, *(subject.reports / name for name in spec.upstream)]
+        values |= {
+            f"{_short(subject.file)}: {name}": params.sha256(getattr(subject, name))
+            for name in spec.parameters
+        }
+        files += [subject.reports / name for name in spec.upstream]
         if step == "3-train" and subject.model.start_from:
             files.append(study.reports / subject.model.start_from / "training.json")
     elif spec.upstream:
-        files += _results(study, spec.upstream)
-        if step == "7-protocol":
-            for other in map(params.load_study, study.compare_with):
-                files += [other.reports / "siblings.json", *_results(other, spec.upstream)]
+        compared = [study, *(map(params.load_study, study.compare_with) if step == "7-protocol" else ())]
+        for each in compared:
+            runs = [params.load_run(each.name, name) for name in params.runs(each.name)]
+            values |= {_short(run.file): params.sha256(run) for run in runs}
+            files += [run.reports / name for run in runs for name in spec.upstream]
+        files += [other.reports / "siblings.json" for other in compared[1:]]
     if step != "1-wrangle":
         files.append(study.artifacts / "records.csv")
-    found = {_short(file): provenance.content_sha256(file) for file in files if file.exists()}
+    found = values | {_short(file): provenance.content_sha256(file) for file in files if file.exists()}
     if step == "1-wrangle" and not study.synthetic and os.environ.get("ARCHIVE"):
         from .sources import archive
 
@@ -141,11 +153,10 @@ def inputs(step: str, subject: Study | Run) -> dict[str, str]:
     return found
 
 
-def _results(study: Study, names: tuple[str, ...]) -> list[Path]:
-    """Parameters and results of all runs of a study."""
-    runs = params.runs(study.name)
-    files = [study.reports / run / name for run in runs for name in names]
-    return files + [study.file.with_name(f"{run}.yaml") for run in runs]
+def _parameters(step: str, study: Study) -> dict[str, str]:
+    """The study's parameters; what it is compared with matters to one page only."""
+    own = {} if step == "7-protocol" else {"compare_with": [], "published": []}
+    return {_short(study.file): params.sha256(study.model_copy(update=own))}
 
 
 def _provide(step: str, subject: Study | Run) -> None:
@@ -298,7 +309,7 @@ def render() -> None:
     """
     from . import gallery  # takes a second to import
 
-    for notebook in sorted((ROOT / "reports").rglob("[1-6]-*.ipynb")):
+    for notebook in sorted((ROOT / "reports").rglob("[1-9]-*.ipynb")):
         if not notebook.name.endswith(".failed.ipynb") and not _metadata(notebook):
             raise StepError(f"{_short(notebook)} was cut off or ended in an error: run make report again")
     gallery.index()
