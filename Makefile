@@ -53,7 +53,7 @@ mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 500
 
 # ---- steps: the executed notebook is the target and the only stamp -------------------------------
 
-$(R)/1-wrangle.ipynb: notebooks/1-wrangle.py params/$(STUDY)/study.yaml $(call code,phantom images sources data) | $(ENVIRONMENT)
+$(R)/1-wrangle.ipynb: notebooks/1-wrangle.py params/$(STUDY)/study.yaml $(call code,phantom images sources splits leakage wrangling) | $(ENVIRONMENT)
 	@$(step) 1-wrangle $(STUDY)
 
 $(R)/2-explore.ipynb: notebooks/2-explore.py $(R)/1-wrangle.ipynb $(call code,data plots/look plots/data)

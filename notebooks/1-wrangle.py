@@ -75,7 +75,7 @@ audit
 # number and class together do: the archive leaves it open.
 
 # %%
-siblings = xnn.data.siblings(records)
+siblings = xnn.siblings(records)
 xnn.provenance.write_json(siblings, settings.reports / "siblings.json")
 pd.Series(siblings).to_frame("test split").T
 

@@ -1,11 +1,20 @@
-"""Predictions made up for the tests."""
+"""Predictions, studies and records made up for the tests."""
+
+import itertools
 
 import numpy as np
 import pandas as pd
+import pytest
+import yaml
+from conftest import PROJECT
 
-from xnn import evaluation
+from xnn import DataError, evaluation
+from xnn.params import Study
+from xnn.splits import groups
 
 CLASSES = ["bacteria", "normal", "virus"]
+PATTERNS = yaml.safe_load((PROJECT / "params/kermany/study.yaml").read_text())["archive"]["patient"]
+NUMBERS = itertools.count()
 
 
 def sample(n=200, seed=0, decimals=None):
@@ -32,3 +41,37 @@ def table(n=200, seed=0):
         }
     )
     return evaluation.predictions_table(records, probabilities, CLASSES)
+
+
+def study_of(source="archive", archive=None, **values):
+    """A study of its own, 32 pixels a side."""
+    archive = {"patient": PATTERNS} | (archive or {})
+    values = {"title": "t", "source": source, "image_size": 32, "archive": archive} | values
+    study = Study.model_validate(values)
+    study._name = f"data-{next(NUMBERS)}"
+    return study
+
+
+def data_error(call, *arguments):
+    """The one line that says what is wrong with a data set."""
+    with pytest.raises(DataError) as caught:
+        call(*arguments)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def cohort(sizes, seed=0):
+    """Records of patients with this many images each, of a random class each."""
+    labels = np.random.default_rng(seed).choice(CLASSES, len(sizes), p=(0.47, 0.27, 0.26))
+    rows = [
+        (f"{label}/{patient}-{image}.png", label, f"p{patient}", "", f"{patient}-{image}")
+        for patient, (label, size) in enumerate(zip(labels, sizes, strict=True))
+        for image in range(size)
+    ]
+    records = pd.DataFrame(rows, columns=["path", "label", "patient", "source_split", "sha256"])
+    return records.assign(group=groups(records))
+
+
+def sizes_of(patients, seed=0):
+    """How many images each patient has: mostly one or two, with a heavy tail."""
+    return np.minimum(np.random.default_rng([seed, 1]).geometric(0.5, patients), 12)

@@ -14,8 +14,11 @@ import importlib
 
 _CONTENTS = {
     "params": ("load_study", "load_run", "studies", "runs", "ParameterError"),
-    "data": ("wrangle", "load_records", "load_images", "load_masks", "load_markers", "audit"),
     "sources": ("DataError",),
+    "splits": (),
+    "leakage": ("audit", "siblings"),
+    "data": ("load_records", "load_images", "load_masks", "load_markers"),
+    "wrangling": ("wrangle",),
     "weights": ("WeightsError",),
     "models": ("Classifier", "build", "load_model", "to_input", "parameter_counts"),
     "batches": ("Radiographs",),

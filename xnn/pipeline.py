@@ -36,6 +36,7 @@ class Step(NamedTuple):
     parameters: tuple[str, ...] = ()  # those of the run's that it reads
 
 
+WRANGLING = ("phantom", "images", "sources", "splits", "leakage", "wrangling")
 TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "training")
 SCORING, CURVES = ("scoring", "evaluation"), ("curves", "calibration")
 COMPARISON = ("plots/look", "plots/comparison")
@@ -46,7 +47,7 @@ EXPLAINING = (
 )
 COMPARED = ("training.json", "metrics.json", "predictions.csv")
 STEPS = {
-    "1-wrangle": Step(("phantom", "images", "sources", "data"), per_run=False),
+    "1-wrangle": Step(WRANGLING, per_run=False),
     "2-explore": Step(("data", "plots/look", "plots/data"), per_run=False),
     "3-train": Step(
         (*TRAINING, "plots/look", "plots/training"),
