@@ -36,7 +36,7 @@ code = $(patsubst %,xnn/%.py,params provenance $(1))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help report site mlflow test lint format lab lock notebooks clean
+.PHONY: help report site verify mlflow test lint format lab lock notebooks clean
 
 help: ## list the goals
 	@echo "usage: make GOAL [VARIABLE=value]"; echo
@@ -47,6 +47,9 @@ report: _site/index.html ## make the report of STUDY, and the site in _site/
 
 site: | $(ENVIRONMENT) ## render the site from the reports that there are
 	@$(step) site
+
+verify: | $(ENVIRONMENT) ## make the numbers of STUDY's report again, and compare
+	@$(BIN)/python -m xnn.verify $(STUDY)
 
 mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 5000
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db --port 5000

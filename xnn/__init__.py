@@ -34,6 +34,7 @@ _CONTENTS = {
     "comparison": (),
     "protocol": (),
     "shortcut": (),
+    "verify": (),
     "tracking": ("track",),
     "integrated": ("integrated_gradients",),
     "fixed": (),
