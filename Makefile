@@ -116,10 +116,8 @@ lock: ## resolve pyproject.toml anew into requirements.lock, with hashes
 test: | $(ENVIRONMENT) ## run the tests
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-lint: | $(ENVIRONMENT) ## check style, formatting, and that the notebooks equal their text
-	@$(BIN)/ruff check && $(BIN)/ruff format --check
-	@$(BIN)/jupytext --test-strict --to ipynb notebooks/*.py > /dev/null
-	@$(BIN)/python -m pytest tests/test_notebooks.py -k pair
+lint: | $(ENVIRONMENT) ## check style, format, spelling, secrets, and that the notebooks equal their text
+	@$(BIN)/pre-commit run --all-files
 
 format: notebooks ## format the code, and write the notebooks anew from their text
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format --quiet
