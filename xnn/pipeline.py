@@ -9,9 +9,7 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -113,7 +111,7 @@ def is_current(step: str, subject: Study | Run) -> bool:
     An input that is not there (records, models and the archive are not in git) is no reason to doubt a
     result.
     """
-    recorded = _metadata(subject.reports / f"{step}.ipynb").get("xnn", {}).get("inputs")
+    recorded = metadata(subject.reports / f"{step}.ipynb").get("xnn", {}).get("inputs")
     if recorded is None:
         return False
     now = inputs(step, subject)
@@ -286,7 +284,7 @@ def _failure(step: str, subject: Study | Run, error, failed: Path) -> str:
     return f"{step} of {subject.name} failed: {kind}{message} (see {_short(failed)})"
 
 
-def _metadata(file: Path) -> dict:
+def metadata(file: Path) -> dict:
     """Metadata of an executed notebook that ended well, else nothing."""
     try:
         notebook = json.loads(file.read_text())
@@ -296,30 +294,6 @@ def _metadata(file: Path) -> dict:
         return {}
     ended = papermill.get("end_time") and not papermill.get("exception")
     return metadata if ended else {}
-
-
-# ---- the site ------------------------------------------------------------------------------------
-
-
-def render() -> None:
-    """Render the site with Quarto where it is installed, else with smalldocs, into _site/.
-
-    The list of the gallery's runs is made first.
-
-    Raises StepError where a notebook in reports/ did not end well, or where rendering fails.
-    """
-    from . import gallery  # takes a second to import
-
-    for notebook in sorted((ROOT / "reports").rglob("[1-9]-*.ipynb")):
-        if not notebook.name.endswith(".failed.ipynb") and not _metadata(notebook):
-            raise StepError(f"{_short(notebook)} was cut off or ended in an error: run make report again")
-    gallery.index()
-    smalldocs = shutil.which("smalldocs", path=str(Path(sys.executable).parent))
-    command = ["quarto", "render"] if shutil.which("quarto") else [smalldocs, "render"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if result.returncode:
-        raise StepError(f"{command[0]} render failed:\n{result.stdout}{result.stderr}")
-    print(f"the site is in {_short(ROOT / '_site')}/index.html, rendered by {Path(command[0]).name}")
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -348,6 +322,8 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
     with _one_line():
         if arguments == ["site"]:
+            from .site import render
+
             render()
         elif arguments[:1] == ["track"] and len(arguments) == 2:
             from .tracking import track

@@ -1,0 +1,112 @@
+"""The site, rendered from the reports that there are: broken pages are refused, doubtful ones marked."""
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+from . import params, pipeline
+from .params import ROOT, ParameterError, Run, Study
+from .pipeline import STEPS, StepError
+
+SITE = "_site"
+
+
+def render() -> None:
+    """Render the site with Quarto where it is installed, else with smalldocs, into _site/.
+
+    The list of the gallery's runs is made first. Raises StepError where a notebook in reports/ did not end
+    well, or where rendering fails.
+    """
+    from . import gallery  # takes a second to import
+
+    notebooks = [
+        file
+        for file in sorted((ROOT / "reports").rglob("[1-9]-*.ipynb"))
+        if not file.name.endswith(".failed.ipynb")
+    ]
+    for notebook in notebooks:
+        if not pipeline.metadata(notebook):
+            name = notebook.relative_to(ROOT)
+            raise StepError(f"{name} was cut off or ended in an error: run make report again")
+    gallery.index()
+    smalldocs = shutil.which("smalldocs", path=str(Path(sys.executable).parent))
+    command = ["quarto", "render"] if shutil.which("quarto") else [smalldocs, "render"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if result.returncode:
+        raise StepError(f"{command[0]} render failed:\n{result.stdout}{result.stderr}")
+    doubtful = [notebook for notebook in notebooks if _complete(notebook)]
+    for notebook in doubtful:
+        print(f"{notebook.relative_to(ROOT)} carries a banner: {doubts(notebook)[0]}")
+    print(f"the site is in {SITE}/index.html, rendered by {Path(command[0]).name}")
+
+
+def doubts(notebook: Path) -> list[str]:
+    """Why an executed notebook may not be what its parameters, code and records give today, in sentences."""
+    found = []
+    try:
+        step, subject = _subject(notebook)
+    except (ParameterError, KeyError):
+        return ["The parameters of this page are no longer in the project."]
+    if not pipeline.is_current(step, subject):
+        found.append(
+            "This page is older than its parameters, code or records: make report would make it again."
+        )
+    if _dirty(notebook):
+        found.append("This page was made with code that was not committed.")
+    return found
+
+
+def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
+    """A page's HTML with a banner above its text where there are doubts, and links to its sources below.
+
+    Raises StepError where the page has no <main>, so that no banner can be lost without a word.
+    """
+    banner = "".join(f'<p class="doubt" role="alert">{html.escape(each)}</p>' for each in doubts)
+    anchors = " · ".join(f'<a href="{html.escape(to)}">{html.escape(name)}</a>' for name, to in links.items())
+    page, opened = re.subn(r"(<main\b[^>]*>)", lambda found: found[1] + banner, page, count=1)
+    page, closed = re.subn(r"(</main>)", rf'<p class="source">{anchors}</p>\1', page, count=1)
+    if not (opened and closed):
+        raise StepError("a rendered page has no <main>: the renderer's layout has changed")
+    return page
+
+
+def _complete(notebook: Path) -> bool:
+    """Mark a rendered page; whether there are doubts about it."""
+    file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
+    if not file.exists():
+        raise StepError(f"{notebook.relative_to(ROOT)} was not rendered: is it in _quarto.yml?")
+    why = doubts(notebook)
+    source = f"notebooks/{notebook.stem}.py"
+    for each in (notebook, ROOT / source):
+        copy = ROOT / SITE / each.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(each, copy)
+    up = "../" * (len(notebook.relative_to(ROOT).parts) - 1)
+    links = {"This notebook, executed": notebook.name, "its source": up + source}
+    file.write_text(marked(file.read_text(), why, links))
+    return bool(why)
+
+
+def _subject(notebook: Path) -> tuple[str, Study | Run]:
+    """The step and the study or run that an executed notebook is of."""
+    step = notebook.stem
+    study, *rest = notebook.relative_to(ROOT / "reports").parts[:-1]
+    if STEPS[step].per_run:
+        return step, params.load_run(study, "/".join(rest))
+    return step, params.load_study(study)
+
+
+def _dirty(notebook: Path) -> bool:
+    """Whether the provenance at the end of a page says that code was not committed."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    text = "".join(
+        output.get("data", {}).get("text/markdown", "")
+        for cell in cells[-1:]
+        for output in cell.get("outputs", [])
+    )
+    return "| dirty | True |" in text
