@@ -133,6 +133,17 @@ luck = [
 Markdown(" ".join(luck))
 
 # %% [markdown]
+# ## What do the explanations support?
+#
+# Integrated Gradients of every run: how many are complete within their tolerance, what that cost, and
+# whether each measure of the card tells them from floors that know nothing of the network.
+
+# %%
+explained = comparison.explanations(settings)
+shown = explained.style.format(precision=3) if len(explained) else Markdown("No run is explained yet.")
+shown
+
+# %% [markdown]
 # ## What it took
 #
 # Training time (what frozen layers took once, and every epoch) and throughput are of the machine named
@@ -161,7 +172,8 @@ Markdown(
     f"Its lead over {len(rivals)} of {len(leads)} other runs may be chance"
     f"{': ' if rivals else ''}{', '.join(rivals)}. Weighted F1 of the smallest network against larger ones "
     f"that started alike: {comparison.verdict(simple)}. Of runs with class weights against the same without: "
-    f"{comparison.verdict(effect[effect.score == 'f1_weighted'])}. {' '.join(luck)}"
+    f"{comparison.verdict(effect[effect.score == 'f1_weighted'])}. {' '.join(luck)} The highest of "
+    f"{len(metrics)} scores on one test is partly luck."
 )
 
 # %%

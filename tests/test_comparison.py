@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from conftest import write_study
 
-from xnn import comparison, load_study
+from xnn import comparison, load_study, provenance
 from xnn.data import write_csv
 
 SCORE = {"value": 0.8, "low": 0.7, "high": 0.9}
@@ -144,3 +144,15 @@ def test_the_spread_of_seeds_in_closed_form():
     assert found.to_dict() == pytest.approx(
         {"mean": 0.8, "sd": 0.1, "lowest": 0.7, "highest": 0.9, "half_width": 0.1}
     )
+
+
+def test_explanations_of_every_run_in_one_table():
+    write_study("explained", one="{}", two="{}")
+    study = load_study("explained")
+    assert comparison.explanations(study).empty
+    own = {"images": 20, "completeness_passed": 0.95, "steps_median": 24}
+    found = {"methods": {"integrated_gradients": own}, "supports": {"insertion_auc": "better"}}
+    provenance.write_json(found, study.reports / "two/explanations.json")
+    table = comparison.explanations(study)
+    assert table.index.tolist() == ["two"]
+    assert table.loc["two"].tolist() == [20, 0.95, 24, "better"]

@@ -92,3 +92,13 @@ def test_published_numbers_stand_beside_ours_task_by_task(apart):
     metrics = json.loads((apart.reports / "same/metrics.json").read_text())
     assert pneumonia.accuracy.tolist()[2] == metrics["scores"]["accuracy_pneumonia"]
     assert pneumonia.differs.tolist()[2] == "random; 224 px; 1 epochs"
+
+
+def test_a_mean_over_sorted_batches_flatters_and_depends_on_their_size(apart):
+    found = protocol.batch_average(apart, "same")
+    assert found["whole"] == pytest.approx(
+        protocol.load(apart)[0]["same"]["scores"]["f1_weighted"]["value"], abs=1e-9
+    )
+    assert found["sorted"] > found["whole"] + 0.02
+    assert protocol.batch_average(apart, "same", size=1000)["sorted"] == found["whole"]
+    assert protocol.batch_average(apart, "same", size=8)["sorted"] != found["sorted"]

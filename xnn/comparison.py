@@ -51,6 +51,27 @@ def results(metrics: dict[str, dict], training: dict[str, dict]) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+def explanations(study: Study) -> pd.DataFrame:
+    """What each run's explanations.json says of its Integrated Gradients, one row a run.
+
+    Columns: explained (images), complete (share within the tolerance), gradients (median), and a measure
+    each: better, worse or not told apart from the floors. Empty where no run has been explained.
+    """
+    rows = {}
+    for run in params.runs(study.name):
+        file = study.reports / run / "explanations.json"
+        if file.exists():
+            found = json.loads(file.read_text())
+            own = found["methods"]["integrated_gradients"]
+            rows[run] = {
+                "explained": own["images"],
+                "complete": own["completeness_passed"],
+                "gradients": own["steps_median"],
+                **{name.replace("_", " "): verdict for name, verdict in found["supports"].items()},
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def minutes(record: dict) -> float:
     """What a training took, from its training.json: the frozen layers once, then every epoch."""
     return round((record["frozen_seconds"] + sum(row["seconds"] for row in record["history"])) / 60, 1)

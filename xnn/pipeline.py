@@ -43,7 +43,7 @@ EXPLAINING = (
     *("integrated", "attribution", "methods", "sample", "localisation", "measures", "evidence"),
     *("card", "gallery"),
 )
-COMPARED = ("training.json", "metrics.json", "predictions.csv")
+COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 STEPS = {
     "1-wrangle": Step(WRANGLING, per_run=False),
     "2-explore": Step(("data", "plots/look", "plots/data"), per_run=False),
