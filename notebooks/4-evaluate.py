@@ -107,7 +107,7 @@ plots.outcome_counts(outcomes)
 
 # %%
 two = scores.filter(regex="pneumonia|bacteria_vs_virus", axis=0)
-two.style.format("{:.3f}")
+two.style.format("{:.3f}") if len(two) else Markdown("This study has other classes.")
 
 # %% [markdown]
 # ## Is a probability what it says?
@@ -163,13 +163,20 @@ result |= {"provenance": xnn.provenance.timed(origin)}
 xnn.provenance.write_json(result, settings.reports / "metrics.json")
 
 # %%
-f1, auroc = scores.loc["f1_weighted"], scores.loc["auroc_pneumonia"]
+f1, told = scores.loc["f1_weighted"], ""
+if "auroc_pneumonia" in scores.index:
+    auroc = scores.loc["auroc_pneumonia"]
+    told = (
+        "Pneumonia is told from normal with an AUROC of "
+        f"{auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f}). "
+    )
+
+# %%
 half = risk.iloc[(risk.coverage - 0.5).abs().argmin()]
 worst = scores.filter(like="average_precision", axis=0).drop("average_precision_micro").value
 Markdown(
     f"**Answer.** On {metrics['n']} test radiographs of {metrics['patients']} patients the weighted F1 is "
-    f"**{f1.value:.3f}** ({f1.low:.3f} to {f1.high:.3f}). Pneumonia is told from normal with an AUROC of "
-    f"{auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f}). The hardest class is "
+    f"**{f1.value:.3f}** ({f1.low:.3f} to {f1.high:.3f}). {told}The hardest class is "
     f"{worst.idxmin().removeprefix('average_precision_')}, with an average precision of {worst.min():.3f}. "
     f"Where only the more confident half of the answers is given, {half.risk:.1%} of them are wrong "
     f"instead of {risk.risk.iloc[-1]:.1%}. A temperature of {calibrated['temperature']:.2f} takes the "
