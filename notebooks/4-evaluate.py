@@ -151,7 +151,7 @@ plots.risk_coverage(risk)
 wrong = curves.mistakes(predictions, classes)
 images = xnn.load_images(settings.study)
 rows = xnn.load_records(settings.study).set_index("path").row[wrong.path]
-titles = wrong.label + " called\n" + wrong.predicted + wrong.probability.map(" {:.2f}".format)
+titles = wrong.label + " called\n" + wrong.predicted + wrong.probability.map(" {:.2f}".format).astype(str)
 plots.image_sheet(images[rows.to_numpy()], titles)
 
 # %%

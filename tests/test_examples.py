@@ -1,0 +1,66 @@
+"""The worked examples of reproduce.qmd do what they say."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+from PIL import Image
+
+from xnn import load_study, methods, models, params, pipeline
+
+TEXT = (PROJECT / "reproduce.qmd").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """The study of the page, of a folder of images as the page describes it."""
+    for block in blocks("yaml"):
+        name = re.match(r"# (params/\S+)", block)[1]
+        (params.ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+        (params.ROOT / name).write_text(block)
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for number in range(40):
+        label, brightness = ("healthy", 60) if number % 2 else ("ill", 140)
+        (folder / label).mkdir(exist_ok=True)
+        grey = random.normal(brightness, 30, (64, 64)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(grey).save(folder / label / f"p{number:02}_1.png")
+    return folder
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """The examples add to them; afterwards they are as before."""
+    monkeypatch.setattr(models, "_BACKBONES", dict(models._BACKBONES))
+    monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
+
+
+def test_own_images_and_classes_make_a_report_and_own_code_runs(mine, registries, monkeypatch, root):
+    (root / "notebooks").exists() or (root / "notebooks").symlink_to(PROJECT / "notebooks")
+    monkeypatch.setenv("ARCHIVE", str(mine))
+    for step in ("1-wrangle", "3-train", "4-evaluate"):
+        pipeline.run_step(step, "mine", *(["small"] if pipeline.STEPS[step].per_run else []))
+    pipeline.run_step("6-compare", "mine")
+    assert "accuracy" in (load_study("mine").reports / "results.csv").read_text()
+    namespace = {}
+    for block in blocks("python"):
+        exec(compile(block, "reproduce.qmd", "exec"), namespace)
+    assert namespace["records"].patient.nunique() == 40
+    assert namespace["found"].maps.shape == (2, 64, 64)
+    assert (namespace["found"].maps >= 0).all()
+    assert namespace["one"].maps.shape == (2, 64, 64)
+
+
+@pytest.mark.parametrize("error", re.findall(r"^`([^`].*)`$", TEXT, re.MULTILINE))
+def test_the_errors_of_the_page_are_real(error):
+    """Their fixed words stand in the code."""
+    code = " ".join(file.read_text() for file in (PROJECT / "xnn").rglob("*.py"))
+    code = re.sub(r'"\s*f?"', "", re.sub(r"\s+", " ", code))
+    words = max(re.split(r"\.\.\.|\d+|\'[^\']*\'|\"|\(|\)", error), key=len).strip()
+    assert len(words) > 10
+    assert words in code
