@@ -1,0 +1,61 @@
+"""What does each step of the phantom report cost, in time and memory?
+
+Every step is executed alone, one after the other, in an empty checkout; a table of the steps is printed, and a
+line for the history. `make report` runs two of them side by side.
+
+    python benchmarks/report.py
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+from xnn import params
+from xnn.pipeline import STEPS
+
+PROJECT = Path(__file__).resolve().parents[1]
+STUDY = "phantom"
+
+
+def steps() -> list[tuple[str, ...]]:
+    """Arguments of every step of the study, in an order that Make might choose."""
+    of_runs = [name for name in STEPS if STEPS[name].per_run]
+    first = [(name, STUDY) for name in STEPS if not STEPS[name].per_run and name < min(of_runs)]
+    last = [(name, STUDY) for name in STEPS if not STEPS[name].per_run and name > max(of_runs)]
+    return [*first, *((name, STUDY, run) for run in params.runs(STUDY) for name in of_runs), *last]
+
+
+def measure(arguments: tuple[str, ...], folder: Path) -> tuple[float, float]:
+    """Seconds of a step, and the peak memory in MB of its largest process."""
+    began = time.time()
+    here = {**os.environ, "XNN_ROOT": str(folder)}
+    command = [sys.executable, "-m", "xnn.pipeline", *arguments]
+    process = subprocess.Popen(command, env=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{' '.join(arguments)} failed")
+    return time.time() - began, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="xnn-report-") as name:
+        for part in ("params", "notebooks"):
+            (Path(name) / part).symlink_to(PROJECT / part)
+        rows = [(arguments, *measure(arguments, Path(name))) for arguments in steps()]
+    print("# What does the report cost?\n")
+    print("Output of `python benchmarks/report.py`; how it is done stands there.\n")
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    print(f"{os.cpu_count()} cores, {threads} threads a step, {date.today()}.\n")
+    print("| step | seconds | peak memory, MB |\n|---|---|---|")
+    for arguments, seconds, memory in rows:
+        print(f"| {' '.join(arguments)} | {seconds:.0f} | {memory:.0f} |")
+    total, most = sum(row[1] for row in rows), max(row[2] for row in rows)
+    print(f"| all, one after the other | {total:.0f} | {most:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
