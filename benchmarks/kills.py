@@ -148,9 +148,7 @@ def main() -> int:
     print("# Is anything lost when a report is killed?\n")
     print(f"Output of `python benchmarks/kills.py --trials {given.trials}`; how it is done stands there.\n")
     print(f"Undisturbed, the report takes {whole:.0f} s. Killed at a random moment of that time:\n")
-    print(
-        "| trials | survived | lost | with a process left | with a half-written result |\n|---|---|---|---|---|"
-    )
+    print("| trials | survived | lost | a process left | with a half-written result |\n|---|---|---|---|---|")
     print(
         f"| {len(table)} | {survived.sum()} | {(~survived).sum()} | {(table.strays > 0).sum()} | "
         f"{(table['half-written'] > 0).sum()} |"

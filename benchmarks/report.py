@@ -1,7 +1,7 @@
 """What does each step of the phantom report cost, in time and memory?
 
-Every step is executed alone, one after the other, in an empty checkout; a table of the steps is printed, and a
-line for the history. `make report` runs two of them side by side.
+Every step is executed alone, one after the other, in an empty folder; `make report` runs two of them at
+once. Printed is a table of the steps, to be committed as the history of the cost.
 
     python benchmarks/report.py
 """
