@@ -5,7 +5,9 @@ ARCHIVE ?=## a zip or folder of radiographs, for studies of real ones
 WEIGHTS ?=## a folder of weight files (safetensors)
 RUNS ?=## the runs to make, without it all that need no download
 ONLINE ?=## 1: also the runs whose weights have to be downloaded
-JOBS ?= 2## steps executed side by side
+SWEEP ?= params/sweeps/phantom-rates.yaml## the sweep to make
+SCHEDULER ?=## tcp://...: the workers of this dask scheduler make it, not this machine
+JOBS ?= 2## steps executed side by side, and runs of a sweep
 PYTHON ?= python3## the Python (3.11 or later) that makes the environment
 export ARCHIVE WEIGHTS
 
@@ -36,7 +38,7 @@ code = $(patsubst %,xnn/%.py,params provenance $(1))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help report site verify mlflow test lint format lab lock notebooks clean
+.PHONY: help report site sweep verify mlflow test lint format lab lock notebooks clean
 
 help: ## list the goals
 	@echo "usage: make GOAL [VARIABLE=value]"; echo
@@ -50,6 +52,10 @@ site: | $(ENVIRONMENT) ## render the site from the reports that there are
 
 verify: | $(ENVIRONMENT) ## make the numbers of STUDY's report again, and compare
 	@$(BIN)/python -m xnn.verify $(STUDY)
+
+sweep: | $(ENVIRONMENT) ## make the runs of SWEEP, their summary and the site
+	@JOBS=$(JOBS) SCHEDULER=$(SCHEDULER) $(BIN)/python -m xnn.cluster $(SWEEP); status=$$?; \
+	  $(step) site && exit $$status
 
 mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 5000
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db --port 5000
@@ -83,7 +89,7 @@ $(R)/7-protocol.ipynb: notebooks/7-protocol.py $(R)/6-compare.ipynb $(wildcard r
 start_from = $(shell sed -nE 's/.*start_from: *([A-Za-z0-9._-]+).*/\1/p' params/$(STUDY)/$(1).yaml)
 $(foreach run,$(ALL),$(foreach start,$(filter $(ALL),$(call start_from,$(run))),$(eval $(R)/$(run)/3-train.ipynb: $(R)/$(start)/3-train.ipynb)))
 
-_site/index.html: $(PAGES) $(wildcard reports/*/*.ipynb reports/*/*/*.ipynb) _quarto.yml $(wildcard *.qmd *.css)
+_site/index.html: $(PAGES) $(wildcard $(addprefix reports/*/,*.ipynb */*.ipynb sweeps/*/*.ipynb)) _quarto.yml $(wildcard *.qmd *.css)
 	@$(step) track $(STUDY)
 	@$(step) site
 

@@ -44,7 +44,8 @@ class TestNotebook:
         names = re.findall(r"^(\w+) = .*  # \w", cell.source, re.MULTILINE)
         assert len(names) == len(cell.source.splitlines()), "every parameter has a trailing comment"
         assert ("run" in names) == STEPS[file.stem].per_run
-        assert 'study = "phantom"' in cell.source
+        default = 'sweep = "phantom-rates"' if STEPS[file.stem].per_sweep else 'study = "phantom"'
+        assert default in cell.source
 
     def test_it_opens_with_a_question_and_closes_with_an_answer(self, file):
         cells = jupytext.read(file).cells

@@ -4,7 +4,7 @@
 - data: `wrangle`, `load_records`, `load_images`, `load_masks`, `load_markers`, `audit`
 - models: `Classifier`, `fit`, `load_model`, `predictions`
 - evidence: `metrics`, `integrated_gradients`, `explain`; the modules `evidence` and `card`
-- tracking: `track`
+- tracking: `track`; sweeps: `load_sweep`
 - figures: the module `plots`
 
 Names are imported when they are first used, so a notebook that needs no network loads none.
@@ -14,6 +14,7 @@ import importlib
 
 _CONTENTS = {
     "params": ("load_study", "load_run", "studies", "runs", "ParameterError"),
+    "sweep": ("load_sweep", "sweeps"),
     "sources": ("DataError",),
     "splits": (),
     "leakage": ("audit", "siblings"),
@@ -24,6 +25,7 @@ _CONTENTS = {
     "batches": ("Radiographs",),
     "recipe": (),
     "features": (),
+    "distributed": (),
     "training": ("fit",),
     "inference": ("logits", "probabilities"),
     "prediction": ("predictions",),
@@ -48,7 +50,7 @@ _CONTENTS = {
     "gallery": (),
     "axioms": (),
 }
-_MODULES = ("plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)
+_MODULES = ("plots", "phantom", "images", "provenance", "pipeline", "cluster", *_CONTENTS)
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}
 __all__ = sorted([*_MODULES, *_HOME])
 

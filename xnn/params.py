@@ -1,7 +1,8 @@
 """Parameters of studies and runs: one schema, and errors that name the file, the key and the fix.
 
 A study is ``params/<study>/study.yaml``; every other file of that folder is a run. A file holds only
-what differs from the defaults written here.
+what differs from the defaults written here. Runs of a sweep (module ``sweep``) have no file of their own:
+their names are ``sweeps/<sweep>/<point>``.
 """
 
 import difflib
@@ -214,6 +215,18 @@ class Training(_Strict):
     workers: Annotated[int, Field(ge=0)] = 0  # processes that prepare images; no effect on results
 
 
+class Hardware(_Strict):
+    """On what a run is trained; more than one process share every batch (module ``distributed``)."""
+
+    devices: Count = 1  # of each host; without GPUs: processes
+    num_nodes: Count = 1  # hosts
+    strategy: Literal["auto", "ddp"] = "auto"  # Lightning's; auto is ddp where there are several processes
+
+    @property
+    def processes(self) -> int:
+        return self.devices * self.num_nodes
+
+
 class Evaluation(_Strict):
     """How a trained model is asked."""
 
@@ -240,11 +253,23 @@ class Run(_Strict):
     augmentation: Augmentation = Augmentation()
     evaluation: Evaluation = Evaluation()
     explanation: Explanation = Explanation()
+    # left out of every hash where one process trains, which is all that most runs ever do
+    hardware: Annotated[Hardware, Field(exclude_if=lambda own: own.processes == 1)] = Hardware()
     seed: Seed = 0
     note: str = ""  # a sentence shown on the run's pages
     online: bool = False  # its weights have to be downloaded: made with ONLINE=1 or by name, RUNS=...
     _name: str = PrivateAttr("")
     _study: Study = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _batches_can_be_shared(self):
+        size, processes = self.training.batch_size, self.hardware.processes
+        if size % processes:
+            raise ValueError(
+                f"training.batch_size: {size} images cannot be shared by {processes} processes (hardware): "
+                f"use a multiple of {processes}"
+            )
+        return self
 
     @property
     def name(self) -> str:
@@ -256,7 +281,9 @@ class Run(_Strict):
 
     @property
     def file(self) -> Path:
-        return self.study.file.with_name(f"{self.name}.yaml")
+        """Where its values stand: of a run of a sweep in the sweep's file."""
+        folder, _, name = self.name.rpartition("/")
+        return ROOT / "params" / f"{folder}.yaml" if folder else self.study.file.with_name(f"{name}.yaml")
 
     @property
     def artifacts(self) -> Path:
@@ -290,10 +317,19 @@ def load_study(study: str) -> Study:
 
 
 def load_run(study: str, run: str, _before: tuple[str, ...] = ()) -> Run:
-    """Read ``params/<study>/<run>.yaml``; raise ParameterError if it is missing or wrong."""
+    """Read ``params/<study>/<run>.yaml`` or a run of a sweep; raise ParameterError if it is wrong."""
+    if run.startswith("sweeps/"):
+        from .sweep import load_point
+
+        return load_point(study, run)
     parent = load_study(study)
     _check_name("run", run, runs(study))
-    loaded = _load(Run, parent.file.with_name(f"{run}.yaml"))
+    return placed(_load(Run, parent.file.with_name(f"{run}.yaml")), parent, run, _before)
+
+
+def placed(loaded: Run, parent: Study, run: str, _before: tuple[str, ...] = ()) -> Run:
+    """A run as part of its study; raise ParameterError where what it starts from does not fit."""
+    study = parent.name
     loaded._name, loaded._study = run, parent
     start = loaded.model.start_from
     others = [each for each in runs(study) if each not in (run, *_before)]
@@ -350,11 +386,16 @@ def _load(schema: type[BaseModel], file: Path) -> BaseModel:
         raise ParameterError(f"{_short(file)}:{line} not valid YAML: {problem}") from None
     if not isinstance(values, dict | None):
         raise ParameterError(f"{_short(file)}: expected keys and values, found {type(values).__name__}")
+    return validated(schema, values or {}, _short(file))
+
+
+def validated(schema: type[BaseModel], values: dict, where: str) -> BaseModel:
+    """The model of some values; raise ParameterError, a line for each problem, that begins with `where`."""
     try:
-        return schema.model_validate(values or {})
+        return schema.model_validate(values)
     except ValidationError as error:
         lines = (_explain(schema, problem) for problem in error.errors())
-        raise ParameterError("\n".join(f"{_short(file)}: {line}" for line in lines)) from None
+        raise ParameterError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
 def _explain(schema: type[BaseModel], problem: dict) -> str:

@@ -1,6 +1,7 @@
 """Runs a step of the report: a notebook, executed for a study or one of its runs, left alone while current.
 
-``python -m xnn.pipeline 3-train phantom mobilenet_v2`` is what Make calls for one step;
+``python -m xnn.pipeline 3-train phantom mobilenet_v2`` is what Make calls for one step; the summary of a
+sweep is ``8-sweep phantom-rates``;
 ``python -m xnn.pipeline track phantom`` logs the finished runs of a study to MLflow;
 ``python -m xnn.pipeline site`` renders what there is.
 """
@@ -21,6 +22,7 @@ from traitlets.config import Config
 
 from . import params, provenance
 from .params import ROOT, ParameterError, Run, Study
+from .sweep import Sweep, load_sweep
 
 TRIES = 3  # of executing a notebook whose kernel dies
 
@@ -31,11 +33,12 @@ class Step(NamedTuple):
     modules: tuple[str, ...]
     upstream: tuple[str, ...] = ()  # results of the same study or run that it reads
     per_run: bool = True
+    per_sweep: bool = False
     parameters: tuple[str, ...] = ()  # those of the run's that it reads
 
 
 WRANGLING = ("phantom", "images", "sources", "splits", "leakage", "wrangling")
-TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "training")
+TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "distributed", "training")
 SCORING, CURVES = ("scoring", "evaluation"), ("curves", "calibration")
 COMPARISON = ("plots/look", "plots/comparison")
 EXPLAINING = (
@@ -49,7 +52,7 @@ STEPS = {
     "2-explore": Step(("data", "plots/look", "plots/data"), per_run=False),
     "3-train": Step(
         (*TRAINING, "plots/look", "plots/training"),
-        parameters=("model", "training", "augmentation", "seed", "note"),
+        parameters=("model", "training", "augmentation", "hardware", "seed", "note"),
     ),
     "4-evaluate": Step(
         ("inference", "prediction", *SCORING, *CURVES, "plots/look", "plots/data", "plots/evaluation"),
@@ -67,6 +70,12 @@ STEPS = {
         (*COMPARED, "validation.csv"),
         per_run=False,
     ),
+    "8-sweep": Step(
+        ("sweep", "comparison", *SCORING, "plots/look", "plots/sweep"),
+        COMPARED,
+        per_run=False,
+        per_sweep=True,
+    ),
 }
 
 
@@ -80,6 +89,8 @@ class StepError(RuntimeError):
 def run_step(step: str, study: str, run: str | None = None, force: bool = False) -> Path:
     """Execute a step unless its result is current; return the executed notebook.
 
+    `study` is the sweep where the step is a sweep's.
+
     The notebook is executed into a temporary file and renamed when it has ended well, so what lies
     in reports/ is whole. Raises ParameterError or StepError with one clear line.
     """
@@ -89,9 +100,7 @@ def run_step(step: str, study: str, run: str | None = None, force: bool = False)
         raise StepError(f"no step {step!r}; there is: {', '.join(STEPS)}")
     if STEPS[step].per_run and run is None:
         raise StepError(f"{step} belongs to a run: give one of {', '.join(params.runs(study))}")
-    for name in params.runs(study):
-        params.load_run(study, name)  # a mistake in any file is told before anything is computed
-    subject = params.load_run(study, run) if STEPS[step].per_run else params.load_study(study)
+    subject = _subject(step, study, run)
     target = subject.reports / f"{step}.ipynb"
     subject.artifacts.mkdir(parents=True, exist_ok=True)
     with FileLock(subject.artifacts / f".{step}.lock"):  # two makes at once: the second one waits
@@ -99,13 +108,22 @@ def run_step(step: str, study: str, run: str | None = None, force: bool = False)
             target.touch()
             print(f"{_short(target)} is current", flush=True)
             return target
-        _provide(step, subject)
+        provide(step, subject)
         print(f"{_short(target)} ...", flush=True)
         _execute(step, subject, target)
     return target
 
 
-def is_current(step: str, subject: Study | Run) -> bool:
+def _subject(step: str, study: str, run: str | None) -> Study | Run | Sweep:
+    """What a step is of; raise ParameterError where any file of its study is wrong, before all work."""
+    if STEPS[step].per_sweep:
+        return load_sweep(study)
+    for name in params.runs(study):
+        params.load_run(study, name)
+    return params.load_run(study, run) if STEPS[step].per_run else params.load_study(study)
+
+
+def is_current(step: str, subject: Study | Run | Sweep) -> bool:
     """Whether the executed notebook was made from the very inputs that are there now.
 
     An input that is not there (records, models and the archive are not in git) is no reason to doubt a
@@ -120,9 +138,9 @@ def is_current(step: str, subject: Study | Run) -> bool:
     )
 
 
-def inputs(step: str, subject: Study | Run) -> dict[str, str]:
+def inputs(step: str, subject: Study | Run | Sweep) -> dict[str, str]:
     """Name and hash of all that decides a step's result and is there."""
-    study = subject.study if isinstance(subject, Run) else subject
+    study = _study(subject)
     spec = STEPS[step]
     values = _parameters(step, study)
     files = [ROOT / "notebooks" / f"{step}.py"]
@@ -131,10 +149,14 @@ def inputs(step: str, subject: Study | Run) -> dict[str, str]:
         values |= {
             f"{_short(subject.file)}: {name}": params.sha256(getattr(subject, name))
             for name in spec.parameters
+            if name in subject.model_dump()
         }
         files += [subject.reports / name for name in spec.upstream]
         if step == "3-train" and subject.model.start_from:
             files.append(study.reports / subject.model.start_from / "training.json")
+    elif isinstance(subject, Sweep):
+        values |= {_short(subject.file): params.sha256(subject, *subject.runs())}
+        files += [run.reports / name for run in subject.runs() for name in spec.upstream]
     elif spec.upstream:
         compared = [study, *(map(params.load_study, study.compare_with) if step == "7-protocol" else ())]
         for each in compared:
@@ -158,11 +180,17 @@ def _parameters(step: str, study: Study) -> dict[str, str]:
     return {_short(study.file): params.sha256(study.model_copy(update=own))}
 
 
-def _provide(step: str, subject: Study | Run) -> None:
+def _study(subject: Study | Run | Sweep) -> Study:
+    if isinstance(subject, Sweep):
+        return subject.base_run.study
+    return subject.study if isinstance(subject, Run) else subject
+
+
+def provide(step: str, subject: Study | Run | Sweep) -> None:
     """Make what the step needs and a fresh clone lacks: records and models are not in git."""
     if step == "1-wrangle":
         return
-    study = subject.study if isinstance(subject, Run) else subject
+    study = _study(subject)
     if not all((study.artifacts / name).exists() for name in ("records.csv", "images.npy")):
         run_step("1-wrangle", study.name, force=True)
     if step == "3-train" and subject.model.start_from:
@@ -173,11 +201,17 @@ def _provide(step: str, subject: Study | Run) -> None:
         run_step("3-train", study.name, subject.name, force=True)
 
 
-def _execute(step: str, subject: Study | Run, target: Path) -> None:
+def _values(subject: Study | Run | Sweep) -> dict[str, str]:
+    """What the notebook's parameters cell is given."""
+    if isinstance(subject, Run):
+        return {"study": subject.study.name, "run": subject.name}
+    return {"sweep" if isinstance(subject, Sweep) else "study": subject.name}
+
+
+def _execute(step: str, subject: Study | Run | Sweep, target: Path) -> None:
     import papermill
 
-    run = isinstance(subject, Run)
-    values = {"study": subject.study.name, "run": subject.name} if run else {"study": subject.name}
+    values = _values(subject)
     before = inputs(step, subject)  # what it is made from, not what may be there when it ends
     notebook = _notebook(ROOT / "notebooks" / f"{step}.py", values)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -242,7 +276,7 @@ def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
     return notebook
 
 
-def _finish(notebook, step: str, subject: Study | Run, before: dict[str, str]) -> None:
+def _finish(notebook, step: str, subject: Study | Run | Sweep, before: dict[str, str]) -> None:
     """Name the page after its study or run, fold its code, drop progress bars, note what it was made from."""
     name = f"{subject.study.name} / {subject.name}" if isinstance(subject, Run) else subject.name
     for cell in notebook.cells:
@@ -276,7 +310,7 @@ def _is_progress(output) -> bool:
     return any(mark in output.text for mark in ("\r", "\x1b[A")) or not output.text.strip()
 
 
-def _failure(step: str, subject: Study | Run, error, failed: Path) -> str:
+def _failure(step: str, subject: Study | Run | Sweep, error, failed: Path) -> str:
     """One line of a failed notebook: its error, and where to look."""
     message = (str(error.evalue) or error.ename).splitlines()[0]
     known = error.ename.removeprefix("xnn.") in ("DataError", "WeightsError", "ParameterError", "OSError")
@@ -300,7 +334,7 @@ def metadata(file: Path) -> dict:
 
 
 @contextlib.contextmanager
-def _one_line() -> Iterator[None]:
+def one_line() -> Iterator[None]:
     """Every expected error ends in one clear line and exit status 1, not in a traceback."""
     try:
         yield
@@ -320,7 +354,7 @@ def _one_line() -> Iterator[None]:
 def main(arguments: list[str]) -> None:
     """``site``, ``track`` and a study, or a step, a study and (for the steps of a run) a run."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
-    with _one_line():
+    with one_line():
         if arguments == ["site"]:
             from .site import render
 
@@ -333,7 +367,7 @@ def main(arguments: list[str]) -> None:
         elif len(arguments) in (2, 3):
             run_step(*arguments)
         else:
-            sys.exit("usage: python -m xnn.pipeline site | track STUDY | STEP STUDY [RUN]")
+            sys.exit("usage: python -m xnn.pipeline site | track STUDY | STEP STUDY [RUN] | 8-sweep SWEEP")
 
 
 def _short(path: Path) -> str:

@@ -1,9 +1,14 @@
-"""Training of a run: `fit` keeps what it has done, goes on where it was interrupted, and records it."""
+"""Training of a run: `fit` keeps what it has done, goes on where it was interrupted, and records it.
+
+``python -m xnn.training STUDY RUN`` trains one without a notebook; under torchrun it is one of the processes
+that the run's `hardware` asks for.
+"""
 
 import hashlib
 import json
 import logging
 import shutil
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -15,7 +20,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
-from . import params, provenance
+from . import distributed, params, provenance
 from .batches import Radiographs
 from .data import load_records
 from .features import FrozenRadiographs
@@ -40,7 +45,10 @@ class History(pl.Callback):
     def on_train_epoch_start(self, trainer, learner):
         self.started = time.time()
         title = f"{self.name}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        self.bar = tqdm(total=trainer.num_training_batches, desc=title, unit="batch", leave=False)
+        hidden = True if trainer.global_rank else None  # None: as the environment says
+        self.bar = tqdm(
+            total=trainer.num_training_batches, desc=title, unit="batch", leave=False, disable=hidden
+        )
 
     def on_train_batch_end(self, *_):
         self.bar.update()
@@ -60,8 +68,13 @@ class History(pl.Callback):
     def on_train_epoch_end(self, trainer, learner):
         self.bar.close()
         row = self.rows[-1]
-        row["train_loss"] = float(trainer.callback_metrics["train_loss"])
+        # each process knows the loss of its share
+        row["train_loss"] = float(
+            trainer.strategy.reduce(trainer.callback_metrics["train_loss"], reduce_op="mean")
+        )
         row["seconds"] = time.time() - self.started
+        if trainer.global_rank:
+            return
         left = row["seconds"] * (trainer.max_epochs - row["epoch"]) / 60
         print(
             f"{self.name}: epoch {row['epoch']:2}/{trainer.max_epochs}  train loss {row['train_loss']:.3f}  "
@@ -83,7 +96,7 @@ def fit(run: Run) -> dict:
     An interrupted training goes on from its last whole epoch. Writes ``model/`` to the run's
     artifacts and returns its training record: key, history (one row an epoch), best_epoch, stopped
     (why), weights (where they came from), parameters, images_per_second, frozen_seconds (what the frozen
-    layers took, once) and provenance.
+    layers took, once) and provenance. Where the run asks for several processes, torchrun starts them.
     """
     origin = provenance.stamp(run)
     start = build(run)
@@ -92,9 +105,12 @@ def fit(run: Run) -> dict:
     if done.exists() and (record := json.loads(done.read_text()))["key"] == wanted:
         print(f"{run.name}: the model trained from these very inputs is kept")
         return record
+    if run.hardware.processes > 1 and not distributed.inside():
+        distributed.launch(run)
+        return json.loads(done.read_text())
     folder = run.artifacts / f"training-{wanted[:12]}"  # what else lies there belongs to other inputs
     for stale in run.artifacts.glob("training-*"):
-        if stale != folder:
+        if stale != folder and distributed.first():
             shutil.rmtree(stale)
     began = time.perf_counter()
     data = data_of(run, start.model)
@@ -102,10 +118,14 @@ def fit(run: Run) -> dict:
     trainer, history = _trainer(run, folder)
     learner = Learner(start.model, run, class_weights(run, data), data.first)
     learner.to(memory_format=torch.channels_last)
-    trainer.fit(learner, data, ckpt_path=_last(folder))
+    batches = data
+    if trainer.world_size > 1:
+        batches = distributed.SharedRadiographs(data, trainer.global_rank, trainer.world_size)
+    trainer.fit(learner, batches, ckpt_path=_last(folder))
     record = _record(run, start, wanted, history.rows, len(data.part("train")), prepared, origin)
-    _keep(run, start.model, Path(trainer.checkpoint_callback.best_model_path), record)
-    shutil.rmtree(folder)
+    if trainer.is_global_zero:
+        _keep(run, start.model, Path(trainer.checkpoint_callback.best_model_path), record)
+        shutil.rmtree(folder)
     return record
 
 
@@ -120,6 +140,7 @@ def key(run: Run, start: Start) -> str:
         provenance.code_sha256(*DECIDING),
         start.sha256,
         precision(run),
+        *([params.sha256(run.hardware)] if run.hardware.processes > 1 else []),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -139,8 +160,12 @@ def _trainer(run: Run, folder: Path) -> tuple[pl.Trainer, History]:
     trainer = pl.Trainer(
         max_epochs=run.training.epochs,
         precision=precision(run),
-        callbacks=[history, deciding[0], last, *deciding[1:]],
-        devices=1,
+        callbacks=[history, deciding[0], last, *deciding[1:], distributed.OwnDraws(run.seed)],
+        devices=run.hardware.devices,
+        num_nodes=run.hardware.num_nodes,
+        strategy=run.hardware.strategy,
+        sync_batchnorm=torch.cuda.is_available(),
+        use_distributed_sampler=False,  # module distributed does it by the batch
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -207,3 +232,7 @@ def _card(run: Run, record: dict) -> dict:
         f"{study.image_size} x {study.image_size} pixels; classes in the order {', '.join(study.classes)}."
     )
     return {"run": f"{study.name} / {run.name}", "what": what, "attribution": study.archive.attribution}
+
+
+if __name__ == "__main__":
+    fit(params.load_run(*sys.argv[1:]))

@@ -30,4 +30,5 @@ from .explanation import (
     randomisation,
 )
 from .look import CLASS_COLOURS, STYLE, class_colours, style
+from .sweep import seed_spread, sweep_scores
 from .training import learning_curves

@@ -1,0 +1,103 @@
+# ---
+# title: Sweep
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# **Which values train the best network here, and is their lead more than the seed's?**
+#
+# The choice is made on the validation split. The test score of what was chosen is said afterwards; choosing
+# by it would flatter.
+
+# %% tags=["parameters"]
+sweep = "phantom-rates"  # a file of params/sweeps/
+
+# %%
+from IPython.display import Markdown
+
+import xnn
+from xnn import comparison, plots
+from xnn.sweep import by_setting, results
+
+settings = xnn.load_sweep(sweep)
+plots.style()
+settings
+
+# %%
+study = settings.base_run.study
+origin = xnn.provenance.stamp(study)
+table = results(settings)
+table.to_csv(settings.reports / "sweep.csv", index=False)
+missing = [point.name for point in settings.expanded() if point.name not in set(table.run)]
+Markdown(f"{len(table)} runs. Not made here: {', '.join(missing) or 'none'}.")
+
+# %% [markdown]
+# ## Every run
+#
+# Validation: F1, weighted by class, of the epoch that was kept. Value, low and high: weighted F1 on the test
+# split with its 95 % interval by bootstrap over patients. Minutes are of the machine named below.
+
+# %%
+table.sort_values("validation", ascending=False).style.format(precision=4).hide(axis="index")
+
+# %% [markdown]
+# ## By value
+
+# %%
+#| fig-alt: Validation F1 of the sweep's settings by the values that they vary, mean over seeds.
+varied = [short for short in settings.varied.values() if short != "seed"]
+plots.sweep_scores(table, varied, "validation", "validation F1")
+
+# %% [markdown]
+# ## How much is luck?
+#
+# A setting is all of a run but its seed. `sd` is the spread of the test score over seeds, `half_width` half
+# of its interval, which is what another draw of patients would do.
+
+# %%
+settled = by_setting(table)
+settled.style.format(precision=3)
+
+# %%
+#| fig-alt: Validation and test F1 of every run, a row a setting.
+plots.seed_spread(table)
+
+# %% [markdown]
+# ## Is the lead more than chance?
+#
+# The chosen setting against every other one on the same test patients, each by its run that did best on
+# validation.
+
+# %%
+ranked = table.sort_values("validation", ascending=False, kind="stable")
+runs = ranked.drop_duplicates("setting").set_index("setting").run
+chosen = settled.index[0]
+paths = [f"sweeps/{sweep}/{runs[name]}" for name in settled.index]
+leads = comparison.differences(study, [(paths[0], other) for other in paths[1:]], ["f1_weighted"])
+leads.replace(f"sweeps/{sweep}/", "", regex=True)
+
+# %%
+best, score = settled.loc[chosen], table.set_index("run").loc[runs[chosen]]
+seeds = f", the mean of {best.seeds:.0f} seeds (test: sd {best.sd:.3f})" if best.seeds > 1 else ""
+Markdown(
+    f"**Answer.** By validation, `{chosen}` is chosen: its validation F1 is {best.validation:.3f}{seeds}. "
+    f"Its run `{score.name}` has a weighted F1 of **{score.value:.3f}** ({score.low:.3f} to "
+    f"{score.high:.3f}) on the test split: {comparison.verdict(leads)} with the other settings. From the "
+    f"worst setting to the best, validation F1 goes from {settled.validation.min():.3f} to "
+    f"{settled.validation.max():.3f}, test F1 from {settled.test.min():.3f} to {settled.test.max():.3f}."
+)
+
+# %%
+digest = xnn.params.sha256(study, settings, *settings.runs())
+xnn.provenance.timed(origin, params_sha256=digest)

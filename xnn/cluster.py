@@ -1,0 +1,199 @@
+"""The engine of sweeps: every run a subprocess on a worker of dask, on this machine or a cluster.
+
+``python -m xnn.cluster params/sweeps/<sweep>.yaml`` makes what is not made yet, as many runs side by side as
+JOBS, each with its share of the cores; SCHEDULER=tcp://... takes the workers of a cluster that the user
+runs instead. A run is the steps of every other run, by papermill, so all that holds for those holds here:
+what is finished is not repeated, an interrupted training goes on, nothing half-written is left.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+from dask.distributed import Client, LocalCluster, as_completed
+from dask.system import CPU_COUNT
+from distributed.scheduler import KilledWorker
+
+from . import leash, pipeline
+from .params import ROOT, Run
+from .sweep import Sweep, load_sweep
+
+LOST = 10  # workers that a run may lose before it is given up
+AGAIN = 2  # more tries of a run whose process was killed, for want of memory, say
+HANDED_ON = ("WEIGHTS", "ARCHIVE", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+
+
+class KilledError(RuntimeError):
+    """A step that ended by a signal: worth another try."""
+
+
+# ---- on a worker ---------------------------------------------------------------------------------
+
+
+def work(root: str, study: str, run: str, steps: list[str], environment: dict[str, str]) -> dict:
+    """Make the steps of a run, each in a subprocess that ends with this worker.
+
+    Returns seconds and error: None, or the line that the step ended with. Raises KilledError where a
+    subprocess was killed, and FileNotFoundError where this host does not see the project's folder.
+    """
+    began = time.perf_counter()
+    if not Path(root, "params", study).is_dir():
+        where = f"{socket.gethostname()}: no {root}/params/{study}"
+        raise FileNotFoundError(
+            f"{where}: all workers need the project's folder, on a file system they share"
+        )
+    # dask gives its workers one thread for numerics; a run is all that this one computes
+    threads = os.environ.get("XNN_THREADS", str(CPU_COUNT))
+    environment = {**os.environ, **environment, "XNN_ROOT": root, "OMP_NUM_THREADS": threads}
+    for step in steps:
+        if error := _step(step, study, run, Path(root), environment):
+            return {"seconds": time.perf_counter() - began, "error": error}
+    return {"seconds": time.perf_counter() - began, "error": None}
+
+
+def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str | None:
+    """Execute a step, what it says into <step>.log beside its artifacts; return the line of its error."""
+    log = root / "artifacts" / study / run / f"{step}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        process = leash.start(
+            "xnn.pipeline", step, study, run, cwd=root, env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
+        status = process.wait()
+    if status < 0 or status > 128:
+        number = -status if status < 0 else status - 128
+        raise KilledError(f"{step} of {run} was killed by signal {number} (see {log.relative_to(root)})")
+    if not status:
+        return None
+    told = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("xnn: ")]
+    return told[-1].removeprefix("xnn: ") if told else f"{step} of {run} failed (see {log.relative_to(root)})"
+
+
+# ---- where the user is ---------------------------------------------------------------------------
+
+
+def make(sweep: Sweep, jobs: int = 2, scheduler: str | None = None, steps: tuple[str, ...] = ()) -> int:
+    """Make every run of a sweep that is not made; return how many failed.
+
+    Workers are of this machine, `jobs` of them, or those of the scheduler at an address. Prints a line a run
+    as they end, and goes on where one fails. `steps`: other ones than the sweep's.
+    """
+    steps = steps or sweep.steps
+    runs = sweep.runs()
+    left = [run for run in runs if not all(pipeline.is_current(step, run) for step in steps)]
+    print(f"sweep {sweep.name}: {len(runs)} runs, {len(runs) - len(left)} of them made already", flush=True)
+    if not left:
+        return 0
+    study = sweep.base_run.study
+    pipeline.run_step("1-wrangle", study.name)
+    for run in {run.model.start_from: run for run in left}.values():
+        pipeline.provide("3-train", run)  # what several of them need is made once, here
+    failed = 0
+    with _client(jobs, scheduler) as client:
+        print(f"dashboard: {client.dashboard_link}", flush=True)
+        for number, (run, result) in enumerate(_results(client, left, steps), len(runs) - len(left) + 1):
+            failed += result["error"] is not None
+            print(f"[{number}/{len(runs)}] {_line(run, result)}", flush=True)
+    return failed
+
+
+@contextmanager
+def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=30)
+        except (OSError, ValueError) as error:
+            raise pipeline.StepError(f"SCHEDULER={scheduler}: no scheduler answers there: {error}") from None
+        with client:
+            _check_workers(client)
+            yield client
+        return
+    cores = int(os.environ.get("OMP_NUM_THREADS") or max(1, CPU_COUNT // jobs))
+    with dask.config.set({"distributed.scheduler.allowed-failures": LOST}):
+        options = {"memory_limit": 0, "env": {"XNN_THREADS": str(cores)}}  # what runs take is not theirs
+        cluster = LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,
+            security=True,  # a port of this machine is open to its other users
+            dashboard_address="127.0.0.1:8787",
+            **options,
+        )
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+def _check_workers(client: Client) -> None:
+    """Wait for a worker; raise StepError where one would take several runs at a time."""
+    print("waiting for workers ...", flush=True)
+    client.wait_for_workers(1)
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    for address, worker in workers.items():
+        if worker["nthreads"] != 1:
+            raise pipeline.StepError(
+                f"worker {address} has {worker['nthreads']} threads: start it with --nthreads 1; a run has "
+                "all cores that the worker may use, or XNN_THREADS of them"
+            )
+    print(f"{len(workers)} workers", flush=True)
+
+
+def _results(client: Client, runs: list[Run], steps: tuple[str, ...]) -> Iterator[tuple[Run, dict]]:
+    """Each run and its result, as they end."""
+    handed = {name: os.environ[name] for name in HANDED_ON if os.environ.get(name)}
+    for name in {"WEIGHTS", "ARCHIVE"} & set(handed):
+        handed[name] = str(Path(handed[name]).absolute())
+    futures = {
+        client.submit(
+            work, str(ROOT), run.study.name, run.name, list(steps), handed, pure=False, retries=AGAIN
+        ): run
+        for run in runs
+    }
+    for future in as_completed(futures):
+        try:
+            result = future.result()
+        except KilledWorker:
+            result = {"seconds": 0, "error": f"{futures[future].name}: it lost its worker too often"}
+        except Exception as error:  # whatever it is, the others go on
+            result = {"seconds": 0, "error": str(error)}
+        yield futures[future], result
+
+
+def _line(run: Run, result: dict) -> str:
+    """How a run ended: its scores, or why it has none."""
+    if result["error"]:
+        return f"FAILED {result['error']}"
+    history = _read(run.reports / "training.json")["history"]
+    said = f"{run.name}: validation F1 {max(row['val_f1'] for row in history):.3f}"
+    if (run.reports / "metrics.json").exists():
+        said += f", test {_read(run.reports / 'metrics.json')['scores']['f1_weighted']['value']:.3f}"
+    return f"{said}, {result['seconds']:.0f} s"
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text())
+
+
+def main(arguments: list[str]) -> None:
+    """A sweep's file or name, and, where not all of its steps are wanted, those that are."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that workers are closed
+    with pipeline.one_line():
+        if not arguments:
+            sys.exit("usage: python -m xnn.cluster params/sweeps/SWEEP.yaml [STEP...]")
+        sweep = load_sweep(Path(arguments[0]).name.removesuffix(".yaml"))
+        jobs = int(os.environ.get("JOBS") or 2)
+        failed = make(sweep, jobs, os.environ.get("SCHEDULER") or None, tuple(arguments[1:]))
+        if any((run.reports / "metrics.json").exists() for run in sweep.runs()):
+            pipeline.run_step("8-sweep", sweep.name)
+        if failed:
+            sys.exit(f"xnn: {failed} runs of sweep {sweep.name} failed; make sweep makes those again")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
