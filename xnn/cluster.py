@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,7 +118,12 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     cores = int(os.environ.get("OMP_NUM_THREADS") or max(1, CPU_COUNT // jobs))
-    with dask.config.set({"distributed.scheduler.allowed-failures": LOST}):
+    warnings.filterwarnings("ignore", "Port 8787 is already in use")  # it takes another one, and says which
+    settings = {
+        "distributed.scheduler.allowed-failures": LOST,
+        "distributed.deploy.lost-worker-timeout": "1 hour",  # on a busy machine a new one takes its time
+    }
+    with dask.config.set(settings):
         options = {"memory_limit": 0, "env": {"XNN_THREADS": str(cores)}}  # what runs take is not theirs
         cluster = LocalCluster(
             n_workers=jobs,
@@ -182,7 +188,9 @@ def _read(file: Path) -> dict:
 
 def main(arguments: list[str]) -> None:
     """A sweep's file or name, and, where not all of its steps are wanted, those that are."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that workers are closed
+    stop = "xnn: stopped; make sweep goes on where it was"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(stop))  # so that workers are closed
     with pipeline.one_line():
         if not arguments:
             sys.exit("usage: python -m xnn.cluster params/sweeps/SWEEP.yaml [STEP...]")

@@ -113,5 +113,6 @@ def launch(run: Run) -> None:
             lines.append(line)
             if line.startswith(f"{run.name}: "):
                 print(line, end="", flush=True)
+        process.wait()  # before its leash is let go
     if process.returncode:
         raise RuntimeError(f"training by {hardware.devices} processes failed:\n{''.join(lines[-TOLD:])}")
