@@ -7,6 +7,7 @@ what is finished is not repeated, an interrupted training goes on, nothing half-
 """
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -130,6 +131,7 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
             threads_per_worker=1,
             security=True,  # a port of this machine is open to its other users
             dashboard_address="127.0.0.1:8787",
+            silence_logs=logging.ERROR,  # a lost worker is no news: its run is tried again
             **options,
         )
         with cluster, Client(cluster) as client:

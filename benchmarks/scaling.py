@@ -1,0 +1,269 @@
+"""How time and memory grow with images, classes and runs, and what would break first at a million images.
+
+    python benchmarks/scaling.py [--images 1000 3000 10000 30000 100000]
+
+Images are stand-ins: JPEG files of noise, 48 x 48 pixels, two a patient, in a zip; the study keeps them at
+32 x 32. A file's decoding and a network's arithmetic cost the same for every image, whatever their number, so
+small ones show what grows. Every phase is a process of its own, the project's own code:
+
+- wrangle: the zip to records.csv and images.npy;
+- train: what a training does before its first epoch, and one epoch of a tiny ConvNeXtV2 at batch size 256,
+  without augmentation;
+- predict: the test split (a tenth) asked, and written down;
+- evaluate: the scores and their intervals, 2000 resamples of patients;
+- compare: the difference of two runs' scores with its interval, 2000 resamples.
+
+Memory is the most anonymous memory (RssAnon) that the process had beyond what it had after its imports:
+pages of the memory-mapped store are the file cache's and can be dropped. The slope is that of the last two
+sizes, and a million images are the last size and that slope; the exponent is of the last two sizes on
+logarithmic axes.
+"""
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+os.environ["TQDM_DISABLE"] = "1"
+os.environ.setdefault("XNN_ROOT", tempfile.mkdtemp(prefix="xnn-benchmark-"))
+
+import pandas as pd
+from PIL import Image
+
+import xnn
+from xnn import comparison, provenance
+from xnn.params import ROOT
+
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+CLASSES = (3, 6, 12, 24)  # how many, in 3,000 predictions
+RUNS = (10, 100, 1_000)  # of a sweep
+MILLION = 1_000_000
+RUN = """
+model: {backbone: convnextv2, weights: none, config: {depths: [1, 1, 1, 1], hidden_sizes: [8, 8, 16, 16]}}
+training: {epochs: 1, batch_size: 256, early_stopping: 0, precision: "32"}
+augmentation: {crop: 1.0, degrees: 0.0, jitter: 0.0, flip: 0.0}
+"""
+
+
+# ---- phases, each in a process of its own --------------------------------------------------------
+
+
+def wrangle(study: str) -> None:
+    xnn.wrangle(xnn.load_study(study))
+
+
+def train(study: str) -> dict:
+    record = xnn.fit(xnn.load_run(study, "tiny"))
+    run = xnn.load_run(study, "tiny")
+    provenance.write_json(record, run.reports / "training.json")
+    return {"epoch": record["history"][0]["seconds"]}
+
+
+def predict(study: str) -> dict:
+    return {"rows": len(xnn.predictions(xnn.load_run(study, "tiny")))}
+
+
+def evaluate(study: str) -> None:
+    run = xnn.load_run(study, "tiny")
+    xnn.metrics(xnn.predictions(run), run.study.classes, "test", 2000, 0)
+
+
+def compare(study: str) -> None:
+    comparison.differences(xnn.load_study(study), [("tiny", "tiny")], ["f1_weighted"])
+
+
+def classes(count: str) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"class{number}" for number in range(int(count))]
+    probabilities = rng.dirichlet(np.ones(len(names)), 3_000)
+    labels = np.array([rng.choice(len(names), p=row) for row in probabilities])
+    patients = [str(number // 2) for number in range(3_000)]
+    xnn.confidence_intervals(labels, probabilities, names, patients)
+
+
+def sweep(count: str) -> dict:
+    loaded = xnn.load_sweep(f"of{count}")
+    began = time.perf_counter()
+    one = xnn.load_run(loaded.study, loaded.runs()[-1].name)  # what every step of it does
+    read = time.perf_counter() - began
+    for run in loaded.runs():
+        xnn.pipeline.is_current("3-train", run)
+    return {"one": read, "name": one.name}
+
+
+PHASES = {each.__name__: each for each in (wrangle, train, predict, evaluate, compare, classes, sweep)}
+
+
+class Memory(threading.Thread):
+    """The most anonymous memory of this process, asked every 20 ms; bytes beyond that at its start."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.before = self.most = _anonymous()
+
+    def run(self):
+        while True:
+            self.most = max(self.most, _anonymous())
+            time.sleep(0.02)
+
+
+def _anonymous() -> int:
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))
+
+
+def phase(name: str, argument: str) -> None:
+    """Do one phase; print what it took as JSON."""
+    import xnn.evaluation  # what is imported before the clock starts
+    import xnn.training  # noqa: F401
+
+    memory = Memory()
+    memory.start()
+    began = time.perf_counter()
+    found = PHASES[name](argument) or {}
+    found = {"seconds": time.perf_counter() - began, **found}
+    print(json.dumps(found | {"bytes": max(memory.most, _anonymous()) - memory.before}))
+
+
+def asked(name: str, argument, **environment) -> dict:
+    """What a phase took, from a process of its own."""
+    result = subprocess.run(
+        [sys.executable, __file__, "--phase", name, str(argument)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found = json.loads(result.stdout.splitlines()[-1])
+    print(name, argument, {k: v for k, v in found.items() if k != "name"}, flush=True)
+    return found
+
+
+# ---- what they work on ---------------------------------------------------------------------------
+
+
+def archive(count: int) -> Path:
+    """A zip of JPEG files of noise, two a patient, a third of each class."""
+    rng, file = np.random.default_rng(count), ROOT / f"{count}.zip"
+    with zipfile.ZipFile(file, "w") as zipped:
+        for number in range(count):
+            data = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (48, 48), np.uint8)).save(data, "JPEG")
+            patient = number // 2 if number % 20 else f"{number}alone"
+            name = ("bacteria", "normal", "virus")[number // 2 % 3]
+            zipped.writestr(f"{name}/p{patient}_{number}.jpeg", data.getvalue())
+    return file
+
+
+def write(where: str, **files: str) -> None:
+    folder = ROOT / "params" / where
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+
+
+def of_images(sizes: list[int]) -> pd.DataFrame:
+    """One row a phase and size: seconds and bytes."""
+    rows = []
+    for count in sizes:
+        study = f"images{count}"
+        text = "{title: noise, source: archive, image_size: 32, archive: {patient: ['^(p[^_]+)_']}}"
+        write(study, study=text, tiny=RUN)
+        file = archive(count)
+        for name in ("wrangle", "train", "predict", "evaluate", "compare"):
+            found = asked(name, study, ARCHIVE=str(file))
+            rows.append({"phase": name, "size": count, **found})
+            if name == "train":
+                rows.append({"phase": "(of it one epoch)", "size": count, "seconds": found["epoch"]})
+        file.unlink()
+        (ROOT / "artifacts" / study / "images.npy").unlink()
+    return pd.DataFrame(rows)
+
+
+def of_runs() -> pd.DataFrame:
+    write("images0", study="{title: none, source: phantom}", tiny=RUN)
+    rows = []
+    for count in RUNS:
+        text = f"{{title: many, study: images0, base: tiny, grid: {{seed: {list(range(count))}}}}}"
+        write("sweeps", **{f"of{count}": text})
+        found = asked("sweep", count)
+        rows += [
+            {"phase": "a sweep read, every run looked at", "size": count, **found},
+            {"phase": "one of its runs read", "size": count, "seconds": found["one"]},
+        ]
+    return pd.DataFrame(rows)
+
+
+# ---- the tables ----------------------------------------------------------------------------------
+
+
+def growth(table: pd.DataFrame, what: str, unit: float, digits: int) -> pd.DataFrame:
+    """A row a phase: the value at each size, the exponent and the slope of the last two sizes."""
+    rows = []
+    for name, each in table.dropna(subset=what).groupby("phase", sort=False):
+        values = dict(zip(each["size"], each[what] / unit, strict=True))
+        (one, before), (two, last) = list(values.items())[-2:]
+        slope = (last - before) / (two - one)
+        exponent = np.log(max(last, 1e-9) / max(before, 1e-9)) / np.log(two / one)
+        shown = {f"{size:,}": round(value, digits) for size, value in values.items()}
+        rows.append({"": name, **shown, "exponent": round(exponent, 2), "slope": slope, "last": (two, last)})
+    return pd.DataFrame(rows)
+
+
+def at_a_million(table: pd.DataFrame) -> pd.Series:
+    found = [
+        last + slope * (MILLION - size)
+        for slope, (size, last) in zip(table.slope, table["last"], strict=True)
+    ]
+    return pd.Series(found, index=table[""])
+
+
+def told(table: pd.DataFrame, slope: str, factor: float, digits: int, million: str = "") -> str:
+    shown = table.drop(columns=["slope", "last"])
+    shown[slope] = (table.slope * factor).round(digits)
+    if million:
+        shown[million] = at_a_million(table).round(1).to_numpy()
+    return comparison.markdown(shown)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--phase", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.phase:
+        return phase(*options.phase)
+    began = time.perf_counter()
+    images, runs = of_images(options.images), of_runs()
+    kinds = pd.DataFrame([{"phase": "evaluate", "size": n, **asked("classes", n)} for n in CLASSES])
+    seconds, memory = growth(images, "seconds", 1, 1), growth(images, "bytes", 2**20, 1)
+    print(f"\n{time.perf_counter() - began:.0f} s on {provenance.device()}, one thread a phase.\n")
+    print("## Images: seconds\n")
+    print(told(seconds, "ms an image", 1e3, 3, "s at a million"))
+    print("## Images: MB of memory\n")
+    print(told(memory, "bytes an image", 2**20, 0, "MB at a million"))
+    print("## Classes: 3,000 predictions, 2,000 resamples\n")
+    print(told(growth(kinds, "seconds", 1, 1), "s a class", 1, 3))
+    print(told(growth(kinds, "bytes", 2**20, 1), "MB a class", 1, 2))
+    print("## Runs of a sweep: seconds\n")
+    print(told(growth(runs, "seconds", 1, 3), "ms a run", 1e3, 3))
+    print("## What breaks first at a million images\n")
+    most, longest = at_a_million(memory), at_a_million(seconds)
+    print(
+        f"Of memory {most.idxmax()} takes the most, {most.max() / 1024:.1f} GB at 32 x 32 pixels; of time, "
+        f"beside the network's arithmetic, {longest.idxmax()} does, {longest.max() / 60:.0f} minutes."
+    )
+    return None
+
+
+if __name__ == "__main__":
+    main()
