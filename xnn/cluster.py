@@ -65,17 +65,20 @@ def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str
     """Execute a step, what it says into <step>.log beside its artifacts; return the line of its error."""
     log = root / "artifacts" / study / run / f"{step}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
+    with log.open("ab+") as out:
+        before = out.tell()
         process = leash.start(
             "xnn.pipeline", step, study, run, cwd=root, env=environment, stdout=out, stderr=subprocess.STDOUT
         )
         status = process.wait()
+        out.seek(before)
+        said = out.read().decode(errors="replace")
     if status < 0 or status > 128:
         number = -status if status < 0 else status - 128
         raise KilledError(f"{step} of {run} was killed by signal {number} (see {log.relative_to(root)})")
     if not status:
         return None
-    told = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("xnn: ")]
+    told = [line for line in said.splitlines() if line.startswith("xnn: ")]
     return told[-1].removeprefix("xnn: ") if told else f"{step} of {run} failed (see {log.relative_to(root)})"
 
 
@@ -122,6 +125,7 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
     warnings.filterwarnings("ignore", "Port 8787 is already in use")  # it takes another one, and says which
     settings = {
         "distributed.scheduler.allowed-failures": LOST,
+        "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a busy worker
         "distributed.deploy.lost-worker-timeout": "1 hour",  # on a busy machine a new one takes its time
     }
     with dask.config.set(settings):
