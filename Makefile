@@ -32,6 +32,7 @@ NEED_DOWNLOAD := $(if $(ONLINE),,$(shell grep -ls '^online: *true' params/$(STUD
 CHOSEN := $(or $(RUNS),$(filter-out $(basename $(notdir $(NEED_DOWNLOAD))),$(ALL)))
 PAGES := $(R)/1-wrangle.ipynb $(R)/2-explore.ipynb $(R)/6-compare.ipynb $(R)/7-protocol.ipynb \
   $(foreach run,$(CHOSEN),$(addprefix $(R)/$(run)/,3-train.ipynb 4-evaluate.ipynb 5-explain.ipynb))
+METHODS := $(patsubst methods/%.py,reports/methods/%.ipynb,$(wildcard methods/*.py))
 step = $(BIN)/python -m xnn.pipeline
 code = $(patsubst %,xnn/%.py,params provenance $(1))
 
@@ -47,7 +48,7 @@ help: ## list the goals
 
 report: _site/index.html ## make the report of STUDY, and the site in _site/
 
-site: | $(ENVIRONMENT) ## render the site from the reports that there are
+site: $(METHODS) | $(ENVIRONMENT) ## render the site from the reports that there are
 	@$(step) site
 
 verify: | $(ENVIRONMENT) ## make the numbers of STUDY's report again, and compare
@@ -85,11 +86,15 @@ $(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb)
 $(R)/7-protocol.ipynb: notebooks/7-protocol.py $(R)/6-compare.ipynb $(wildcard reports/$(firstword $(subst -, ,$(STUDY)))*/*/metrics.json) $(call code,shortcut protocol comparison calibration scoring evaluation plots/look plots/comparison)
 	@$(step) 7-protocol $(STUDY)
 
+# belongs to no study
+reports/methods/%.ipynb: methods/%.py $(call code,phantom anatomy appendix modernise responses masking bottleneck quadrature properties decay toys axioms integrated attribution localisation plots/look plots/appendix plots/explanation) | $(ENVIRONMENT)
+	@$(BIN)/python -m xnn.appendix $*
+
 # a run that starts from another one's model waits for it
 start_from = $(shell sed -nE 's/.*start_from: *([A-Za-z0-9._-]+).*/\1/p' params/$(STUDY)/$(1).yaml)
 $(foreach run,$(ALL),$(foreach start,$(filter $(ALL),$(call start_from,$(run))),$(eval $(R)/$(run)/3-train.ipynb: $(R)/$(start)/3-train.ipynb)))
 
-_site/index.html: $(PAGES) $(wildcard $(addprefix reports/*/,*.ipynb */*.ipynb sweeps/*/*.ipynb)) _quarto.yml $(wildcard *.qmd *.css)
+_site/index.html: $(PAGES) $(METHODS) $(wildcard $(addprefix reports/*/,*.ipynb */*.ipynb sweeps/*/*.ipynb)) _quarto.yml $(wildcard *.qmd *.css)
 	@$(step) track $(STUDY)
 	@$(step) site
 
@@ -129,7 +134,7 @@ format: notebooks ## format the code, and write the notebooks anew from their te
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format --quiet
 
 notebooks: | $(ENVIRONMENT)
-	@$(BIN)/jupytext --quiet --sync notebooks/*.py
+	@$(BIN)/jupytext --quiet --sync notebooks/*.py methods/*.py
 
 lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

@@ -8,9 +8,11 @@ import nbformat
 import pytest
 from conftest import PROJECT
 
+from xnn.appendix import PAGES
 from xnn.pipeline import STEPS
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.py"))
+METHODS = sorted((PROJECT / "methods").glob("*.py"))
 
 
 def code_cells(file):
@@ -22,7 +24,12 @@ def test_there_is_a_notebook_a_step():
     assert {file.stem for file in (PROJECT / "notebooks").glob("*.ipynb")} == set(STEPS)
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_there_is_a_notebook_a_page_on_methods():
+    assert [file.stem for file in METHODS] == sorted(PAGES)
+    assert {file.stem for file in (PROJECT / "methods").glob("*.ipynb")} == set(PAGES)
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS + METHODS, ids=lambda file: file.stem)
 class TestNotebook:
     def test_the_pair_says_the_same(self, file):
         pair = nbformat.read(file.with_suffix(".ipynb"), as_version=4)
@@ -43,6 +50,9 @@ class TestNotebook:
         assert cell.source == code_cells(file)[0].source
         names = re.findall(r"^(\w+) = .*  # \w", cell.source, re.MULTILINE)
         assert len(names) == len(cell.source.splitlines()), "every parameter has a trailing comment"
+        if file in METHODS:
+            assert "seed = 0" in cell.source
+            return
         assert ("run" in names) == STEPS[file.stem].per_run
         default = 'sweep = "phantom-rates"' if STEPS[file.stem].per_sweep else 'study = "phantom"'
         assert default in cell.source
@@ -51,7 +61,10 @@ class TestNotebook:
         cells = jupytext.read(file).cells
         first = next(cell.source for cell in cells if cell.cell_type == "markdown")
         assert re.match(r"\*\*[^*]*\?\*\*", first)
-        assert "**Answer.**" in cells[-2].source
+        answer, stamp = code_cells(file)[-2:]
+        assert "**Answer.**" in answer.source
+        assert "xnn.provenance." in stamp.source
+        assert stamp.source == cells[-1].source
 
     def test_every_figure_has_alternative_text(self, file):
         for cell in code_cells(file):

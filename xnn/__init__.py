@@ -5,6 +5,8 @@
 - models: `Classifier`, `fit`, `load_model`, `predictions`
 - evidence: `metrics`, `integrated_gradients`, `explain`; the modules `evidence` and `card`
 - tracking: `track`; sweeps: `load_sweep`
+- pages on methods: `anatomy`, `modernise`, `responses`, `masking`, `bottleneck`, `quadrature`, `properties`,
+  `decay`, `toys`
 - figures: the module `plots`
 
 Names are imported when they are first used, so a notebook that needs no network loads none.
@@ -49,6 +51,16 @@ _CONTENTS = {
     "card": (),
     "gallery": (),
     "axioms": (),
+    "anatomy": (),
+    "modernise": (),
+    "responses": (),
+    "masking": (),
+    "bottleneck": (),
+    "quadrature": (),
+    "properties": (),
+    "decay": (),
+    "toys": (),
+    "appendix": (),
 }
 _MODULES = ("plots", "phantom", "images", "provenance", "pipeline", "cluster", *_CONTENTS)
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

@@ -209,26 +209,36 @@ def _values(subject: Study | Run | Sweep) -> dict[str, str]:
 
 
 def _execute(step: str, subject: Study | Run | Sweep, target: Path) -> None:
-    import papermill
-
     values = _values(subject)
     before = inputs(step, subject)  # what it is made from, not what may be there when it ends
-    notebook = _notebook(ROOT / "notebooks" / f"{step}.py", values)
+    name = f"{subject.study.name} / {subject.name}" if isinstance(subject, Run) else subject.name
+    execute(ROOT / "notebooks" / f"{step}.py", target, values, {"step": step, "inputs": before}, name)
+
+
+def execute(source: Path, target: Path, values: dict, made_from: dict, name: str = "") -> None:
+    """Execute a notebook with parameters into `target`, whole or not at all; `name` goes before its title.
+
+    Raises StepError, with one line, where it fails.
+    """
+    import papermill
+
+    notebook = _notebook(source, values)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{step}.*.ipynb"):
+    for left in target.parent.glob(f".{target.stem}.*.ipynb"):
         left.unlink()  # by a run that was killed: this one holds the lock
-    partial = target.with_name(f".{step}.{os.getpid()}.ipynb")
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     failed = target.with_suffix(".failed.ipynb")
     try:
         _papermill(notebook, partial, values)
         executed = nbformat.read(partial, as_version=4)
-        _finish(executed, step, subject, before)
+        _finish(executed, name, made_from)
         nbformat.write(executed, partial)
         partial.replace(target)
         failed.unlink(missing_ok=True)
     except papermill.PapermillExecutionError as error:
         partial.replace(failed)
-        raise StepError(_failure(step, subject, error, failed)) from None
+        of = name.split(" / ")[-1] or "the methods"
+        raise StepError(_failure(target.stem, of, error, failed)) from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -276,11 +286,10 @@ def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
     return notebook
 
 
-def _finish(notebook, step: str, subject: Study | Run | Sweep, before: dict[str, str]) -> None:
+def _finish(notebook, name: str, made_from: dict) -> None:
     """Name the page after its study or run, fold its code, drop progress bars, note what it was made from."""
-    name = f"{subject.study.name} / {subject.name}" if isinstance(subject, Run) else subject.name
     for cell in notebook.cells:
-        if cell.cell_type == "raw":
+        if cell.cell_type == "raw" and name:
             cell.source = cell.source.replace("\ntitle: ", f"\ntitle: {name} · ", 1)
         if cell.cell_type == "code":
             if "injected-parameters" not in cell.metadata.get("tags", []):
@@ -288,7 +297,7 @@ def _finish(notebook, step: str, subject: Study | Run | Sweep, before: dict[str,
             cell.outputs = _joined(o for o in cell.outputs if not _is_progress(o))
     for place in ("input_path", "output_path"):  # folders of this machine are nobody's business
         notebook.metadata.papermill.pop(place, None)
-    notebook.metadata["xnn"] = {"step": step, "inputs": before}
+    notebook.metadata["xnn"] = made_from
 
 
 def _joined(outputs) -> list:
@@ -310,12 +319,12 @@ def _is_progress(output) -> bool:
     return any(mark in output.text for mark in ("\r", "\x1b[A")) or not output.text.strip()
 
 
-def _failure(step: str, subject: Study | Run | Sweep, error, failed: Path) -> str:
+def _failure(step: str, of: str, error, failed: Path) -> str:
     """One line of a failed notebook: its error, and where to look."""
     message = (str(error.evalue) or error.ename).splitlines()[0]
     known = error.ename.removeprefix("xnn.") in ("DataError", "WeightsError", "ParameterError", "OSError")
     kind = "" if known else f"{error.ename}: "
-    return f"{step} of {subject.name} failed: {kind}{message} (see {_short(failed)})"
+    return f"{step} of {of} failed: {kind}{message} (see {_short(failed)})"
 
 
 def metadata(file: Path) -> dict:

@@ -90,6 +90,17 @@ def stamp(subject: Study | Run) -> Stamp:
     )
 
 
+def stamp_of_page(seed: int) -> Stamp:
+    """The provenance of a page that belongs to no study: nothing but its seed goes into it."""
+    return Stamp(
+        **_git(),
+        seed=seed,
+        versions={name: importlib.metadata.version(name) for name in STAMPED},
+        device=device(),
+        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+
+
 def timed(origin: Stamp, **changes) -> Stamp:
     """A stamp with the seconds since it was taken, and what has changed since then."""
     elapsed = datetime.now(UTC) - datetime.fromisoformat(origin["started"])
@@ -105,7 +116,7 @@ def _git() -> dict:
         ).stdout.strip()
 
     try:
-        changes = git("status", "--porcelain", "--", "xnn", "notebooks", "params")
+        changes = git("status", "--porcelain", "--", "xnn", "notebooks", "methods", "params")
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
     except (subprocess.CalledProcessError, FileNotFoundError):
         return {"commit": None, "dirty": None}

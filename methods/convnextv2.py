@@ -1,0 +1,191 @@
+# ---
+# title: ConvNeXtV2
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# **What turns a ResNet into a ConvNeXtV2, what does each step cost, and what does the new layer do?**
+#
+# ConvNeXt changes ResNet-50 one thing at a time towards what transformers had taught; its second version adds
+# a layer, *global response normalisation* (GRN), and a pre-training that hides most of the image. The
+# networks are counted without weights, and the images are drawn phantoms: synthetic, no patient.
+
+# %% tags=["parameters"]
+seed = 0  # of the phantom, the masks and the random filters
+
+# %%
+import pandas as pd
+import torch
+import torchvision
+from IPython.display import Markdown
+from torch import nn
+
+import xnn
+from xnn import anatomy, masking, modernise, plots, responses, toys
+
+origin = xnn.provenance.stamp_of_page(seed)
+plots.style()
+
+# %% [markdown]
+# ## Step by step
+#
+# Each row is built and counted with all changes of the rows above it, for one image of 224 x 224, in
+# millions; *further* is the change from the row before.
+
+# %%
+ladder = modernise.ladder().set_index("step")
+change = ladder.diff().rename(columns="further {}".format)
+(pd.concat([ladder, change], axis=1) / 1e6).style.format("{:,.2f}", na_rep="")
+
+# %%
+#| fig-alt: Parameters and multiply-adds of the network after each step from ResNet-50 to ConvNeXtV2-T.
+units = {"parameters": (1e6, "parameters (millions)")}
+units["multiply_adds"] = (1e9, "multiply-adds (thousand millions)")
+plots.bars(ladder, units)
+
+# %% [markdown]
+# The two large moves undo each other: depthwise convolutions halve the work, and the width from 64 to 96
+# spends it again. Activations and norms change the count little or not at all, so counting does not tell what
+# they are worth: the paper measures that by training every step on ImageNet, which this page does not. The
+# training itself changed first (AdamW, more epochs, stronger augmentation), with no change of the network:
+# see [the optimiser](optimiser.ipynb). The ends of the ladder are checked against torchvision's networks (and
+# its last step against that of transformers, in a test):
+
+# %%
+known = {"ResNet-50": "resnet50", "LayerScale: ConvNeXt-T": "convnext_tiny"}
+others = {
+    step: anatomy.cost(anatomy.outline(getattr(torchvision.models, name))) for step, name in known.items()
+}
+alike = all(tuple(ladder.loc[step]) == tuple(cost) for step, cost in others.items())
+assert alike, "the ladder does not end where torchvision's networks are"
+pd.DataFrame(others, ["parameters", "multiply-adds"]).T.style.format("{:,}")
+
+# %% [markdown]
+# ## Global response normalisation
+#
+# Inside a block, after the GELU, channel i of X is scaled by how loud it is beside the others:
+#
+# G<sub>i</sub> = ‖X<sub>i</sub>‖, &nbsp; N<sub>i</sub> = G<sub>i</sub> / mean<sub>j</sub> G<sub>j</sub>,
+# &nbsp; Y<sub>i</sub> = γ<sub>i</sub> N<sub>i</sub> X<sub>i</sub> + β<sub>i</sub> + X<sub>i</sub>
+#
+# γ and β start at 0, so that at first the layer does nothing. Below γ is 1, and X is what twelve random 7 x 7
+# filters and a GELU make of a phantom.
+
+# %%
+drawn = toys.phantoms(2, 224, seed)
+phantom = xnn.to_input(drawn.images)[1:, :1]
+torch.manual_seed(seed)
+filters = nn.Sequential(nn.Conv2d(1, 12, 7, stride=4, padding=3), nn.GroupNorm(1, 12), nn.GELU())
+grn = responses.Responses(12, gamma=1.0)
+with torch.no_grad():
+    before = filters(phantom)
+    after = grn(before)
+loud = pd.DataFrame({"before": responses.norms(before)[0], "after GRN": responses.norms(after)[0]})
+loud = (loud / loud.mean()).sort_values("before", ascending=False, ignore_index=True)
+
+# %%
+#| fig-alt: Norm of twelve channels, relative to their mean, before and after GRN.
+plots.lines({"Loud channels become louder": loud}, "channel, loudest first", "norm / mean norm")
+
+# %% [markdown]
+# ## Channels that are all alike
+#
+# *Feature collapse*: in ConvNeXt pre-trained with masks many channels of these layers were dead or copies of
+# others. The measure is the mean cosine distance of all pairs of channels, (1 − cos) / 2: 0 where all are
+# alike. Three kinds of X, each before and after GRN:
+
+# %%
+noise = torch.randn(before.shape, generator=torch.Generator().manual_seed(seed))
+copies = before[:, :1] + 0.1 * before.std() * noise
+dead = before * torch.tensor([1.0] * 3 + [0.01] * 9).view(12, 1, 1)
+kinds = {"random filters": before, "near copies": copies, "nine of twelve silent": dead}
+rows = {}
+for name, each in kinds.items():
+    with torch.no_grad():
+        pair = each, grn(each)
+    spread = [(responses.norms(x).std() / responses.norms(x).mean()).item() for x in pair]
+    rows[name] = [*(responses.diversity(x).item() for x in pair), *spread]
+columns = ["diversity before", "diversity after", "spread of norms before", "spread of norms after"]
+collapse = pd.DataFrame(rows, columns).T
+collapse.style.format("{:.3f}")
+
+# %% [markdown]
+# The measure is blind to how loud a channel is, and GRN scales channels: so in one pass it repairs nothing.
+# What it changes is the gradient. *Rivalry* is by how much the norm of a channel after the layer grows (in %)
+# when that of a channel before it grows by 1 %: its own, or all the others together. Without GRN these are 1
+# and 0.
+
+# %%
+rates = responses.rivalry(grn, before[:, :, ::4, ::4])
+own = rates.diagonal().mean().item()
+others = (rates.sum(1) - rates.diagonal()).mean().item()
+Markdown(
+    f"A channel's own norm counts {own:.2f} times, that of all others together {others:+.2f} times: it is "
+    f"turned down where the others get louder, so channels compete. That diverse features come of it is "
+    f"the paper's finding, after hundreds of epochs; this page shows the mechanism only."
+)
+
+# %% [markdown]
+# ## Learning from what is hidden
+#
+# FCMAE hides 60 % of an image in patches of 32 x 32 pixels and has the network paint them in; no label is
+# needed. A plain convolution would smear what is seen into what is hidden, layer by layer, and the shape of
+# the mask would be lost. So the encoder's convolutions are *sparse*: they compute at visible places only.
+
+# %%
+#| fig-alt: A phantom, with 60 % of it hidden, and what a plain and a sparse convolution make of that.
+hidden = masking.hide(1, 224, 32, 0.6, seed)
+seen = torch.where(hidden[:, None], 0.0, phantom)
+smooth = nn.functional.avg_pool2d(seen, 29, 1, 14)
+shown = {"phantom": phantom, "seen": seen, "after a plain convolution": smooth}
+shown["after a sparse one"] = torch.where(hidden[:, None], 0.0, smooth)
+plots.pictures({name: each[0, 0].numpy() for name, each in shown.items()})
+
+# %% [markdown]
+# The convolution shown is a mean over 29 x 29 pixels: as far as 7 x 7 positions of the first stage reach,
+# each of 4 x 4 pixels. The share of hidden positions of that stage (56 x 56) that something visible has come
+# to, after each 7 x 7 convolution:
+
+# %%
+masks = masking.hide(64, 56, 8, 0.6, seed)
+plain, sparse = (masking.reached(masks, 5, 7, kind) for kind in (False, True))
+leaked = pd.DataFrame({"plain": plain, "sparse": sparse}, pd.RangeIndex(6, name="convolutions"))
+leaked.T.style.format("{:.0%}")
+
+# %%
+first, last = ladder.iloc[0] / 1e6, ladder.iloc[-1] / 1e6
+saved, moved = change["further multiply_adds"], collapse["diversity after"] - collapse["diversity before"]
+Markdown(
+    f"**Answer.** {len(ladder) - 1} steps lead from {first.parameters:.1f} million parameters and "
+    f"{first.multiply_adds:,.0f} million multiply-adds to {last.parameters:.1f} and "
+    f"{last.multiply_adds:,.0f}; the largest saving is *{saved.idxmin()}* ({saved.min() / 1e6:+,.0f}), the "
+    f"largest expense *{saved.idxmax()}* ({saved.max() / 1e6:+,.0f}). GRN costs "
+    f"{change['further parameters'].iloc[-1]:+,.0f} parameters beside LayerScale. In one pass it changes "
+    f"the diversity of channels by at most {moved.abs().max():.0e}; it makes them compete, with "
+    f"{others:+.2f} from all others together. Of the hidden positions {leaked['plain'][1]:.0%} are reached "
+    f"after one plain 7 x 7 convolution and {leaked['plain'][3]:.0%} after three, after sparse ones "
+    f"{leaked['sparse'].max():.0%}."
+)
+
+# %% [markdown]
+# ## References
+#
+# - Liu et al., *A ConvNet for the 2020s*, 2022: [arXiv 2201.03545](https://arxiv.org/abs/2201.03545)
+# - Woo et al., *ConvNeXt V2: co-designing and scaling ConvNets with masked autoencoders*, 2023: [arXiv
+#   2301.00808](https://arxiv.org/abs/2301.00808)
+# - He et al., *Masked autoencoders are scalable vision learners*, 2022: [arXiv
+#   2111.06377](https://arxiv.org/abs/2111.06377)
+
+# %%
+xnn.provenance.timed(origin)

@@ -1,0 +1,193 @@
+# ---
+# title: ResNet
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# **Why does a deeper network learn worse, and what does it change to add the input again?**
+#
+# A deeper network can do all that a shallower one can: its further layers need only pass on what they get.
+# Yet trained by gradients it ends with a larger error, *on the training data*: *degradation*. A residual
+# block computes
+#
+# y = relu(x + F(x))
+#
+# so that passing on is what it does while F is 0, and only the difference has to be learnt.
+#
+# The small networks here learn scikit-learn's handwritten digits, of 8 x 8 pixels; no patient is involved.
+
+# %% tags=["parameters"]
+seed = 0  # of the networks; the next one is used as well
+
+# %%
+import pandas as pd
+import torchvision
+from IPython.display import Markdown
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+import xnn
+from xnn import anatomy, plots, toys
+
+origin = xnn.provenance.stamp_of_page(seed)
+plots.style()
+
+# %% [markdown]
+# ## Degradation
+#
+# Chains of fully connected layers, 32 wide, all with batch norm and ReLU; the residual ones add the input of
+# every two layers to their output and have the same parameters. 100 steps with the same recipe and two seeds.
+
+# %%
+depths, seeds = [8, 20, 44], [seed, seed + 1]
+trained = pd.DataFrame(toys.degradation(depths, seeds, steps=100))
+trained["loss"] = trained.losses.map(lambda each: sum(each[-20:]) / 20)
+trained["kind"] = trained.residual.map({True: "residual", False: "plain"})
+trained.groupby(["kind", "depth"]).loss.agg(["min", "max"]).unstack().style.format("{:.3f}")
+
+# %%
+#| fig-alt: Training loss against steps of plain and residual networks of three depths.
+first = trained[trained.seed == seed]
+curves = {
+    kind: pd.DataFrame({f"{row.depth} layers": row.losses for row in each.itertuples()})
+    for kind, each in first.groupby("kind")
+}
+curves = {kind: each.rolling(10).mean() for kind, each in curves.items()}
+plots.lines(curves, "step", "training loss (nats, mean of 10 steps)")
+
+# %% [markdown]
+# So few steps show how fast a network learns, not where it would end; the paper shows the same after a full
+# training, with convolutions.
+#
+# ## Before the first step
+#
+# What reaches the layers of an untrained network? First the gradient of the loss by the output of each layer,
+# relative to the last one's. Batch norm keeps the values in bounds, and the gradients grow from layer to
+# layer on their way back. Then how alike (cosine) the gradients of one output by its input are at a digit and
+# at places on the way to another one. Where a small step turns the gradient altogether, what it says holds
+# nowhere else.
+
+# %%
+inputs, targets = toys.digits()
+inputs, targets = inputs[:256], targets[:256]
+kinds, shares = {"plain": False, "residual": True}, [0.01, 0.03, 0.1, 0.3, 1.0]
+norms, alike = {kind: {} for kind in kinds}, {kind: {} for kind in kinds}
+for depth in depths:
+    for kind, residual in kinds.items():
+        network, name = toys.chain(depth, residual, seed), f"{depth} layers"
+        sizes = toys.gradient_norms(network, inputs, targets)
+        norms[kind][name] = pd.Series(sizes, [2 * i + 1 for i in range(len(sizes))])
+        alike[kind][name] = pd.Series(toys.likeness(network, inputs, shares), shares)
+norms, alike = ({kind: pd.DataFrame(each) for kind, each in both.items()} for both in (norms, alike))
+
+# %%
+#| fig-alt: Norm of the gradient by layer, of plain and residual networks at initialisation.
+plots.lines(norms, "layer", "gradient, relative to the last", log="y")
+
+# %%
+#| fig-alt: Cosine of the gradients at two inputs against their distance, of plain and residual networks.
+plots.lines(alike, "share of the way to another digit", "cosine of the gradients", log="x")
+
+# %% [markdown]
+# ## One block less
+#
+# In a trained residual network every pair of layers only adds something, so one can be left out. Accuracy on
+# the digits it was trained with, and with each of its pairs left out in turn.
+
+# %%
+middle = trained[(trained.depth == depths[1]) & (trained.seed == seed)]
+parts = {row.kind: toys.without_each(row.network, *toys.digits()) for row in middle.itertuples()}
+left_out = pd.DataFrame(
+    {
+        kind: {"whole": each[0], "median": pd.Series(each[1:]).median(), "worst": min(each[1:])}
+        for kind, each in parts.items()
+    }
+)
+left_out.T.style.format("{:.2f}")
+
+# %% [markdown]
+# ## Two kinds of block
+#
+# The *basic* block has two 3 x 3 convolutions. The *bottleneck* brings the channels to a quarter, convolves
+# there, and brings them back. Counted at 14 x 14 positions:
+
+# %%
+blocks = {
+    "basic, 64 channels": (anatomy.outline(BasicBlock, 64, 64), 64),
+    "basic, 256 channels": (anatomy.outline(BasicBlock, 256, 256), 256),
+    "bottleneck, 256 channels": (anatomy.outline(Bottleneck, 256, 64), 256),
+}
+counted = {name: anatomy.cost(block, (width, 14, 14)) for name, (block, width) in blocks.items()}
+counted = pd.DataFrame(counted, anatomy.Cost._fields).T
+counted.style.format("{:,.0f}")
+
+# %%
+anatomy.layers(blocks["bottleneck, 256 channels"][0], (256, 14, 14))
+
+# %% [markdown]
+# ## The family
+#
+# Counted on torchvision's networks, for one image of 224 x 224: its bottlenecks halve the size in their 3 x 3
+# convolution, not in the 1 x 1 before it as in the paper, which costs a little more.
+
+# %%
+names = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
+family = {name: anatomy.outline(getattr(torchvision.models, name)) for name in names}
+sizes = pd.DataFrame([anatomy.cost(network) for network in family.values()], names)
+sizes["blocks"] = [
+    sum(isinstance(m, BasicBlock | Bottleneck) for m in each.modules()) for each in family.values()
+]
+sizes.style.format("{:,.0f}")
+
+# %%
+#| fig-alt: Parameters and multiply-adds of five ResNets.
+units = {"parameters": (1e6, "parameters (millions)")}
+units["multiply_adds"] = (1e9, "multiply-adds (thousand millions)")
+plots.bars(sizes, units)
+
+# %%
+deep = trained[trained.depth == depths[-1]].groupby("kind").loss.mean()
+last = f"{depths[-1]} layers"
+grown = {kind: each[last].iloc[0] for kind, each in norms.items()}
+near = {kind: each[last].iloc[0] for kind, each in alike.items()}
+basic, wide, narrowed = counted.multiply_adds / 1e6
+
+# %%
+Markdown(
+    f"**Answer.** It is harder to train, though it could do the same: with {last} the training loss after "
+    f"{len(first.losses.iloc[0])} steps is {deep.plain:.2f} plain and {deep.residual:.2f} residual (mean "
+    f"of {len(seeds)} seeds). Before training the gradient at the first layer is {grown['plain']:,.0f} "
+    f"times that at the last in the plain network and {grown['residual']:,.0f} times in the residual one, "
+    f"and at {shares[0]:.0%} of the way to another digit its cosine is {near['plain']:.2f} and "
+    f"{near['residual']:.2f}. Without one of its pairs the residual network of {depths[1]} layers still "
+    f"names {left_out.residual['median']:.0%} (median), the plain one {left_out.plain['median']:.0%}. A "
+    f"bottleneck of 256 channels takes {narrowed:.1f} million multiply-adds, a basic block of 64 takes "
+    f"{basic:.1f} and one of 256 {wide:.1f}: so ResNet-50 has bottlenecks where ResNet-34 has as many "
+    f"basic blocks, for {sizes.multiply_adds['resnet50'] / sizes.multiply_adds['resnet34']:.2f} times the "
+    f"work."
+)
+
+# %% [markdown]
+# ## References
+#
+# - He, Zhang, Ren, Sun, *Deep residual learning for image recognition*, 2016: [arXiv
+#   1512.03385](https://arxiv.org/abs/1512.03385)
+# - Balduzzi et al., *The shattered gradients problem*, 2017: [arXiv
+#   1702.08591](https://arxiv.org/abs/1702.08591)
+# - Veit, Wilber, Belongie, *Residual networks behave like ensembles of relatively shallow networks*, 2016:
+#   [arXiv 1605.06431](https://arxiv.org/abs/1605.06431)
+# - Yang et al., *A mean field theory of batch normalization*, 2019: [arXiv
+#   1902.08129](https://arxiv.org/abs/1902.08129)
+
+# %%
+xnn.provenance.timed(origin)

@@ -1,0 +1,93 @@
+"""Figures of the pages on methods."""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from . import look
+
+MARKERS = "osD^vPX*"  # tell lines apart without colour
+
+
+@look.styled
+def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", columns: int = 2):
+    """A panel a table: its index across, a line a column; all panels have the same axes.
+
+    Parameters
+    ----------
+    panels : title to table; all have the same columns.
+    x, y : what the axes say.
+    log : "x", "y" or "xy", the axes that are logarithmic.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = look.subplots(1.5 + 3 * columns, 0.4 + 2.5 * rows, rows, columns)
+    axes = np.atleast_1d(axes).flatten()
+    for axis, (title, table) in zip(axes, panels.items(), strict=True):
+        colours = sns.color_palette("colorblind", len(table.columns))
+        for name, colour, marker in zip(table, colours, MARKERS, strict=False):
+            few = marker if len(table) <= 20 else None
+            axis.plot(table.index, table[name], marker=few, markersize=4, color=colour, label=name)
+        place = axis.get_subplotspec()
+        axis.set(
+            title=title, xlabel=x if place.is_last_row() else "", ylabel=y if place.is_first_col() else ""
+        )
+        axis.set(**{f"{name}scale": "log" for name in log})
+        if axis is not axes[0]:
+            axis.sharey(axes[0])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    return figure
+
+
+@look.styled
+def path(places, logits, slopes: dict):
+    """The logit on the way from baseline to image, and its slope there, a line a network.
+
+    ``logits`` and ``slopes`` have a name to (n,) values at the `places` (n,).
+    """
+    figure, (left, right) = look.subplots(7.5, 2.8, 1, 2)
+    for name, colour in zip(logits, sns.color_palette("colorblind"), strict=False):
+        left.plot(places, logits[name], color=colour, label=name)
+        right.plot(places, slopes[name], color=colour, linewidth=0.8)
+    left.set(title="The logit", ylabel="logit")
+    right.set(title="Its slope, gradient · (x − x′)", ylabel="logits a unit of the way")
+    for axis in (left, right):
+        axis.set_xlabel("way from baseline (0) to image (1)")
+    left.legend()
+    return figure
+
+
+@look.styled
+def bars(table: pd.DataFrame, units: dict[str, tuple[float, str]]):
+    """Horizontal bars, the first row on top: a panel a column of `units`, name to (unit, axis label)."""
+    figure, axes = look.subplots(9, 0.8 + 0.22 * len(table), 1, len(units))
+    for axis, (name, (unit, text)), colour in zip(axes, units.items(), ("#0072B2", "#D55E00"), strict=False):
+        drawn = axis.barh(range(len(table)), table[name] / unit, color=colour, height=0.7)
+        axis.bar_label(drawn, fmt="%.2f", fontsize=7, padding=2)
+        axis.set_yticks(range(len(table)), table.index if axis is axes[0] else [""] * len(table))
+        axis.invert_yaxis()
+        axis.set(xlabel=text)
+        axis.margins(x=0.12)
+        axis.grid(axis="y", visible=False)
+    return figure
+
+
+@look.styled
+def scatters(panels: dict, columns: int = 3):
+    """Points in the plane, (N, 2), a panel each, coloured by their order."""
+    figure, axes = look.sheet(len(panels), columns, 2.1)
+    for axis, (title, points) in zip(axes, panels.items(), strict=True):
+        axis.scatter(*points.T, c=range(len(points)), cmap="viridis", s=3)
+        axis.set(xticks=[], yticks=[], title=title, frame_on=False)
+        axis.set_aspect("equal", adjustable="datalim")
+    return figure
+
+
+@look.styled
+def pictures(images: dict, columns: int = 4):
+    """Images (H, W) or (H, W, 3) with a title each; an image's range is black to white."""
+    figure, axes = look.sheet(len(images), columns, 2)
+    for axis, (title, image) in zip(axes, images.items(), strict=True):
+        look.show(axis, image, title, white=image.max())
+    return figure
