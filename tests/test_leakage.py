@@ -2,9 +2,11 @@
 
 import pandas as pd
 import pytest
-from samples import cohort, sizes_of, study_of
+import yaml
+from conftest import PROJECT
+from samples import cohort, data_error, sizes_of, study_of
 
-from xnn.leakage import audit, siblings
+from xnn.leakage import PATTERNS, audit, siblings
 from xnn.splits import split
 
 
@@ -51,7 +53,38 @@ def test_the_audit_of_a_table_made_by_hand():
     ).assign(path="", label="normal")
     found = audit(records)
     columns = ["images", "patients", "shared_patients", "shared_images", "share", "duplicates"]
-    assert list(found) == columns
-    assert list(found.loc["train"]) == pytest.approx([3, 2, 1, 2, 2 / 3, 1])
-    assert list(found.loc["val"]) == pytest.approx([1, 1, 0, 0, 0, 1])
-    assert list(found.loc["test"]) == pytest.approx([4, 3, 1, 1, 1 / 4, 0])
+    assert list(found.loc["train", columns]) == pytest.approx([3, 2, 1, 2, 2 / 3, 1])
+    assert list(found.loc["val", columns]) == pytest.approx([1, 1, 0, 0, 0, 1])
+    assert list(found.loc["test", columns]) == pytest.approx([4, 3, 1, 1, 1 / 4, 0])
+    assert found.duplicates_share.tolist() == pytest.approx([0, 1 / 3, 1])
+
+
+def test_a_split_of_the_archive_s_file_names_needs_no_other_column():
+    """As anyone may have it: paths, labels, splits. Patient 1 is in both splits under one reading only."""
+    names = [
+        ("train", "virus", "person1_virus_6.jpeg"),
+        ("train", "normal", "NORMAL2-IM-0007-0001.jpeg"),
+        ("test", "bacteria", "person1_bacteria_1.jpeg"),
+        ("test", "bacteria", "person2_bacteria_3.jpeg"),
+        ("test", "normal", "IM-0007-0001.jpeg"),
+    ]
+    table = pd.DataFrame(names, columns=["split", "label", "path"])
+    found = audit(table.assign(path="anywhere/" + table.path))
+    assert found.loc["test", ["images", "patients"]].tolist() == [3, 3]
+    assert found.shared_images.tolist() == [1, 1]
+    assert found.share.tolist() == pytest.approx([1 / 3, 1 / 2])
+    assert found.shared_images_and_class.tolist() == [0, 0]
+    assert found.images_bacteria.tolist() == [2, 0]
+    assert found.class_share_bacteria.tolist() == pytest.approx([2 / 3, 0])
+    assert found.duplicates.isna().all(), "without hashes nothing is known of them"
+
+
+def test_a_table_that_cannot_be_audited_is_one_clear_line():
+    table = pd.DataFrame({"path": ["a"], "label": ["normal"]})
+    assert "there is no split" in data_error(audit, table)
+    assert "without rows" in data_error(audit, table.assign(split="test")[:0])
+
+
+def test_the_patterns_are_those_of_the_study():
+    study = yaml.safe_load((PROJECT / "params/kermany/study.yaml").read_text())
+    assert list(PATTERNS) == study["archive"]["patient"]
