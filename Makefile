@@ -39,7 +39,7 @@ code = $(patsubst %,xnn/%.py,params provenance $(1))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help report site sweep verify mlflow test lint format lab lock notebooks clean
+.PHONY: help report site fiftyone sweep verify mlflow test lint format lab lock notebooks clean
 
 help: ## list the goals
 	@echo "usage: make GOAL [VARIABLE=value]"; echo
@@ -61,12 +61,15 @@ sweep: | $(ENVIRONMENT) ## make the runs of SWEEP, their summary and the site
 mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 5000
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db --port 5000
 
+fiftyone: | $(ENVIRONMENT) ## open the radiographs of STUDY in FiftyOne, on port 5151
+	@$(step) fiftyone $(STUDY)
+
 # ---- steps: the executed notebook is the target and the only stamp -------------------------------
 
 $(R)/1-wrangle.ipynb: notebooks/1-wrangle.py params/$(STUDY)/study.yaml $(call code,phantom images sources splits leakage wrangling) | $(ENVIRONMENT)
 	@$(step) 1-wrangle $(STUDY)
 
-$(R)/2-explore.ipynb: notebooks/2-explore.py $(R)/1-wrangle.ipynb $(call code,data plots/look plots/data)
+$(R)/2-explore.ipynb: notebooks/2-explore.py $(R)/1-wrangle.ipynb $(call code,splits data weights models embedding duplicates suspects exploration mongo fiftyone_dataset fiftyone_view plots/look plots/data plots/audit)
 	@$(step) 2-explore $(STUDY)
 
 $(R)/%/3-train.ipynb: notebooks/3-train.py params/$(STUDY)/%.yaml $(R)/1-wrangle.ipynb $(call code,images data weights models batches recipe features training plots/look plots/training)

@@ -18,20 +18,21 @@
 # **What do the radiographs look like, how are they spread over classes and patients, and what could a
 # network learn from them that it should not?**
 #
-# Counts are of all splits; pictures and intensities are of training images only, so that nothing is
-# decided by looking at the test.
+# Counts, duplicates and doubtful labels are of all splits, and nothing is removed for them; sheets and
+# intensities are of training images only, so that nothing is decided by looking at the test.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
 shown = 18  # radiographs on the sheet
 sampled = 600  # training radiographs for intensities and means
+doubtful = 12  # labels, or pairs of images, that are shown of each kind
 
 # %%
 import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import plots
+from xnn import exploration, fiftyone_view, plots, suspects
 
 settings = xnn.load_study(study)
 plots.style()
@@ -95,6 +96,98 @@ plots.class_means(pixels, sample.label)
 #| fig-alt: Histograms of grey levels by class.
 plots.intensity_histograms(pixels, sample.label)
 
+# %% [markdown]
+# ## Sizes of the files
+#
+# Where the size of a file tells the class, a network that sees the archive's images may learn how they were
+# made. Below, what boosted trees get out of sizes alone, asked about patients that they have not seen.
+
+# %%
+#| fig-alt: Histograms of the files' width, height, aspect and bytes by class, of those that differ.
+plots.sizes(records)
+
+# %%
+sizes = suspects.by_size(records, settings)
+sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
+    "All files have one size: it tells nothing."
+)
+
+# %% [markdown]
+# ## Twice the same picture
+#
+# *Exact*: the files hold the same bytes. *Near*: perceptual hashes (pHash) differ in at most 10 of 64 bits
+# and small copies correlate by at least 0.98, as recompressed, resized or brighter copies do; hashes alone
+# would call children of two names the same. Cropped, shifted and mirrored copies are not found.
+
+# %%
+found = exploration.explore(settings)
+names = records.label + " " + records.split + "\n" + records.path.str.extract(r"([^/]*)\.\w+$")[0].str[:18]
+same = ["same_label", "same_patient", "same_split"]
+found.pairs.groupby(["kind", *same]).size().rename("pairs").reset_index()
+
+# %%
+#| fig-alt: Pairs of radiographs with one content or one picture, side by side.
+order = found.pairs.sort_values(same, kind="stable")[["first", "second"]].head(doubtful)
+sheet = records.iloc[order.to_numpy().ravel()]
+plots.image_sheet(images[sheet.row.to_numpy()], names[sheet.index], columns=8)
+
+# %% [markdown]
+# ## Alike, and of two classes
+#
+# The pairs of different classes that are nearest in an embedding of the images.
+
+# %%
+#| fig-alt: The pairs of radiographs of two classes that are nearest in the embedding, side by side.
+sheet = records.iloc[found.alike[["first", "second"]].head(doubtful).to_numpy().ravel()]
+plots.image_sheet(images[sheet.row.to_numpy()], names[sheet.index], columns=8)
+
+# %%
+Markdown(
+    f"The embedding: {found.embedding.source}. Cosine of these pairs: {found.alike.cosine.iloc[0]:.2f} to "
+    f"{found.alike.cosine.iloc[:doubtful].iloc[-1]:.2f}; exact duplicates have 1."
+)
+
+# %%
+#| fig-alt: Two maps of the radiographs in the plane of the embedding, coloured by class and by split.
+plots.embedding_map(found.table[["x", "y"]], records.label, records.split)
+
+# %% [markdown]
+# ## Doubtful labels
+#
+# Each image is judged by a logistic regression on the embedding of other patients; cleanlab counts a label
+# as doubtful where another class is likelier than images of that class are on average. A doubtful label is
+# a question to a radiologist, not an error: of drawn phantoms every label is right.
+
+# %%
+table = found.table.assign(label=records.label)
+table.groupby("label").suspect.agg(["sum", "mean"]).set_axis(["doubtful labels", "share"], axis=1).join(
+    pd.crosstab(table.label[table.suspect], table.guess[table.suspect]).add_prefix("rather ")
+)
+
+# %%
+#| fig-alt: The radiographs whose label is the least likely, each with its label and the likelier class.
+worst = table.sort_values("label_quality").head(doubtful)
+titles = worst.label + ", rather\n" + worst.guess + worst.confidence.map(" {:.2f}".format)
+plots.image_sheet(images[records.row[worst.index].to_numpy()], titles)
+
+# %% [markdown]
+# ## The splits, for anyone
+#
+# Every image's patient, duplicate group and split, a column a protocol, by file name: where this study is
+# compared with others, it is written to `splits.csv` beside this page.
+
+# %%
+splits = exploration.split_table(settings, found.table)
+if settings.compare_with:
+    splits.to_csv(settings.reports / "splits.csv", index=False)
+splits.head()
+
+# %% [markdown]
+# ## To look at them oneself
+
+# %%
+Markdown(fiftyone_view.build(settings))
+
 # %%
 brightness = pd.Series(pixels.mean(axis=(1, 2)), sample.label.to_numpy())
 means, most = brightness.groupby(level=0).mean(), records.patient.value_counts()
@@ -103,7 +196,7 @@ Markdown(
     f"{shares.min().min():.0%} to {shares.max().max():.0%} of a split, one patient {most.iloc[0]} images. "
     f"Mean grey levels: {', '.join(f'{label} {value:.0f}' for label, value in means.items())} of 255; "
     f"classes differ by up to {means.max() - means.min():.0f}, single radiographs by {brightness.std():.0f} "
-    "(standard deviation)."
+    f"(standard deviation). {exploration.verdict(records, found)}"
 )
 
 # %%

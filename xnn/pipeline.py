@@ -3,6 +3,7 @@
 ``python -m xnn.pipeline 3-train phantom mobilenet_v2`` is what Make calls for one step; the summary of a
 sweep is ``8-sweep phantom-rates``;
 ``python -m xnn.pipeline track phantom`` logs the finished runs of a study to MLflow;
+``python -m xnn.pipeline fiftyone phantom`` opens a study's radiographs in FiftyOne;
 ``python -m xnn.pipeline site`` renders what there is.
 """
 
@@ -38,6 +39,10 @@ class Step(NamedTuple):
 
 
 WRANGLING = ("phantom", "images", "sources", "splits", "leakage", "wrangling")
+EXPLORING = (
+    *("splits", "data", "weights", "models", "embedding", "duplicates", "suspects", "exploration"),
+    *("mongo", "fiftyone_dataset", "fiftyone_view"),
+)
 TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "distributed", "training")
 SCORING, CURVES = ("scoring", "evaluation"), ("curves", "calibration")
 COMPARISON = ("plots/look", "plots/comparison")
@@ -49,7 +54,7 @@ EXPLAINING = (
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 STEPS = {
     "1-wrangle": Step(WRANGLING, per_run=False),
-    "2-explore": Step(("data", "plots/look", "plots/data"), per_run=False),
+    "2-explore": Step((*EXPLORING, "plots/look", "plots/data", "plots/audit"), per_run=False),
     "3-train": Step(
         (*TRAINING, "plots/look", "plots/training"),
         parameters=("model", "training", "augmentation", "hardware", "seed", "note"),
@@ -177,7 +182,11 @@ def inputs(step: str, subject: Study | Run | Sweep) -> dict[str, str]:
 def _parameters(step: str, study: Study) -> dict[str, str]:
     """The study's parameters; what it is compared with matters to one page only."""
     own = {} if step == "7-protocol" else {"compare_with": [], "published": []}
-    return {_short(study.file): params.sha256(study.model_copy(update=own))}
+    values = {_short(study.file): params.sha256(study.model_copy(update=own))}
+    if step == "2-explore":  # lists the splits of the others too
+        for other in map(params.load_study, study.compare_with):
+            values[f"{_short(other.file)}: split"] = params.sha256(other.model_copy(update=own))
+    return values
 
 
 def _study(subject: Study | Run | Sweep) -> Study:
@@ -339,6 +348,21 @@ def metadata(file: Path) -> dict:
     return metadata if ended else {}
 
 
+def show(study: str) -> None:
+    """Open a study's radiographs in FiftyOne, explored first where they have not been."""
+    from . import fiftyone_view, mongo
+
+    subject = params.load_study(study)
+    if not (subject.artifacts / "audit.csv").exists():
+        run_step("2-explore", study, force=True)
+    try:
+        sys.exit(fiftyone_view.open_app(subject))
+    except mongo.NoDatabase as error:
+        raise StepError(error) from None
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 # ---- command line --------------------------------------------------------------------------------
 
 
@@ -373,10 +397,15 @@ def main(arguments: list[str]) -> None:
 
             for run in track(params.load_study(arguments[1])):
                 print(f"{run}: logged to MLflow (make mlflow)")
+        elif arguments[:1] == ["fiftyone"] and len(arguments) == 2:
+            show(arguments[1])
         elif len(arguments) in (2, 3):
             run_step(*arguments)
         else:
-            sys.exit("usage: python -m xnn.pipeline site | track STUDY | STEP STUDY [RUN] | 8-sweep SWEEP")
+            sys.exit(
+                "usage: python -m xnn.pipeline site | track STUDY | fiftyone STUDY | STEP STUDY [RUN] | "
+                "8-sweep SWEEP"
+            )
 
 
 def _short(path: Path) -> str:

@@ -1,0 +1,118 @@
+"""A study in FiftyOne: every radiograph with its labels, duplicates, doubts, predictions and heatmaps.
+
+``build`` makes the dataset, ``open_app`` shows it in a browser. Both work in a process of their own, so
+FiftyOne, which takes a dozen seconds to import, is loaded nowhere else, and nothing is left running.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from . import fiftyone_dataset, mongo, provenance
+from .params import ROOT, Study, load_study
+
+PORT = 5151
+QUIET = {
+    "FIFTYONE_DO_NOT_TRACK": "1",
+    "FIFTYONE_SHOW_PROGRESS_BARS": "0",
+    "FIFTYONE_LOGGING_LEVEL": "ERROR",
+}
+
+
+class FiftyOneError(RuntimeError):
+    """FiftyOne ended in an error; the message is its last line."""
+
+
+def build(study: Study) -> str:
+    """Make the study's FiftyOne dataset of its records and what is known of them.
+
+    Returns
+    -------
+    A sentence for the page: what the dataset holds and how it is opened, or, where no database can be had,
+    what is missing and how to get it. Raises FiftyOneError where FiftyOne itself fails.
+    """
+    try:
+        with mongo.serve(folder(study)) as address:
+            told = _fiftyone(address, "build", study.name, capture_output=True)
+    except mongo.NoDatabase as reason:
+        return f"No FiftyOne dataset, only the figures above: {reason}."
+    if told.returncode:
+        raise FiftyOneError((told.stderr.strip().splitlines() or ["it ended without a word"])[-1])
+    return f"{told.stdout.strip().splitlines()[-1]} `make fiftyone STUDY={study.name}` opens it."
+
+
+def open_app(study: Study, port: int = PORT, address: str = "127.0.0.1") -> int:
+    """Show a study's dataset in FiftyOne's app until Ctrl-C, made anew first where it is not current.
+
+    Returns the exit status. Raises NoDatabase where no database can be had.
+    """
+    with mongo.serve(folder(study)) as database:
+        child = _fiftyone(database, "open", study.name, str(port), address)
+    return child.returncode
+
+
+def folder(study: Study) -> Path:
+    """Where the study's database and the copies of its radiographs lie."""
+    return study.artifacts / "fiftyone"
+
+
+def _fiftyone(database: str, *arguments: str, **how) -> subprocess.CompletedProcess:
+    """Run this module as a program, with the database of the address."""
+    return subprocess.run(
+        [sys.executable, "-m", __name__ if __name__ != "__main__" else "xnn.fiftyone_view", *arguments],
+        env={**os.environ, **QUIET, mongo.VARIABLE: database, "XNN_ROOT": str(ROOT)},
+        text=True,
+        **how,
+    )
+
+
+# ---- in the process that has FiftyOne --------------------------------------------------------------
+
+
+def _key(study: Study) -> str:
+    """Hash of all that the dataset is made of."""
+    files = [study.artifacts / "records.csv", study.artifacts / "audit.csv"]
+    files += sorted(study.reports.glob("*/predictions.csv"))
+    files += sorted(study.reports.glob("*/validation.csv"))
+    files += sorted(study.reports.glob("*/gallery/data.js"))
+    return "\n".join(
+        [str(folder(study)), provenance.code_sha256("fiftyone_dataset")]
+        + [f"{file.relative_to(ROOT)} {provenance.file_sha256(file)}" for file in files]
+    )
+
+
+def _current(study: Study):
+    """The study's dataset, made anew unless it was made of what there is now."""
+    import fiftyone as fo
+
+    name, key = fiftyone_dataset.name(study), _key(study)
+    if fo.dataset_exists(name) and fo.load_dataset(name).info.get("key") == key:
+        return fo.load_dataset(name)
+    return fiftyone_dataset.make(study, folder(study) / "images", key)
+
+
+def _open(study: Study, port: int, address: str) -> None:
+    import fiftyone as fo
+
+    dataset = _current(study)
+    session = fo.launch_app(dataset, port=port, address=address, remote=True)
+    print(f"FiftyOne shows {study.name} at http://{address}:{port}/datasets/{dataset.name}; Ctrl-C ends it")
+    sys.stdout.flush()
+    session.wait(-1)
+
+
+def main(arguments: list[str]) -> None:
+    """``build STUDY``, or ``open STUDY PORT ADDRESS``."""
+    study = load_study(arguments[1])
+    try:
+        if arguments[0] == "build":
+            print(fiftyone_dataset.sentence(_current(study)))
+        else:
+            _open(study, int(arguments[2]), arguments[3])
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
