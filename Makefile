@@ -82,7 +82,7 @@ $(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call cod
 $(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,data models inference prediction scoring evaluation curves axioms integrated attribution methods sample localisation measures evidence card gallery plots/look plots/explanation)
 	@$(step) 5-explain $(STUDY) $*
 
-$(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(CHOSEN:%=$(R)/%/5-explain.ipynb) $(call code,comparison scoring evaluation plots/look plots/comparison)
+$(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(CHOSEN:%=$(R)/%/5-explain.ipynb) $(call code,leakage comparison scoring evaluation plots/look plots/comparison)
 	@$(step) 6-compare $(STUDY)
 
 # the other studies that it is compared with are of the same radiographs: kermany, kermany-official, ...

@@ -63,16 +63,16 @@ set_aside.head(50)
 # %% [markdown]
 # ## No patient in two splits
 #
-# For each split: the patients, and the images, that it shares with another one, and the images whose
-# very content is in another one.
+# For each split: its classes, the patients and images that it shares with another one, and the images whose
+# very content is in another one. The archive leaves open whether the bare number names a patient or number
+# and class together do (`..._and_class`). `xnn.audit` answers for any table of paths, labels and splits.
 
 # %%
 audit = xnn.audit(records)
-audit
+audit.T
 
 # %% [markdown]
-# The share of test images with a sibling in the training split, if the bare number names the patient, and if
-# number and class together do: the archive leaves it open.
+# The share of test images with a sibling in the training split, under both readings.
 
 # %%
 siblings = xnn.siblings(records)

@@ -18,8 +18,8 @@
 # **What do the radiographs look like, how are they spread over classes and patients, and what could a
 # network learn from them that it should not?**
 #
-# Counts, duplicates and doubtful labels are of all splits, and nothing is removed for them; sheets and
-# intensities are of training images only, so that nothing is decided by looking at the test.
+# Counts, duplicates and doubtful labels are of all splits, and nothing is changed for them; the random
+# sheet, means and intensities are of training images only, so that nothing is decided by looking at the test.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -123,7 +123,8 @@ sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
 found = exploration.explore(settings)
 names = records.label + " " + records.split + "\n" + records.path.str.extract(r"([^/]*)\.\w+$")[0].str[:18]
 same = ["same_label", "same_patient", "same_split"]
-found.pairs.groupby(["kind", *same]).size().rename("pairs").reset_index()
+kinds = found.pairs.groupby(["kind", *same]).size().rename("pairs").reset_index()
+kinds if len(kinds) else Markdown("No picture is there twice.")
 
 # %%
 #| fig-alt: Pairs of radiographs with one content or one picture, side by side.

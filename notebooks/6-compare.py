@@ -38,6 +38,17 @@ missing = [run for run in xnn.params.runs(study) if run not in metrics]
 Markdown(f"{len(metrics)} runs. Not made here: {', '.join(missing) or 'none'}.")
 
 # %% [markdown]
+# ## On what test?
+#
+# Scores are comparable with those of others on a split that shares as many patients, and no others. *shared*:
+# patients and images that another split has too, if the bare number names the patient, and if number and
+# class together do.
+
+# %%
+audit = xnn.audit(xnn.load_records(settings))
+audit.drop("example", errors="ignore").T
+
+# %% [markdown]
 # ## Scores of every run
 #
 # On the same test patients, with 95 % intervals by bootstrap over patients. Where no pretrained weights
@@ -168,7 +179,8 @@ pd.DataFrame(
 # %%
 rivals = leads[~leads.real].against.tolist()
 Markdown(
-    f"**Answer.** `{best.run}` has the highest weighted F1: {best.value:.3f} ({best.low:.3f} to "
+    f"**Answer.** On a test of which {audit.share['test']:.0%} of the images share their patient with "
+    f"another split, `{best.run}` has the highest weighted F1: {best.value:.3f} ({best.low:.3f} to "
     f"{best.high:.3f}), on {metrics[best.run]['n']} images of {metrics[best.run]['patients']} patients. "
     f"Its lead over {len(rivals)} of {len(leads)} other runs may be chance"
     f"{': ' if rivals else ''}{', '.join(rivals)}. Weighted F1 of the smallest network against larger ones "

@@ -59,14 +59,14 @@ def split_table(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    file (its name), label, patient, a column a protocol (patient, image, official) and duplicate_group
+    file (its name), label, patient, a column a protocol (`patient split`, `image split`) and duplicate_group
     (the name of its first file, "" where there is none): for the public archive, whatever its folders.
     """
     records = load_records(study)
     result = records[["label", "patient"]].copy()
     result.insert(0, "file", records.path.str.rsplit("/", n=1).str[-1])
     for each in (study, *map(load_study, study.compare_with)):
-        result[each.split] = records.split if each is study else split(records, each)
+        result[f"{each.split} split"] = records.split if each is study else split(records, each)
     result["duplicate_group"] = table.duplicate_group.str.rsplit("/", n=1).str[-1]
     return result.sort_values("file", ignore_index=True)
 

@@ -7,6 +7,8 @@ FiftyOne, which takes a dozen seconds to import, is loaded nowhere else, and not
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from . import fiftyone_dataset, mongo, provenance
@@ -102,8 +104,16 @@ def _open(study: Study, port: int, address: str) -> None:
     session.wait(-1)
 
 
+def _end_with(parent: int) -> None:
+    """End this process once the one that started it has: its database is gone as well."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
 def main(arguments: list[str]) -> None:
     """``build STUDY``, or ``open STUDY PORT ADDRESS``."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     study = load_study(arguments[1])
     try:
         if arguments[0] == "build":

@@ -69,7 +69,7 @@ STEPS = {
         ("training.json",),
         parameters=("evaluation", "explanation", "note"),
     ),
-    "6-compare": Step(("comparison", *SCORING, *COMPARISON), COMPARED, per_run=False),
+    "6-compare": Step(("leakage", "comparison", *SCORING, *COMPARISON), COMPARED, per_run=False),
     "7-protocol": Step(
         ("shortcut", "protocol", "comparison", "calibration", *SCORING, *COMPARISON),
         (*COMPARED, "validation.csv"),

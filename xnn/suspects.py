@@ -33,7 +33,7 @@ def suspects(records: pd.DataFrame, probabilities: np.ndarray, study: Study) -> 
     -------
     Rows as the records: guess (the likeliest class), confidence (its probability), label_quality (the
     probability of the label as it stands, 0 to 1) and suspect (whether cleanlab counts it among the
-    errors: more than the class's own mean confidence speaks for another one).
+    errors: another class is likelier than the images of that class find it on average).
     """
     from cleanlab.filter import find_label_issues
 
@@ -43,7 +43,7 @@ def suspects(records: pd.DataFrame, probabilities: np.ndarray, study: Study) -> 
             "guess": np.array(study.classes)[probabilities.argmax(axis=1)],
             "confidence": probabilities.max(axis=1),
             "label_quality": probabilities[np.arange(len(labels)), labels],
-            "suspect": find_label_issues(labels, probabilities, n_jobs=1),
+            "suspect": find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1),
         },
         index=records.index,
     )
