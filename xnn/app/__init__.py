@@ -1,0 +1,8 @@
+"""The app: an API that predicts and explains, and a page that asks it.
+
+- `api`: the API (FastAPI); `page`: the page (Streamlit), which knows the API by HTTP only
+- `served`: the model that is served; `explaining`: what is answered about an image
+- `guard`, `work`: the limits of a request; `settings`, `logs`
+
+`python -m xnn.app` starts both; `make app` does so.
+"""

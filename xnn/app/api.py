@@ -1,0 +1,278 @@
+"""The API: an image in, the class, calibrated probabilities and an explanation out.
+
+    python -m xnn.app.api
+
+Settings are environment variables, see ``settings``. Every error is a sentence in JSON, with the request's
+id, and says nothing of the machine.
+"""
+
+import importlib.metadata
+import os
+import sys
+import time
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # progress of a server is its log
+
+import torch
+import uvicorn
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from ..images import ImageError
+from . import answers, body, dicom, docs, logs, served, work
+from .explaining import Question, QuestionError, answer
+from .guard import Guard
+from .measured import Measured
+from .served import Served
+from .settings import Settings, SettingsError, from_environment
+
+RETRY = {"retry-after": "2"}  # seconds; most answers take less
+KINDS = ("application/json", "image/png")  # of an answer to /predict, the first where nothing is asked for
+
+
+class Error(BaseModel):
+    """What went wrong, in a sentence."""
+
+    error: str
+    request_id: str
+
+
+class State(BaseModel):
+    """Whether the API lives, or can take another image."""
+
+    status: str
+
+
+class Card(BaseModel):
+    """What is known of the model."""
+
+    id: str
+    sha256: str
+    classes: list[str]
+    image_size: int
+    flip: bool
+    baseline: str
+    tolerance: float
+    temperature: float | None
+    distance_threshold: float | None
+    card: str
+    metrics: dict | None
+    shipped: dict | None
+
+
+def _error_of(words: str) -> dict:
+    return {"model": Error, "description": words}
+
+
+ROUTER = APIRouter()
+REFUSALS = {
+    400: _error_of("a broken form, or another host's name"),
+    406: _error_of("neither JSON nor PNG is accepted"),
+    408: _error_of("the request took too long to arrive"),
+    413: _error_of("more bytes than are taken"),
+    415: _error_of("no image, and no form with one"),
+    422: _error_of("an image, or a parameter, that cannot be used"),
+    503: _error_of("too much to do: try again after the seconds in Retry-After"),
+}
+PICTURE = {"content": {"image/png": {}}, "description": "JSON, or by Accept the overlay as PNG"}
+
+
+# ---- what it answers -----------------------------------------------------------------------------
+
+
+@ROUTER.post(
+    "/predict",
+    responses={200: PICTURE, **REFUSALS},
+    openapi_extra={"requestBody": body.SCHEMA},
+    response_model=answers.Predicted,
+)
+async def predict(request: Request, question: Annotated[Question, Query()]):
+    """Predict the class of a radiograph and explain it.
+
+    By Accept: JSON, or the overlay as image/png with x-class and x-probability in its headers.
+    """
+    state, began = request.app.state, time.perf_counter()
+    kind = body.preferred(request.headers.get("accept", ""), KINDS)
+    if kind is None:
+        raise HTTPException(406, f"accept one of {', '.join(KINDS)}")
+    with state.room.place() as deadline:
+        data = await body.image(request)
+        ask = partial(answer, state.model, data, question, state.settings.max_gradients, state.settings.dicom)
+        if kind == "image/png":
+            content, headers = await state.room.run(lambda: answers.as_picture(state.model, ask()), deadline)
+            return Response(content, media_type=kind, headers=headers)
+        request_id = request.state.request_id
+        return await state.room.run(
+            lambda: answers.as_json(state.model, ask(), request_id, time.perf_counter() - began), deadline
+        )
+
+
+@ROUTER.get("/", include_in_schema=False)
+def start() -> RedirectResponse:
+    return RedirectResponse("/docs")
+
+
+@ROUTER.get("/docs", include_in_schema=False)
+def documentation(request: Request) -> HTMLResponse:
+    return HTMLResponse(docs.page(request.app.openapi()))
+
+
+@ROUTER.get("/health")
+def health() -> State:
+    """Whether the process lives."""
+    return State(status="alive")
+
+
+@ROUTER.get("/ready", responses={503: _error_of("as many images as may wait are waiting")})
+def ready(request: Request) -> State:
+    """Whether another image would be taken: the model is loaded, and there is room."""
+    if request.app.state.room.full:
+        raise work.BusyError
+    return State(status="ready")
+
+
+@ROUTER.get("/model")
+def card(request: Request) -> Card:
+    """The model's card, its metrics, and how it is asked."""
+    found: Served = request.app.state.model
+    return Card(
+        **found.asked.model_dump(),
+        sha256=found.sha256,
+        classes=found.model.classes,
+        temperature=found.temperature,
+        distance_threshold=float(found.distance.threshold) if found.distance else None,
+        card=found.card,
+        metrics=found.metrics,
+        shipped=found.shipped,
+    )
+
+
+@ROUTER.get("/metrics", response_class=PlainTextResponse)
+def metrics(request: Request) -> PlainTextResponse:
+    """Numbers for Prometheus."""
+    return PlainTextResponse(request.app.state.measured.text())
+
+
+# ---- errors, each a sentence ---------------------------------------------------------------------
+
+
+def _answered(request: Request, status: int, words: str, headers: dict | None = None) -> JSONResponse:
+    content = {"error": words, "request_id": getattr(request.state, "request_id", "")}
+    return JSONResponse(content, status, headers)
+
+
+def _http(request, error):
+    return _answered(request, error.status_code, str(error.detail), error.headers)
+
+
+def _unusable(request, error):
+    return _answered(request, 422, f"{error}")
+
+
+def _invalid(request, error):
+    problem = error.errors()[0]
+    name = ".".join(str(part) for part in problem["loc"][1:])
+    if problem["type"] == "extra_forbidden":
+        return _answered(
+            request, 422, f"no parameter {name[:50]!r}: there are {', '.join(Question.model_fields)}"
+        )
+    return _answered(request, 422, f"{name}: {problem['msg'].lower()}")
+
+
+def _busy(request, _):
+    return _answered(request, 503, "too many images are waiting: try again in a few seconds", RETRY)
+
+
+def _expired(request, _):
+    seconds = request.app.state.settings.seconds
+    words = f"no answer within {seconds:g} seconds: try again, or with a larger tolerance"
+    return _answered(request, 503, words, RETRY)
+
+
+def _unforeseen(request, _):
+    return _answered(request, 500, "the server failed; its log says why under this request id")
+
+
+HANDLERS = {
+    HTTPException: _http,
+    RequestValidationError: _invalid,
+    ImageError: _unusable,
+    QuestionError: _unusable,
+    work.BusyError: _busy,
+    work.ExpiredError: _expired,
+    Exception: _unforeseen,
+}
+
+
+# ---- serving -------------------------------------------------------------------------------------
+
+
+def create(settings: Settings, model: Served) -> Guard:
+    """The API of a model, as an ASGI application; the FastAPI within is its ``app``."""
+    room = work.Work(settings.slots, settings.waiting, settings.seconds)
+
+    @asynccontextmanager
+    async def lifespan(_):
+        yield
+        room.stop()
+
+    app = FastAPI(
+        title="xnn",
+        description=f"Predicts and explains the class of a chest radiograph. {answers.NOTICE}",
+        version=importlib.metadata.version("xnn"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    work.watch(model.model)
+    app.state.model, app.state.room, app.state.settings = model, room, settings
+    app.state.measured = Measured(lambda: room.admitted)
+    app.include_router(ROUTER)
+    for error, handler in HANDLERS.items():
+        app.add_exception_handler(error, handler)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False)
+    if settings.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"])
+    return Guard(app, settings, app.state.measured)
+
+
+def prepare() -> tuple[Settings, Guard]:
+    """Settings of the environment and the API of their model; raise SettingsError or ModelError."""
+    settings = from_environment()
+    if settings.dicom and not dicom.available():
+        raise SettingsError("XNN_DICOM=1 needs the package pydicom: install xnn[dicom]")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return settings, create(settings, served.load(settings.model))
+
+
+def main() -> None:
+    """Serve until told to stop; a model or setting that cannot be used is one line and status 1."""
+    try:
+        settings, api = prepare()
+    except (SettingsError, served.ModelError) as error:
+        sys.exit(f"xnn: {error}")
+    uvicorn.run(
+        api,
+        host=settings.host,
+        port=settings.port,
+        log_config=logs.CONFIG,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""The model that is served: read from a folder or the hub, checked, and how it wants to be asked.
+
+A folder that a report's training leaves is enough: model.safetensors and config.json. What
+`python -m xnn.shipping` makes has more beside them: the temperature (metrics.json), the distance from the
+training images and their mean (statistics.safetensors), and how the notebooks asked (shipped.json).
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from huggingface_hub import snapshot_download
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from ..inference import logits
+from ..models import Classifier, to_input
+from ..params import ROOT
+from ..provenance import file_sha256
+from . import distance
+from .distance import Distance
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+FILES = (
+    "config.json",
+    "model.safetensors",
+    "README.md",
+    "metrics.json",
+    "statistics.safetensors",
+    "shipped.json",
+)
+
+
+# of the blocks: their maps are the largest, and hold two thirds of what a gradient needs in memory
+EARLY = 0.25
+
+
+class ModelError(ValueError):
+    """A model that cannot be served; the message says what is wrong with which file, in one line."""
+
+
+class Config(BaseModel):
+    """What of config.json decides the network's shape; the rest is its own business."""
+
+    backbone: Literal["mobilenet_v2", "resnet18", "resnet50", "convnextv2"]
+    classes: list[str] = Field(min_length=2)
+    image_size: int = Field(ge=32, le=1024)
+
+
+class Asked(BaseModel):
+    """How the notebooks ask the model; the defaults are those of a run's parameters."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    image_size: int = Field(ge=32, le=1024)  # pixels a side that images are decoded to
+    flip: bool = False  # mean of the logits of an image and its mirror image
+    baseline: Literal["black", "mean", "blur"] = "black"
+    tolerance: float = Field(0.01, gt=0, lt=1)
+
+
+class Served(NamedTuple):
+    """A model in memory and what is known of it; None what its folder does not say."""
+
+    model: Classifier
+    asked: Asked
+    sha256: str  # of the weights
+    card: str
+    temperature: float | None
+    distance: Distance | None
+    training_mean: np.ndarray | None  # (H, W) in [0, 1]
+    metrics: dict | None
+    shipped: dict | None
+
+
+class Recomputed(nn.Module):
+    """A block that is computed anew, to the same numbers, where its gradient is asked for."""
+
+    def __init__(self, block: nn.Module):
+        super().__init__()
+        self.block = block
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return checkpoint(self.block, maps, use_reentrant=False, preserve_rng_state=False)
+
+
+def load(where: str) -> Served:
+    """Read the model in a folder, or of an id of the hub, and ask it once.
+
+    Raises ModelError where there is none, or a file does not fit.
+    """
+    folder = _folder(where)
+    config = _read(Config, folder / "config.json")
+    metrics, shipped = (_json(folder / name) for name in ("metrics.json", "shipped.json"))
+    asked = _checked(
+        Asked, {"id": _name(where), "image_size": config.image_size} | (shipped or {}), "shipped.json"
+    )
+    model = _model(folder)
+    _ask(model, asked)
+    return Served(
+        model,
+        asked,
+        file_sha256(folder / "model.safetensors"),
+        (folder / "README.md").read_text() if (folder / "README.md").exists() else "",
+        _temperature(metrics),
+        *_statistics(folder / "statistics.safetensors", model, asked.image_size),
+        metrics,
+        shipped,
+    )
+
+
+def _folder(where: str) -> Path:
+    for folder in (Path(where).expanduser(), ROOT / where):
+        if folder.is_dir():
+            return folder
+    if not HUB_ID.fullmatch(where):
+        raise ModelError(
+            f"{where}: no such folder; give a folder with model.safetensors, or an id of the hub"
+        )
+    try:
+        return Path(snapshot_download(where, allow_patterns=list(FILES), etag_timeout=10))
+    except Exception as error:  # of the network, the hub, the disk
+        said = str(error).strip().splitlines()
+        reason = said[0][:150] if said else type(error).__name__
+        raise ModelError(f"{where}: no such folder here, and the hub gave no such model: {reason}") from None
+
+
+def _name(where: str) -> str:
+    """What a model is called in answers, which say no path: <study>/<run> of .../<study>/<run>/model."""
+    parts = (
+        [part for part in Path(where).resolve().parts if part != "model"] if Path(where).is_dir() else [where]
+    )
+    return "/".join(parts[-2:]) if parts[-1] != "/" else "model"
+
+
+def _json(file: Path) -> dict | None:
+    if not file.exists():
+        return None
+    try:
+        values = json.loads(file.read_text())
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{file}: not valid JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{file}: expected keys and values, found {type(values).__name__}")
+    return values
+
+
+def _read(schema, file: Path):
+    values = _json(file)
+    if values is None:
+        raise ModelError(f"{file.parent}: no config.json: not the folder of a trained model")
+    return _checked(schema, values, file)
+
+
+def _checked(schema, values: dict, file):
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise ModelError(f"{file}: {key}: {problem['msg'].lower()}") from None
+
+
+def _model(folder: Path) -> Classifier:
+    if not (folder / "model.safetensors").exists():
+        raise ModelError(f"{folder}: no model.safetensors: other formats, pickles above all, are not loaded")
+    try:
+        model = Classifier.from_pretrained(folder)  # float16 in the file becomes float32 here
+    except Exception as error:  # WeightsError, and what a network of odd sizes raises
+        raise ModelError(" ".join(str(error).split())[:400]) from None
+    for number in range(round(EARLY * len(model.backbone))):
+        model.backbone[number] = Recomputed(model.backbone[number])
+    # in this order of memory from the start: brought to it in inference mode, it could not be explained
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _temperature(metrics: dict | None) -> float | None:
+    """Of metrics.json; None where there is none."""
+    value = (metrics or {}).get("calibration", {}).get("temperature")
+    if value is not None and not (isinstance(value, int | float) and value > 0):
+        raise ModelError(f"metrics.json: calibration.temperature: must be a number above 0, not {value!r}")
+    return value
+
+
+def _statistics(file: Path, model: Classifier, size: int) -> tuple[Distance | None, np.ndarray | None]:
+    if not file.exists():
+        return None, None
+    grey = to_input(np.full((1, size, size), 128, np.uint8))
+    try:
+        values = load_file(file)
+        mean = values["training_mean"]
+        if mean.shape != (size, size):
+            raise ValueError(f"training_mean is {mean.shape}, not {(size, size)}")
+        return distance.load(values, distance.features(model, grey).shape[1]), mean
+    except KeyError as error:
+        raise ModelError(f"{file}: {error} is missing") from None
+    except (ValueError, SafetensorError) as error:
+        raise ModelError(f"{file}: {error}") from None
+
+
+def _ask(model: Classifier, asked: Asked) -> None:
+    """One pass over a grey image: the first one takes longest, and shows whether the parts fit."""
+    grey = np.full((1, asked.image_size, asked.image_size), 128, np.uint8)
+    try:
+        found = logits(model, grey)
+    except RuntimeError as error:
+        raise ModelError(f"{asked.id}: the network fails on an image: {str(error)[:200]}") from None
+    if found.shape != (1, len(model.classes)) or not np.isfinite(found).all():
+        raise ModelError(
+            f"{asked.id}: logits {found.shape}, finite for {len(model.classes)} classes expected"
+        )
