@@ -8,6 +8,8 @@ ONLINE ?=## 1: also the runs whose weights have to be downloaded
 SWEEP ?= params/sweeps/phantom-rates.yaml## the sweep to make
 SCHEDULER ?=## tcp://...: the workers of this dask scheduler make it, not this machine
 JOBS ?= 2## steps executed side by side, and runs of a sweep
+
+MODEL ?= models/kermany-mobilenetv2-full## what the app serves: a folder, or an id of the hub
 PYTHON ?= python3## the Python (3.11 or later) that makes the environment
 export ARCHIVE WEIGHTS
 
@@ -39,7 +41,7 @@ code = $(patsubst %,xnn/%.py,params provenance $(1))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help report site fiftyone sweep verify mlflow test lint format lab lock notebooks clean
+.PHONY: help report site app fiftyone sweep verify mlflow test lint format lab lock notebooks clean
 
 help: ## list the goals
 	@echo "usage: make GOAL [VARIABLE=value]"; echo
@@ -63,6 +65,10 @@ mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 500
 
 fiftyone: | $(ENVIRONMENT) ## open the radiographs of STUDY in FiftyOne, on port 5151
 	@$(step) fiftyone $(STUDY)
+
+# the report's memory settings would keep what every request has used
+app: | $(ENVIRONMENT) ## start the app on this machine: page on port 8501, API on 8000
+	@env -u MALLOC_TRIM_THRESHOLD_ -u MALLOC_MMAP_THRESHOLD_ XNN_MODEL="$(MODEL)" OMP_NUM_THREADS=$(CORES) $(BIN)/python -m xnn.app
 
 # ---- steps: the executed notebook is the target and the only stamp -------------------------------
 

@@ -37,8 +37,8 @@ FILES = (
 )
 
 
-# of the blocks: their maps are the largest, and hold two thirds of what a gradient needs in memory
-EARLY = 0.25
+# of the blocks: theirs are the largest maps, most of what a gradient needs in memory
+EARLY = 0.5
 
 
 class ModelError(ValueError):

@@ -1,0 +1,58 @@
+"""Images to try the page with: those set aside of a study whose data is present, else drawn phantoms."""
+
+import io
+from typing import NamedTuple
+
+from PIL import Image
+
+from .. import phantom
+from ..data import load_images, load_records
+from ..params import ParameterError, load_study
+from ..sources import DataError
+
+SIDE, SEED = 224, 0  # of phantoms, as in the phantom study
+
+
+class Examples(NamedTuple):
+    """Name to PNG file, and where they are from, in words."""
+
+    files: dict[str, bytes]
+    words: str
+
+
+def find(study: str) -> Examples:
+    """Of the study of that name, where its data is here."""
+    try:
+        return _set_aside(load_study(study))
+    except (ParameterError, DataError, FileNotFoundError):
+        return _drawn()
+
+
+def _set_aside(study):
+    records, store = load_records(study), load_images(study)
+    chosen = records[records.split == "example"]
+    if chosen.empty:
+        return _drawn()
+    number = chosen.groupby("label").cumcount() + 1
+    names = chosen.label + number.map(" {}".format).where(number > 1, "")
+    files = {name: png(store[row]) for name, row in zip(names, chosen.row, strict=True)}
+    kind = "drawn phantoms, no patients" if study.synthetic else "real radiographs"
+    words = f"Examples: {kind} of study {study.name}, set aside before training. {study.archive.attribution}"
+    return Examples(files, words.strip())
+
+
+def _drawn():
+    files = {
+        label: png(phantom.draw(label, number, 0, SIDE, SEED).image)
+        for number, label in enumerate(phantom.CLASSES)
+    }
+    return Examples(
+        files, "Examples: drawn phantoms, no patients (there are no radiographs on this machine)."
+    )
+
+
+def png(grey) -> bytes:
+    """A grey image (H, W) uint8 as a file."""
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG")
+    return file.getvalue()
