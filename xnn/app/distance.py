@@ -77,4 +77,5 @@ def load(values: dict[str, np.ndarray], width: int) -> Distance:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
     if values["mean"].shape != (width,) or values["directions"].shape[1:] != (width,):
         raise ValueError(f"statistics of {values['mean'].shape[0]} features, the model has {width}")
-    return Distance(**{name: values[name] for name in Distance._fields})
+    found = Distance(**{name: values[name] for name in Distance._fields})
+    return found._replace(rest=found.rest.reshape(()), threshold=found.threshold.reshape(()))
