@@ -24,8 +24,9 @@ STUDY = "phantom"
 def steps() -> list[tuple[str, ...]]:
     """Arguments of every step of the study, in an order that Make might choose."""
     of_runs = [name for name in STEPS if STEPS[name].per_run]
-    first = [(name, STUDY) for name in STEPS if not STEPS[name].per_run and name < min(of_runs)]
-    last = [(name, STUDY) for name in STEPS if not STEPS[name].per_run and name > max(of_runs)]
+    of_study = [name for name in STEPS if not (STEPS[name].per_run or STEPS[name].per_sweep)]
+    first = [(name, STUDY) for name in of_study if name < min(of_runs)]
+    last = [(name, STUDY) for name in of_study if name > max(of_runs)]
     return [*first, *((name, STUDY, run) for run in params.runs(STUDY) for name in of_runs), *last]
 
 

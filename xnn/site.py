@@ -9,11 +9,13 @@ from pathlib import Path
 
 import nbformat
 
-from . import params, pipeline
-from .params import ROOT, ParameterError, Run, Study
+from . import appendix, params, pipeline
+from .params import ROOT, ParameterError
 from .pipeline import STEPS, StepError
+from .sweep import load_sweep
 
 SITE = "_site"
+METHODS = "methods"  # the folder of reports/ whose pages belong to no study
 
 
 def render() -> None:
@@ -26,8 +28,8 @@ def render() -> None:
 
     notebooks = [
         file
-        for file in sorted((ROOT / "reports").rglob("[1-9]-*.ipynb"))
-        if not file.name.endswith(".failed.ipynb")
+        for file in sorted((ROOT / "reports").rglob("[!.]*.ipynb"))
+        if not file.name.endswith(".failed.ipynb") and ".ipynb_checkpoints" not in file.parts
     ]
     for notebook in notebooks:
         if not pipeline.metadata(notebook):
@@ -49,10 +51,10 @@ def doubts(notebook: Path) -> list[str]:
     """Why an executed notebook may not be what its parameters, code and records give today, in sentences."""
     found = []
     try:
-        step, subject = _subject(notebook)
+        current = _current(notebook)
     except (ParameterError, KeyError):
-        return ["The parameters of this page are no longer in the project."]
-    if not pipeline.is_current(step, subject):
+        return ["What this page is of is no longer in the project."]
+    if not current:
         found.append(
             "This page is older than its parameters, code or records: make report would make it again."
         )
@@ -81,7 +83,7 @@ def _complete(notebook: Path) -> bool:
     if not file.exists():
         raise StepError(f"{notebook.relative_to(ROOT)} was not rendered: is it in _quarto.yml?")
     why = doubts(notebook)
-    source = f"notebooks/{notebook.stem}.py"
+    source = _source(notebook)
     for each in (notebook, ROOT / source):
         copy = ROOT / SITE / each.relative_to(ROOT)
         copy.parent.mkdir(exist_ok=True)
@@ -92,13 +94,22 @@ def _complete(notebook: Path) -> bool:
     return bool(why)
 
 
-def _subject(notebook: Path) -> tuple[str, Study | Run]:
-    """The step and the study or run that an executed notebook is of."""
+def _current(notebook: Path) -> bool:
+    """Whether an executed notebook is what its step would give today; ParameterError where it has none."""
     step = notebook.stem
-    study, *rest = notebook.relative_to(ROOT / "reports").parts[:-1]
-    if STEPS[step].per_run:
-        return step, params.load_run(study, "/".join(rest))
-    return step, params.load_study(study)
+    first, *rest = notebook.relative_to(ROOT / "reports").parts[:-1]
+    if first == METHODS:
+        return pipeline.metadata(notebook)["xnn"]["inputs"] == appendix.inputs(step)
+    if STEPS[step].per_sweep:
+        return pipeline.is_current(step, load_sweep(rest[-1]))
+    subject = params.load_run(first, "/".join(rest)) if rest else params.load_study(first)
+    return pipeline.is_current(step, subject)
+
+
+def _source(notebook: Path) -> str:
+    """The text that an executed notebook was made from, from the project's root."""
+    folder = "methods" if notebook.parent == ROOT / "reports" / METHODS else "notebooks"
+    return f"{folder}/{notebook.stem}.py"
 
 
 def _dirty(notebook: Path) -> bool:
