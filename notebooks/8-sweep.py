@@ -45,11 +45,16 @@ Markdown(f"{len(table)} runs. Not made here: {', '.join(missing) or 'none'}.")
 # %% [markdown]
 # ## Every run
 #
-# Validation: F1, weighted by class, of the epoch that was kept. Value, low and high: weighted F1 on the test
-# split with its 95 % interval by bootstrap over patients. Minutes are of the machine named below.
+# Validation: F1, weighted by class, of the epoch that was kept. Test: weighted F1 on the test split with its
+# 95 % interval by bootstrap over patients. Minutes are of the machine named below.
 
 # %%
-table.sort_values("validation", ascending=False).style.format(precision=4).hide(axis="index")
+ranked = table.sort_values("validation", ascending=False, kind="stable")
+intervals = [comparison.with_interval(score) for score in ranked[["value", "low", "high"]].to_dict("records")]
+pages = "[page](" + ranked.run + "/4-evaluate.ipynb)"
+shown = ["run"] if settings.points else []
+shown = ranked[[*shown, *settings.varied.values()]].assign(validation=ranked.validation.round(3))
+Markdown(comparison.markdown(shown.assign(test=intervals, minutes=ranked.minutes, evaluation=pages)))
 
 # %% [markdown]
 # ## By value
@@ -80,12 +85,12 @@ plots.seed_spread(table)
 # validation.
 
 # %%
-ranked = table.sort_values("validation", ascending=False, kind="stable")
 runs = ranked.drop_duplicates("setting").set_index("setting").run
 chosen = settled.index[0]
 paths = [f"sweeps/{sweep}/{runs[name]}" for name in settled.index]
 leads = comparison.differences(study, [(paths[0], other) for other in paths[1:]], ["f1_weighted"])
-leads.replace(f"sweeps/{sweep}/", "", regex=True)
+leads = leads.replace(f"sweeps/{sweep}/", "", regex=True)
+leads[["against", "value", "low", "high", "real"]].style.format(precision=3).hide(axis="index")
 
 # %%
 best, score = settled.loc[chosen], table.set_index("run").loc[runs[chosen]]

@@ -1,5 +1,7 @@
 """Several processes share a training: what they take of every batch, and that they learn what one learns."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from conftest import write_study
@@ -70,3 +72,15 @@ def test_several_hosts_are_for_the_user_to_start(small):
     with pytest.raises(ParameterError, match=r"torchrun --nnodes 2 .* -m xnn.training small far"):
         fit(load_run(small, "far"))
     load_run(small, "far").file.unlink()
+
+
+def test_processes_draw_their_own_dropout():
+    drawn = []
+    for rank in (0, 1, 2):
+        torch.manual_seed(5)  # as the learner does, in every process
+        trainer = SimpleNamespace(global_rank=rank, current_epoch=0)
+        distributed.OwnDraws(seed=0).on_train_batch_start(trainer, None, None, 0)
+        drawn.append(torch.rand(1).item())
+    torch.manual_seed(5)
+    assert drawn[0] == torch.rand(1).item(), "the first one draws what one process alone would"
+    assert len(set(drawn)) == 3
