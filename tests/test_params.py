@@ -92,7 +92,7 @@ def test_pages_say_whether_the_data_is_real():
     ("text", "key", "meant", "allowed"),
     [
         ("training: {epoch: 3}", "training.epoch", "epochs", "average, batch_size, class_weights"),
-        ("modle: {}", "modle", "model", "augmentation, evaluation, explanation, model, note"),
+        ("modle: {}", "modle", "model", "augmentation, evaluation, explanation, hardware, model, note"),
         ("model: {drop_out: 0.1}", "model.drop_out", "dropout", "backbone, config, dropout"),
     ],
 )
