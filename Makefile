@@ -96,7 +96,7 @@ $(R)/7-protocol.ipynb: notebooks/7-protocol.py $(R)/6-compare.ipynb $(wildcard r
 	@$(step) 7-protocol $(STUDY)
 
 # belongs to no study
-reports/methods/%.ipynb: methods/%.py $(call code,phantom anatomy appendix modernise responses masking bottleneck quadrature properties decay toys axioms integrated attribution localisation plots/look plots/appendix plots/explanation) | $(ENVIRONMENT)
+reports/methods/%.ipynb: methods/%.py $(call code,phantom anatomy appendix modernise responses masking bottleneck quadrature properties decay toys axioms integrated fixed attribution localisation plots/look plots/appendix plots/explanation) | $(ENVIRONMENT)
 	@$(BIN)/python -m xnn.appendix $*
 
 # a run that starts from another one's model waits for it

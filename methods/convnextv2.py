@@ -1,5 +1,6 @@
 # ---
 # title: ConvNeXtV2
+# description: from ResNet step by step, global response normalisation, learning from hidden patches
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -93,6 +94,7 @@ with torch.no_grad():
     after = grn(before)
 loud = pd.DataFrame({"before": responses.norms(before)[0], "after GRN": responses.norms(after)[0]})
 loud = (loud / loud.mean()).sort_values("before", ascending=False, ignore_index=True)
+loud.index += 1
 
 # %%
 #| fig-alt: Norm of twelve channels, relative to their mean, before and after GRN.

@@ -1,5 +1,6 @@
 # ---
 # title: MobileNetV2
+# description: where the work is saved, and why narrow layers have no ReLU
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent

@@ -1,5 +1,6 @@
 # ---
 # title: AdamW
+# description: weight decay under AdamW and an L2 penalty under Adam
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent

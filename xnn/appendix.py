@@ -12,7 +12,7 @@ from .params import ROOT
 FIGURES = ("plots/look", "plots/appendix")
 PAGES = {  # the modules that decide what a page shows
     "integrated-gradients": (
-        *("phantom", "models", "attribution", "integrated", "localisation", "axioms"),
+        *("phantom", "models", "attribution", "integrated", "fixed", "localisation", "axioms"),
         *("quadrature", "properties", "toys", *FIGURES, "plots/explanation"),
     ),
     "resnet": ("phantom", "toys", "anatomy", *FIGURES),

@@ -10,7 +10,7 @@ MARKERS = "osD^vPX*"  # tell lines apart without colour
 
 
 @look.styled
-def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", columns: int = 2):
+def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", bottom: float | None = None):
     """A panel a table: its index across, a line a column; all panels have the same axes.
 
     Parameters
@@ -18,12 +18,15 @@ def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", column
     panels : title to table; all have the same columns.
     x, y : what the axes say.
     log : "x", "y" or "xy", the axes that are logarithmic.
+    bottom : the lowest y that is shown.
     """
-    columns = min(columns, len(panels))
+    columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = look.subplots(1.5 + 3 * columns, 0.4 + 2.5 * rows, rows, columns)
     axes = np.atleast_1d(axes).flatten()
-    for axis, (title, table) in zip(axes, panels.items(), strict=True):
+    for spare in axes[len(panels) :]:
+        spare.remove()
+    for axis, (title, table) in zip(axes, panels.items(), strict=False):
         colours = sns.color_palette("colorblind", len(table.columns))
         for name, colour, marker in zip(table, colours, MARKERS, strict=False):
             few = marker if len(table) <= 20 else None
@@ -33,8 +36,12 @@ def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", column
             title=title, xlabel=x if place.is_last_row() else "", ylabel=y if place.is_first_col() else ""
         )
         axis.set(**{f"{name}scale": "log" for name in log})
+        if "x" in log:
+            axis.set_xticks(table.index, [f"{place:g}" for place in table.index])
+            axis.minorticks_off()
         if axis is not axes[0]:
             axis.sharey(axes[0])
+    axes[0].set_ylim(bottom=bottom)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     return figure
