@@ -92,7 +92,7 @@ pd.Series(shares).to_frame("accuracy on 40 other phantoms").T.style.format("{:.2
 
 # %%
 found = (drawn.labels == 1) & right["ReLU"] & right["GELU"]
-sick, masks = images[240:][found[240:]][:12], drawn.masks[240:][found[240:].numpy()][:12]
+sick, masks = images[240:][found[240:]][:8], drawn.masks[240:][found[240:].numpy()][:8]
 functions = {name: lambda x, network=network: network(x)[:, 1] for name, network in networks.items()}
 black, goal = torch.zeros_like(sick[0]), torch.ones(len(sick), dtype=torch.long)
 
@@ -109,7 +109,7 @@ plots.path(places, {name: way[0] for name, way in ways.items()}, {name: way[1] f
 # ## How wrong are how many steps?
 #
 # Four rules choose places on the path and their weights. *Off* is the summed magnitude of what is wrong with
-# the attributions, relative to that of the true ones: those of the formulas are known, and 256 Gauss-Legendre
+# the attributions, relative to that of the true ones: those of the formulas are known, and 200 Gauss-Legendre
 # points stand for those of the networks.
 
 # %%
@@ -126,9 +126,9 @@ tables = {
 }
 
 # %%
-shown = sick[:6]
+shown = sick[:4]
 for name, function in functions.items():
-    exact = [quadrature.attributions(function, one, black, "Gauss-Legendre", 256) for one in shown]
+    exact = [quadrature.attributions(function, one, black, "Gauss-Legendre", 200) for one in shown]
     truth[name] = torch.stack(exact)
     tables[f"{name} network"] = quadrature.errors(function, shown, black, steps, truth[name])
 medians = {

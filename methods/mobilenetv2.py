@@ -58,7 +58,7 @@ for kernel in (3, 5):
         rows.append([kernel, channels, one.multiply_adds, two.multiply_adds, share, formula])
 columns = ["kernel", "channels", "full", "separable", "share", "1 / N + 1 / k²"]
 separable = pd.DataFrame(rows, columns=columns)
-separable.style.format({"full": "{:,}", "separable": "{:,}", "share": "{:.3f}", "1 / N + 1 / k²": "{:.3f}"})
+separable.style.format({"full": "{:,}", "separable": "{:,}", "share": "{:.4f}", "1 / N + 1 / k²": "{:.4f}"})
 
 # %% [markdown]
 # It is cheaper because it can do less: all filters of a channel are one spatial filter, scaled.

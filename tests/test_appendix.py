@@ -81,6 +81,8 @@ class TestFigures:
         axes = [axis for axis in figure.axes if axis.lines]
         assert [axis.get_title() for axis in axes] == ["a", "b", "c"]
         assert len({axis.get_ylim() for axis in axes}) == 1
+        low, high = axes[0].get_ylim()
+        assert low < 1 < 40 < high
         assert axes[0].get_xscale() == axes[0].get_yscale() == "log"
         np.testing.assert_array_equal(axes[1].lines[1].get_ydata(), [20, 40])
 

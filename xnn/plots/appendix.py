@@ -41,7 +41,9 @@ def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", bottom
             axis.minorticks_off()
         if axis is not axes[0]:
             axis.sharey(axes[0])
-    axes[0].set_ylim(bottom=bottom)
+    axes[0].autoscale(axis="y")  # over the points of all panels
+    if bottom is not None:
+        axes[0].set_ylim(bottom=bottom)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     return figure
