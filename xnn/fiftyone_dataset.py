@@ -13,7 +13,6 @@ from .data import load_images, load_records
 from .exploration import load_audit
 from .params import Run, Study
 
-COLOURS = {"bacteria": "#D55E00", "normal": "#0072B2", "virus": "#CC79A7"}
 LARGEST = 10  # patients with the most images, in a view of their own
 NAMES = ("patient", "sha256", "duplicate_group", "nearest_of_another_class")
 
@@ -37,6 +36,8 @@ def make(study: Study, folder: Path, key: str):
     records, (audit, embedding) = load_records(study), load_audit(study)
     files = _pictures(load_images(study), records, folder)
     dataset = fo.Dataset(name(study), persistent=True, overwrite=True)
+    for field in NAMES:  # also where no image has a value
+        dataset.add_sample_field(field, fo.StringField)
     dataset.add_samples(_samples(study, records, audit, files), dynamic=True)
     fob.compute_uniqueness(dataset, embeddings=embedding)
     fob.compute_visualization(dataset, points=audit[["x", "y"]].to_numpy(), brain_key="embedding_map")
@@ -52,7 +53,7 @@ def make(study: Study, folder: Path, key: str):
 
 def sentence(dataset) -> str:
     """What a dataset holds, in words."""
-    kinds = {"predictions": "run_", "heatmaps": "ig_"}
+    kinds = {"predictions": "run_", "heatmaps": "ig_raises_"}
     fields = {kind: [f for f in dataset.get_field_schema() if f.startswith(s)] for kind, s in kinds.items()}
     of = ", ".join(f"{kind} of {len(found)} runs" for kind, found in fields.items() if found)
     return (
@@ -126,13 +127,11 @@ def _add_run(dataset, run: Run, records: pd.DataFrame) -> None:
         for path, row in known.iterrows()
     }
     dataset.set_values(f"run_{field}", found, key_field="id")
-    if maps := _maps(run):
-        heatmaps = {
-            samples[path]: fo.Heatmap(map=each, range=[-1, 1])
-            for path, each in maps.items()
-            if path in samples
-        }
-        dataset.set_values(f"ig_{field}", heatmaps, key_field="id")
+    for path, signed in _maps(run).items():
+        one = dataset[samples[path]]
+        for side, part in (("raises", signed), ("lowers", -signed)):
+            one[f"ig_{side}_{field}"] = fo.Heatmap(map=np.maximum(part, 0), range=[0, 1])
+        one.save()
 
 
 def _maps(run: Run) -> dict[str, np.ndarray]:
@@ -146,7 +145,8 @@ def _maps(run: Run) -> dict[str, np.ndarray]:
     shown = sample.draw(pd.read_csv(run.reports / "predictions.csv", dtype={"patient": str}), run)
     shown = shown[shown.shown]
     cases = json.loads(data.read_text().removeprefix("show(").removesuffix(");\n"))["cases"]
-    if [case["label"] for case in cases] != shown.label.tolist():
+    said = [(case["label"], case["predicted"]) for case in cases]
+    if said != list(zip(shown.label, shown.predicted, strict=True)):
         return {}  # of other predictions than those that there are now
     with Image.open(sheet) as picture:
         colour = np.asarray(picture.convert("RGBA")).astype(float)
@@ -184,27 +184,37 @@ def _save_views(dataset, audit: pd.DataFrame) -> None:
             "Images with one content, or one picture",
         ),
     }
-    if fields := [f for f in dataset.get_field_schema() if f.startswith("ig_")]:
-        views["explained"] = (dataset.exists(fields[0]), f"Radiographs with a heatmap: {', '.join(fields)}")
+    if maps := [field for field in dataset.get_field_schema() if field.startswith("ig_raises_")]:
+        some = [where(field).exists() for field in maps]
+        views["explained"] = (dataset.match(where.any(some)), "Radiographs with a heatmap of some run")
     for title, (view, description) in views.items():
         dataset.save_view(title, view, description=description)
 
 
 def _looks(dataset):
-    """Labels in the report's colours, and heatmaps in its green and red."""
+    """Heatmaps in the report's green and red, as opaque as they are strong; labels in classes' colours."""
     import fiftyone as fo
 
-    colours = [{"value": label, "color": colour} for label, colour in COLOURS.items()]
-    labels = [f for f in dataset.get_field_schema() if f in ("label", "guess") or f.startswith("run_")]
-    maps = [f for f in dataset.get_field_schema() if f.startswith("ig_")]
-    scale = [
-        {"value": value, "color": f"rgb({red}, {green}, {blue})"}
-        for value, (red, green, blue) in ((0, plots.LOWERS), (0.5, (255, 255, 255)), (1, plots.RAISES))
-    ]
+    fields = list(dataset.get_field_schema())
+    values = [{"value": label, "color": colour} for label, colour in plots.CLASS_COLOURS.items()]
+    colours = {"raises": plots.RAISES, "lowers": plots.LOWERS}
+    maps = [field for field in fields if field.startswith("ig_")]
     scheme = fo.ColorScheme(
-        color_by="value",
-        fields=[{"path": f, "colorByAttribute": "label", "valueColors": colours} for f in labels],
-        colorscales=[{"path": f, "list": scale} for f in maps],
+        color_by="field",  # by value, the app would draw a map's weakest pixels as opaque as its strongest
+        opacity=0.9,
+        fields=[
+            {"path": field, "colorByAttribute": "label", "valueColors": values}
+            for field in fields
+            if field in ("label", "guess") or field.startswith("run_")
+        ]
+        + [{"path": field, "fieldColor": to_hex(colours[field.split("_")[1]])} for field in maps],
     )
-    active = fo.ActiveFields(paths=["label", "split", *maps[:1]])
-    return fo.DatasetAppConfig(color_scheme=scheme, active_fields=active)
+    run = maps[0].split("_", 2)[2] if maps else ""
+    shown = ["label", "split"]
+    shown += [f"run_{run}", f"ig_raises_{run}", f"ig_lowers_{run}"] if run else []
+    return fo.DatasetAppConfig(color_scheme=scheme, active_fields=fo.ActiveFields(paths=shown))
+
+
+def to_hex(colour) -> str:
+    """#rrggbb of three numbers from 0 to 255."""
+    return "#" + "".join(f"{part:02x}" for part in colour)

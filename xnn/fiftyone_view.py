@@ -49,9 +49,11 @@ def open_app(study: Study, port: int = PORT, address: str = "127.0.0.1") -> int:
 
     Returns the exit status. Raises NoDatabase where no database can be had.
     """
-    with mongo.serve(folder(study)) as database:
-        child = _fiftyone(database, "open", study.name, str(port), address)
-    return child.returncode
+    try:
+        with mongo.serve(folder(study)) as database:
+            return _fiftyone(database, "open", study.name, str(port), address).returncode
+    except KeyboardInterrupt:
+        return 130
 
 
 def folder(study: Study) -> Path:

@@ -359,8 +359,6 @@ def show(study: str) -> None:
         sys.exit(fiftyone_view.open_app(subject))
     except mongo.NoDatabase as error:
         raise StepError(error) from None
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 # ---- command line --------------------------------------------------------------------------------
