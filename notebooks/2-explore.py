@@ -25,7 +25,7 @@
 study = "phantom"  # a folder of params/
 shown = 18  # radiographs on the sheet
 sampled = 600  # training radiographs for intensities and means
-doubtful = 12  # labels, or pairs of images, that are shown of each kind
+doubtful = 8  # labels, or pairs of images, that are shown of each kind
 
 # %%
 import pandas as pd
@@ -100,7 +100,8 @@ plots.intensity_histograms(pixels, sample.label)
 # ## Sizes of the files
 #
 # Where the size of a file tells the class, a network that sees the archive's images may learn how they were
-# made. Below, what boosted trees get out of sizes alone, asked about patients that they have not seen.
+# made; bytes depend on the picture as well, for detail takes more of them. Below, what boosted trees get
+# out of sizes alone, asked about patients that they have not seen.
 
 # %%
 #| fig-alt: Histograms of the files' width, height, aspect and bytes by class, of those that differ.
@@ -117,11 +118,12 @@ sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
 #
 # *Exact*: the files hold the same bytes. *Near*: perceptual hashes (pHash) differ in at most 10 of 64 bits
 # and small copies correlate by at least 0.98, as recompressed, resized or brighter copies do; hashes alone
-# would call children of two names the same. Cropped, shifted and mirrored copies are not found.
+# would call children of two names the same. Cropped, shifted and mirrored copies are not found. Pairs stand
+# side by side, those of two classes, patients or splits first.
 
 # %%
 found = exploration.explore(settings)
-names = records.label + " " + records.split + "\n" + records.path.str.extract(r"([^/]*)\.\w+$")[0].str[:18]
+names = records.label + " " + records.split + "\n" + records.patient
 same = ["same_label", "same_patient", "same_split"]
 kinds = found.pairs.groupby(["kind", *same]).size().rename("pairs").reset_index()
 kinds if len(kinds) else Markdown("No picture is there twice.")
@@ -169,7 +171,7 @@ table.groupby("label").suspect.agg(["sum", "mean"]).set_axis(["doubtful labels",
 #| fig-alt: The radiographs whose label is the least likely, each with its label and the likelier class.
 worst = table.sort_values("label_quality").head(doubtful)
 titles = worst.label + ", rather\n" + worst.guess + worst.confidence.map(" {:.2f}".format)
-plots.image_sheet(images[records.row[worst.index].to_numpy()], titles)
+plots.image_sheet(images[records.row[worst.index].to_numpy()], titles, columns=8)
 
 # %% [markdown]
 # ## The splits, for anyone
@@ -197,7 +199,7 @@ Markdown(
     f"{shares.min().min():.0%} to {shares.max().max():.0%} of a split, one patient {most.iloc[0]} images. "
     f"Mean grey levels: {', '.join(f'{label} {value:.0f}' for label, value in means.items())} of 255; "
     f"classes differ by up to {means.max() - means.min():.0f}, single radiographs by {brightness.std():.0f} "
-    f"(standard deviation). {exploration.verdict(records, found)}"
+    f"(standard deviation). {exploration.verdict(records, found, sizes)}"
 )
 
 # %%

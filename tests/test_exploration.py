@@ -32,9 +32,15 @@ def test_every_record_has_a_row_and_its_records_stay_as_they_are(small, explored
 
 
 def test_the_verdict_counts(small, explored):
-    told = exploration.verdict(load_records(load_study(small)), explored)
+    records = load_records(load_study(small))
+    told = exploration.verdict(records, explored, None)
     assert "0 exact and" in told
     assert f"{explored.table.suspect.sum()} labels" in told
+    assert "sizes" not in told
+    sizes = pd.Series({"columns": "bytes", "accuracy": 0.6, "most_frequent": 0.47, "auroc_pneumonia": 0.88})
+    told = exploration.verdict(records, explored, sizes)
+    assert "(bytes) name the class of 60% of the images" in told
+    assert "AUROC of 0.88" in told
 
 
 def test_what_was_not_looked_at_says_what_to_run(root):

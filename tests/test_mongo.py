@@ -28,7 +28,7 @@ def servers(folder) -> list[psutil.Process]:
     result = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.name() == "mongod" and str(folder) in process.cmdline():
+            if process.name() == "mongod" and str(folder) in " ".join(process.cmdline()):
                 result.append(process)
     return result
 

@@ -73,12 +73,16 @@ RISK = pd.DataFrame({"coverage": [0.5, 1], "risk": [0, 0.2], "low": [0, 0.1], "h
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 16, 16), dtype=np.uint8)
 MAPS = np.random.default_rng(1).normal(size=(9, 16, 16))
 
+FILES = RECORDS.assign(width=range(100, 109), height=200, bytes=range(5000, 5009))
+POINTS = np.random.default_rng(2).normal(size=(9, 2))
 SIZES = RUNS.assign(parameters=[1e6, 2e6, 3e7], weights=["imagenet", "random", "imagenet"])
 FIGURES = {  # how it is made, and how many axes it has
     "class_counts": (lambda: plots.class_counts(RECORDS), 1),
     "images_per_patient": (lambda: plots.images_per_patient(RECORDS), 1),
     "intensity_histograms": (lambda: plots.intensity_histograms(IMAGES, RECORDS.label), 1),
     "image_sheet": (lambda: plots.image_sheet(IMAGES, RECORDS.path), 9),
+    "sizes": (lambda: plots.sizes(FILES), 3),
+    "embedding_map": (lambda: plots.embedding_map(POINTS, RECORDS.label, RECORDS.split), 2),
     "class_means": (lambda: plots.class_means(IMAGES, RECORDS.label), 6),
     "learning_curves": (lambda: plots.learning_curves(HISTORY), 3),
     "precision_recall_curves": (lambda: plots.precision_recall_curves(CURVES, BANDS), 1),
@@ -118,6 +122,17 @@ def test_every_figure_is_labelled_and_belongs_to_its_caller(name):
 def test_a_sheet_of_no_image_says_so():
     (axes,) = plots.image_sheet(IMAGES[:0], []).axes
     assert texts(axes.texts) == ["there is none"]
+
+
+def test_files_of_one_size_have_no_histogram():
+    (axes,) = plots.sizes(RECORDS.assign(width=1, height=1, bytes=1)).axes
+    assert texts(axes.texts) == ["there is none"]
+
+
+def test_a_map_leaves_out_what_is_set_aside():
+    by_class, by_split = plots.embedding_map(POINTS, RECORDS.label, RECORDS.split).axes
+    assert len(by_class.collections[0].get_offsets()) == 9
+    assert len(by_split.collections[0].get_offsets()) == 8, "no point for the example"
 
 
 def test_figures_are_complete():

@@ -81,15 +81,23 @@ def load_audit(study: Study) -> tuple[pd.DataFrame, np.ndarray]:
     return table, np.load(study.artifacts / "embedding.npz")["values"]
 
 
-def verdict(records: pd.DataFrame, found: Explored) -> str:
-    """What was found of duplicates and doubtful labels, in words."""
-    pairs = found.pairs
+def verdict(records: pd.DataFrame, found: Explored, sizes: pd.Series | None) -> str:
+    """What was found of duplicates, doubtful labels and sizes (of `suspects.by_size`), in words."""
+    pairs, doubtful = found.pairs, found.table.suspect
     torn = {name: int((~pairs[f"same_{name}"]).sum()) for name in ("patient", "label", "split")}
     kinds = " and ".join(f"{(pairs.kind == kind).sum()} {kind}" for kind in ("exact", "near"))
-    ill = records.label != "normal"
-    crossed = found.table.suspect & (ill != (found.table.guess != "normal"))
-    return (
+    crossed = doubtful & ((records.label == "normal") != (found.table.guess == "normal"))
+    words = (
         f"Duplicates: {kinds} pairs, {torn['patient']} of two patients, {torn['label']} of two classes, "
-        f"{torn['split']} in two splits. {found.table.suspect.sum()} labels "
-        f"({found.table.suspect.mean():.1%}) are doubtful, {crossed.sum()} of them between healthy and ill."
+        f"{torn['split']} in two splits. {doubtful.sum()} labels ({doubtful.mean():.1%}) are doubtful, "
+        f"{crossed.sum()} of them between healthy and ill."
     )
+    if sizes is not None:
+        words += (
+            f" File sizes alone ({sizes['columns']}) name the class of {sizes.accuracy:.0%} of the images"
+        )
+        words += f", the commonest class being {sizes.most_frequent:.0%}"
+        if "auroc_pneumonia" in sizes:
+            words += f", and tell pneumonia with an AUROC of {sizes.auroc_pneumonia:.2f}"
+        words += "."
+    return words

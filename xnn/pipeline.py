@@ -356,7 +356,8 @@ def show(study: str) -> None:
     if not (subject.artifacts / "audit.csv").exists():
         run_step("2-explore", study, force=True)
     try:
-        sys.exit(fiftyone_view.open_app(subject))
+        address = os.environ.get("FIFTYONE_DEFAULT_APP_ADDRESS", "127.0.0.1")  # as FiftyOne names it
+        sys.exit(fiftyone_view.open_app(subject, address=address))
     except mongo.NoDatabase as error:
         raise StepError(error) from None
 

@@ -18,14 +18,14 @@ def sizes(records: pd.DataFrame):
     varied = [name for name in table if table[name].nunique() > 1]
     if not varied:
         return look.nothing()
-    figure, axes = look.subplots(3.2 * len(varied) + 0.8, 2.6, 1, len(varied))
+    figure, axes = look.subplots(3 * len(varied) + 1.2, 2.6, 1, len(varied))
     for each, name in zip(np.atleast_1d(axes), varied, strict=True):
         edges = np.linspace(*table[name].quantile([0.001, 0.999]), BINS)
         for label, rows, colour in look.by_class(records["label"]):
             each.hist(table[name].iloc[rows], edges, density=True, histtype="step", color=colour, label=label)
-        each.set(title=f"{name} of the file", xlabel=f"{name} ({units[name]})", yticks=[])
+        each.set(title=f"{name.capitalize()} of the files", xlabel=units[name], yticks=[])
     np.atleast_1d(axes)[0].set_ylabel("share of the class")
-    np.atleast_1d(axes)[-1].legend()
+    figure.legend(*each.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
