@@ -42,7 +42,7 @@ def make(study: Study, folder: Path, key: str):
     fob.compute_uniqueness(dataset, embeddings=embedding)
     fob.compute_visualization(dataset, points=audit[["x", "y"]].to_numpy(), brain_key="embedding_map")
     for run in params.runs(study.name):
-        _add_run(dataset, params.load_run(study.name, run), records)
+        _add_run(dataset, params.load_run(study.name, run))
     _save_views(dataset, audit)
     dataset.app_config = _looks(dataset)
     dataset.description = re.sub(r"[*`]", "", study._repr_markdown_())
@@ -110,7 +110,7 @@ def _samples(study: Study, records: pd.DataFrame, audit: pd.DataFrame, files: li
 # ---- what runs add ---------------------------------------------------------------------------------
 
 
-def _add_run(dataset, run: Run, records: pd.DataFrame) -> None:
+def _add_run(dataset, run: Run) -> None:
     """Predictions of the test and validation split, and the maps of the gallery, where a run has them."""
     import fiftyone as fo
 
@@ -164,8 +164,9 @@ def _save_views(dataset, audit: pd.DataFrame) -> None:
     where = ViewField
     close = audit.sort_values("cosine", ascending=False).head(50)
     nearest = [path for pair in zip(close.path, close.other, strict=True) for path in pair]
-    patients = sorted(set(dataset.values("patient_images")), reverse=True)
-    largest = dataset.match(where("patient_images") >= patients[:LARGEST][-1])
+    counts = dataset.count_values("patient")
+    most = sorted(counts, key=lambda patient: (-counts[patient], patient))[:LARGEST]
+    largest = dataset.match(where("patient").is_in(most))
     views = {
         "near duplicates across classes": (
             dataset.select_by("file", list(dict.fromkeys(nearest)), ordered=True),
@@ -177,7 +178,7 @@ def _save_views(dataset, audit: pd.DataFrame) -> None:
         ),
         "largest patients": (
             largest.sort_by([("patient_images", -1), ("patient", 1)]),
-            "Patients with the most images",
+            f"The {LARGEST} patients with the most images",
         ),
         "duplicates": (
             dataset.match(where("duplicate_group") != None).sort_by("duplicate_group"),  # noqa: E711

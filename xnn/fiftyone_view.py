@@ -64,7 +64,7 @@ def folder(study: Study) -> Path:
 def _fiftyone(database: str, *arguments: str, **how) -> subprocess.CompletedProcess:
     """Run this module as a program, with the database of the address."""
     return subprocess.run(
-        [sys.executable, "-m", __name__ if __name__ != "__main__" else "xnn.fiftyone_view", *arguments],
+        [sys.executable, "-m", "xnn.fiftyone_view", *arguments],
         env={**os.environ, **QUIET, mongo.VARIABLE: database, "XNN_ROOT": str(ROOT)},
         text=True,
         **how,

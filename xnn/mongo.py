@@ -88,7 +88,8 @@ def _wait(address: str, server: subprocess.Popen | None = None, log: Path | None
     """Return when the server answers; raise NoDatabase where it has ended, or does not within START."""
     import pymongo
 
-    with pymongo.MongoClient(address, serverSelectionTimeoutMS=250) as client:
+    patience = 250 if server else 3000  # milliseconds
+    with pymongo.MongoClient(address, serverSelectionTimeoutMS=patience) as client:
         for _ in range(4 * START):
             with contextlib.suppress(pymongo.errors.PyMongoError):
                 client.admin.command("ping")
