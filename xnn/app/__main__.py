@@ -5,6 +5,7 @@
 The page is on port 8501, the API on 8000 (XNN_UI_PORT, XNN_PORT); Ctrl-C stops both.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import requests
 
 READY_SECONDS = 120  # for the model to load, from the hub if need be
 STOP_SECONDS = 10  # until one that does not stop is killed
+PR_SET_PDEATHSIG = 1
 PAGE = {
     "server.address": os.environ.get("XNN_UI_HOST", "127.0.0.1"),
     "server.port": os.environ.get("XNN_UI_PORT", "8501"),
@@ -61,7 +63,13 @@ def main() -> int:
 
 def _start(command, environment):
     # of a group of its own: Ctrl-C reaches this process alone, which then stops them in order
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+    return subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_die_with_parent)
+
+
+def _die_with_parent():
+    """On Linux: be stopped where this process is killed and cannot stop anyone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _ready(api, port):

@@ -106,13 +106,11 @@ def shown(answer: dict) -> None:
     with left:
         strength = st.slider("Strength of the overlay", 0.0, 1.0, 1.0, 0.05)
         overlay = pictures.blend(answer["radiograph"], explanation["attribution"], strength)
+        how = {"width": "stretch", "output_format": "PNG"}  # JPEG would smear the colours
         pair = st.columns(2)
-        pair[0].image(
-            pictures.blend(answer["radiograph"], explanation["attribution"], 0),
-            caption="radiograph",
-            width="stretch",
-        )
-        pair[1].image(overlay, caption=f"{explanation['method'].replace('_', ' ')}", width="stretch")
+        plain = pictures.blend(answer["radiograph"], explanation["attribution"], 0)
+        pair[0].image(plain, caption="radiograph", **how)
+        pair[1].image(overlay, caption=explanation["method"].replace("_", " "), **how)
         st.markdown(MEANING.format(target=explanation["target"]))
     with right:
         st.subheader(f"The network says: {answer['predicted']}")

@@ -1,0 +1,175 @@
+"""What the app's API costs, what it bears, and whether anything is lost.
+
+    python benchmarks/app.py [--seconds 60] [--files 2000] > benchmarks/app.md
+
+The API of the shipped model runs as a process of its own, held to two cores (taskset); it is asked from this
+machine alone. Clients ask without a pause, each on a connection of its own, with the examples of the page:
+one client measures latency, 8 and 32 what happens when more is asked than can be done. Seconds are from the
+sending of a request to the whole answer; those of the processor are what the API's process has used. Memory
+is what is resident, its peak over everything before. The hostile files are those of tests/hostile.py.
+"""
+
+import argparse
+import collections
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import requests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import hostile
+
+from xnn import comparison, provenance
+from xnn.app import examples
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = examples.find("kermany")
+PORT, CORES, CLIENTS = 8321, 2, (1, 8, 32)
+URL = f"http://127.0.0.1:{PORT}"
+REFUSED = (400, 408, 413, 415, 422, 503)
+PAUSE = 1.0  # seconds until a client that was told to come back does so
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60, help="of each row of the first table")
+    parser.add_argument("--files", type=int, default=2000, help="hostile files")
+    options = parser.parse_args()
+    print(heading(), flush=True)
+    server = started()
+    try:
+        watched = psutil.Process(server.pid)
+        rows = [
+            row(watched, clients, explain, options.seconds)
+            for explain in (True, False)
+            for clients in CLIENTS
+        ]
+        print(comparison.markdown(pd.DataFrame(rows)), flush=True)
+        print(corpus(watched, options.files), flush=True)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+    print(f"\nLoad average at the end {os.getloadavg()[0]:.1f}.")
+
+
+def heading() -> str:
+    return (
+        "# What the app costs\n\n"
+        f"Output of `python benchmarks/app.py {' '.join(sys.argv[1:])}`; how it is measured stands at the "
+        "top of that file.\n\n"
+        f"{provenance.device()}, the API on {CORES} cores; load average {os.getloadavg()[0]:.1f} on "
+        f"{os.cpu_count()} cores at the start: other work ran beside it, which makes seconds longer and "
+        "throughput smaller. {EXAMPLES.words}\n"
+    )
+
+
+def started() -> subprocess.Popen:
+    """The API, ready, on the first cores."""
+    cores = ",".join(str(core) for core in range(CORES))
+    environment = {**os.environ, "XNN_PORT": str(PORT), "OMP_NUM_THREADS": str(CORES)}
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
+        environment.pop(name, None)
+    command = ["taskset", "-c", cores, sys.executable, "-m", "xnn.app.api"]
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 180
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            requests.get(f"{URL}/ready", timeout=2)
+            return server
+        except requests.RequestException:
+            time.sleep(0.5)
+    raise SystemExit("the API did not start")
+
+
+# ---- many clients --------------------------------------------------------------------------------
+
+
+def row(watched, clients: int, explain: bool, seconds: float) -> dict:
+    """So many clients for so long."""
+    found, until, used = [], time.monotonic() + seconds, sum(watched.cpu_times()[:2])
+    threads = [
+        threading.Thread(target=ask, args=(number, explain, until, found)) for number in range(clients)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    used = sum(watched.cpu_times()[:2]) - used
+    done = [taken for status, taken in found if status == 200]
+    counts = collections.Counter(status for status, _ in found)
+    return {
+        "explained": "yes" if explain else "no",
+        "clients": clients,
+        "answers": len(done),
+        "p50 s": round(float(np.percentile(done, 50)), 2),
+        "p95 s": round(float(np.percentile(done, 95)), 2),
+        "answers/s": round(len(done) / seconds, 2),
+        "processor s an answer": round(used / len(done), 2),
+        "503": counts[503],
+        "lost": sum(count for status, count in counts.items() if status not in (200, *REFUSED)),
+        **memory(watched),
+    }
+
+
+def ask(number: int, explain: bool, until: float, found: list) -> None:
+    """Ask again and again; a request that gets no answer counts as status 0."""
+    session, files, turn = requests.Session(), list(EXAMPLES.files.values()), number
+    while time.monotonic() < until:
+        began = time.monotonic()
+        try:
+            given = {"file": ("x.png", files[turn % len(files)])}
+            answer = session.post(
+                f"{URL}/predict", files=given, params={"explain": str(explain).lower()}, timeout=90
+            )
+            status = answer.status_code
+        except requests.RequestException:
+            status = 0
+        found.append((status, time.monotonic() - began))
+        turn += 1
+        if status != 200:
+            time.sleep(PAUSE)
+
+
+def memory(watched) -> dict:
+    """MB of the API's process."""
+    status = Path(f"/proc/{watched.pid}/status").read_text()
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    return {"MB": watched.memory_info().rss // 2**20, "peak MB": peak // 1024}
+
+
+# ---- hostile files -------------------------------------------------------------------------------
+
+
+def corpus(watched, count: int) -> str:
+    """Statuses of hostile files, and memory while they come."""
+    statuses, points, kinds = collections.Counter(), [memory(watched)["MB"]], set()
+    for number, (kind, data) in enumerate(hostile.corpus(count), 1):
+        given = {"file": ("x.png", data)}
+        try:
+            answer = requests.post(f"{URL}/predict", files=given, params={"explain": "false"}, timeout=90)
+            statuses[answer.status_code] += 1
+        except requests.RequestException:
+            statuses[0] += 1
+        kinds.add(kind)
+        if number % max(1, count // 5) == 0:
+            points.append(memory(watched)["MB"])
+    said = ", ".join(f"{status}: {number}" for status, number in sorted(statuses.items()))
+    lost = sum(number for status, number in statuses.items() if status not in (200, *REFUSED))
+    return (
+        f"## Hostile files\n\n{count} files of {len(kinds)} kinds, one after the other. Statuses {said}; "
+        f"{lost} lost or failed. Resident memory before, and after each fifth: "
+        f"{', '.join(map(str, points))} MB; peak {memory(watched)['peak MB']} MB."
+    )
+
+
+if __name__ == "__main__":
+    main()
