@@ -68,7 +68,7 @@ def heading() -> str:
         "top of that file.\n\n"
         f"{provenance.device()}, the API on {CORES} cores; load average {os.getloadavg()[0]:.1f} on "
         f"{os.cpu_count()} cores at the start: other work ran beside it, which makes seconds longer and "
-        "throughput smaller. {EXAMPLES.words}\n"
+        f"throughput smaller. {EXAMPLES.words}\n"
     )
 
 

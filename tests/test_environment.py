@@ -39,5 +39,17 @@ def test_nothing_large_and_no_cache_is_committed():
 
 def test_help_lists_every_goal_and_variable():
     found = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True).stdout
-    for word in ("report", "site", "test", "lint", "lab", "clean", "STUDY", "ARCHIVE", "WEIGHTS"):
+    for word in (
+        "report",
+        "site",
+        "app",
+        "test",
+        "lint",
+        "lab",
+        "clean",
+        "STUDY",
+        "ARCHIVE",
+        "WEIGHTS",
+        "MODEL",
+    ):
         assert re.search(rf"^  {word}\s+\w", found, re.MULTILINE), word

@@ -8,6 +8,7 @@
 - pages on methods: `anatomy`, `modernise`, `responses`, `masking`, `bottleneck`, `quadrature`, `properties`,
   `decay`, `toys`
 - figures: the module `plots`
+- the app: the package `app`; `shipping` makes a trained run's model small
 
 Names are imported when they are first used, so a notebook that needs no network loads none.
 """
@@ -70,6 +71,9 @@ _CONTENTS = {
     "appendix": (),
 }
 _MODULES = ("plots", "phantom", "images", "provenance", "pipeline", "cluster", *_CONTENTS)
+    "shipping": (),
+}
+_MODULES = ("app", "plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}
 __all__ = sorted([*_MODULES, *_HOME])
 

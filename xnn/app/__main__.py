@@ -2,7 +2,8 @@
 
     python -m xnn.app
 
-The page is on port 8501, the API on 8000 (XNN_UI_PORT, XNN_PORT); Ctrl-C stops both.
+The page is on port 8501, the API on 8000 (XNN_UI_PORT, XNN_PORT); Ctrl-C stops both. `python -m xnn.app page`
+is the page alone, for an API elsewhere (XNN_API).
 """
 
 import ctypes
@@ -99,4 +100,6 @@ def _interrupt(*_):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["page"]:
+        os.execv(sys.executable, page_command())
     sys.exit(main())

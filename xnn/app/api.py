@@ -6,7 +6,6 @@ Settings are environment variables, see ``settings``. Every error is a sentence 
 id, and says nothing of the machine.
 """
 
-import importlib.metadata
 import os
 import sys
 import time
@@ -227,7 +226,6 @@ def create(settings: Settings, model: Served) -> Guard:
     app = FastAPI(
         title="xnn",
         description=f"Predicts and explains the class of a chest radiograph. {answers.NOTICE}",
-        version=importlib.metadata.version("xnn"),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

@@ -36,7 +36,7 @@ def _set_aside(study):
     number = chosen.groupby("label").cumcount() + 1
     names = chosen.label + number.map(" {}".format).where(number > 1, "")
     files = {name: png(store[row]) for name, row in zip(names, chosen.row, strict=True)}
-    kind = "drawn phantoms, no patients" if study.synthetic else "real radiographs"
+    kind = "drawn phantoms (no patients)" if study.synthetic else "real radiographs"
     words = f"Examples: {kind} of study {study.name}, set aside before training. {study.archive.attribution}"
     return Examples(files, words.strip())
 
@@ -46,9 +46,8 @@ def _drawn():
         label: png(phantom.draw(label, number, 0, SIDE, SEED).image)
         for number, label in enumerate(phantom.CLASSES)
     }
-    return Examples(
-        files, "Examples: drawn phantoms, no patients (there are no radiographs on this machine)."
-    )
+    words = "Examples: drawn phantoms, no patients; radiographs of this model's study are not here."
+    return Examples(files, words)
 
 
 def png(grey) -> bytes:
