@@ -30,15 +30,14 @@ def folder_of(path, size=32, **options):
 @contextlib.contextmanager
 def serving(folder, **settings):
     """The address of an API of the model in a folder, with the settings given."""
-    guard = api.create(Settings(model=str(folder), **settings), served.load(str(folder)))
-    config = uvicorn.Config(guard, host="127.0.0.1", port=0, log_config=None, server_header=False)
-    server = uvicorn.Server(config)
+    given = Settings(model=str(folder), port=0, **settings)
+    guard = api.create(given, served.load(str(folder)))
+    server = uvicorn.Server(api.configured(given, guard, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     until = time.monotonic() + 60
     while not server.started and time.monotonic() < until:
         time.sleep(0.01)
-    server.guard = guard
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", guard.app
     finally:

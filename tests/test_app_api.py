@@ -13,7 +13,7 @@ from hostile import corpus, images
 from PIL import Image
 from serving import encoded, folder_of, picture, serving
 
-from xnn.app import api, logs, work
+from xnn.app import api, impatient, logs, work
 
 FILE = encoded(picture())
 
@@ -169,6 +169,14 @@ def test_bytes_are_counted_while_they_arrive(url):
     assert b" 408 " in exchange(url, lies + b"x")
 
 
+def test_a_header_that_does_not_end_is_given_up(url, monkeypatch):
+    monkeypatch.setattr(impatient, "SECONDS", 0.5)
+    assert exchange(url, b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: ") == b""
+    whole = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    assert b" 200 " in exchange(url, whole + b"GET /health HTTP/1.1\r\n")
+    assert requests.get(f"{url}/health", timeout=10).ok
+
+
 def exchange(url, sent, seconds=30) -> bytes:
     """What a server sends back to bytes, until it closes."""
     host, port = url.removeprefix("http://").split(":")
@@ -248,7 +256,8 @@ def test_a_request_is_a_line_of_json_with_its_id(url, caplog):
         refused = post(url, headers={"X-Request-ID": "not { ok }"}, params={"explain": "false"})
     assert answer.headers["x-request-id"] == "abc-1"
     assert refused.headers["x-request-id"] != "not { ok }"
-    line = json.loads(logs.Lines().format(caplog.records[0]))
+    records = [record for record in caplog.records if record.name == "xnn.app"]
+    line = json.loads(logs.Lines().format(records[0]))
     assert {"time", "level", "event", "request_id", "status", "bytes", "seconds"} < set(line)
     assert (line["request_id"], line["status"], line["path"]) == ("abc-1", 200, "/predict")
     assert "x.png" not in json.dumps(line)

@@ -29,6 +29,7 @@ from ..images import ImageError
 from . import answers, body, dicom, docs, logs, served, work
 from .explaining import Question, QuestionError, answer
 from .guard import Guard
+from .impatient import Impatient
 from .measured import Measured
 from .served import Served
 from .settings import Settings, SettingsError, from_environment
@@ -259,11 +260,17 @@ def main() -> None:
         settings, api = prepare()
     except (SettingsError, served.ModelError) as error:
         sys.exit(f"xnn: {error}")
-    uvicorn.run(
+    uvicorn.Server(configured(settings, api)).run()
+
+
+def configured(settings: Settings, api: Guard, log_config: dict | None = logs.CONFIG) -> uvicorn.Config:
+    """How uvicorn serves the API."""
+    return uvicorn.Config(
         api,
         host=settings.host,
         port=settings.port,
-        log_config=logs.CONFIG,
+        http=Impatient,
+        log_config=log_config,
         access_log=False,
         server_header=False,
         timeout_keep_alive=5,
