@@ -30,6 +30,7 @@ import hostile
 
 from xnn import comparison, provenance
 from xnn.app import examples
+from xnn.app.__main__ import ALLOCATION
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = examples.find("kermany")
@@ -75,7 +76,7 @@ def heading() -> str:
 def started() -> subprocess.Popen:
     """The API, ready, on the first cores."""
     cores = ",".join(str(core) for core in range(CORES))
-    environment = {**os.environ, "XNN_PORT": str(PORT), "OMP_NUM_THREADS": str(CORES)}
+    environment = {**ALLOCATION, **os.environ, "XNN_PORT": str(PORT), "OMP_NUM_THREADS": str(CORES)}
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
         environment.pop(name, None)
     command = ["taskset", "-c", cores, sys.executable, "-m", "xnn.app.api"]

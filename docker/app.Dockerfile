@@ -16,7 +16,7 @@ COPY models /app/models
 WORKDIR /app
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin xnn
 USER xnn
-ENV PATH=/packages/bin:$PATH PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp HF_HOME=/tmp/hub \
+ENV PATH=/packages/bin:$PATH PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp HF_HOME=/tmp/hub MALLOC_ARENA_MAX=1 \
     XNN_HOST=0.0.0.0 XNN_HOSTS=127.0.0.1,localhost,api
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \

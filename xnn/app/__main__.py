@@ -19,6 +19,8 @@ import requests
 READY_SECONDS = 120  # for the model to load, from the hub if need be
 STOP_SECONDS = 10  # until one that does not stop is killed
 PR_SET_PDEATHSIG = 1
+# of glibc: threads share one pool of memory, so that what one has given back another one takes
+ALLOCATION = {"MALLOC_ARENA_MAX": "1"}
 PAGE = {
     "server.address": os.environ.get("XNN_UI_HOST", "127.0.0.1"),
     "server.port": os.environ.get("XNN_UI_PORT", "8501"),
@@ -42,7 +44,7 @@ def main() -> int:
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
     port = os.environ.get("XNN_PORT") or "8000"
-    environment = {**os.environ, "XNN_API": f"http://127.0.0.1:{port}"}
+    environment = {**ALLOCATION, **os.environ, "XNN_API": f"http://127.0.0.1:{port}"}
     running = []
     try:
         running.append(_start([sys.executable, "-m", "xnn.app.api"], environment))
