@@ -96,8 +96,8 @@ $(R)/7-protocol.ipynb: notebooks/7-protocol.py $(R)/6-compare.ipynb $(wildcard r
 	@$(step) 7-protocol $(STUDY)
 
 # belongs to no study
-reports/methods/%.ipynb: methods/%.py $(call code,phantom anatomy appendix modernise responses masking bottleneck quadrature properties decay toys axioms integrated fixed attribution localisation plots/look plots/appendix plots/explanation) | $(ENVIRONMENT)
-	@$(BIN)/python -m xnn.appendix $*
+reports/methods/%.ipynb: methods/%.py $(wildcard xnn/appendix/*.py) $(call code,phantom axioms integrated fixed attribution localisation plots/look plots/appendix plots/explanation) | $(ENVIRONMENT)
+	@$(BIN)/python -m xnn.appendix.pages $*
 
 # a run that starts from another one's model waits for it
 start_from = $(shell sed -nE 's/.*start_from: *([A-Za-z0-9._-]+).*/\1/p' params/$(STUDY)/$(1).yaml)

@@ -33,7 +33,8 @@ from IPython.display import Markdown
 from torch import nn
 
 import xnn
-from xnn import anatomy, masking, modernise, plots, responses, toys
+from xnn import plots
+from xnn.appendix import anatomy, masking, modernise, responses, toys
 
 origin = xnn.provenance.stamp_of_page(seed)
 plots.style()

@@ -37,7 +37,8 @@ import torch
 from IPython.display import Markdown
 
 import xnn
-from xnn import attribution, axioms, fixed, integrated, localisation, plots, properties, quadrature, toys
+from xnn import attribution, axioms, fixed, integrated, localisation, plots
+from xnn.appendix import properties, quadrature, toys
 
 origin = xnn.provenance.stamp_of_page(seed)
 plots.style()

@@ -34,7 +34,8 @@ seed = 0  # of the noise
 from IPython.display import Markdown
 
 import xnn
-from xnn import decay, plots
+from xnn import plots
+from xnn.appendix import decay
 
 origin = xnn.provenance.stamp_of_page(seed)
 plots.style()

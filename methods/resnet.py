@@ -38,7 +38,8 @@ from IPython.display import Markdown
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 import xnn
-from xnn import anatomy, plots, toys
+from xnn import plots
+from xnn.appendix import anatomy, toys
 
 origin = xnn.provenance.stamp_of_page(seed)
 plots.style()

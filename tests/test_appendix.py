@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from conftest import PROJECT, ROOT
 
-from xnn import appendix, pipeline, plots
+from xnn import pipeline, plots
+from xnn.appendix import pages
 
 PAGE = "optimiser"
 
@@ -28,7 +29,7 @@ def text():
 
 
 def test_a_page_is_executed_once_and_answers(text, capfd):
-    target = appendix.make(PAGE)
+    target = pages.make(PAGE)
     assert target == ROOT / "reports/methods" / f"{PAGE}.ipynb"
     page = nbformat.read(target, as_version=4)
     shown = [output for cell in page.cells for output in cell.get("outputs", [])]
@@ -38,39 +39,43 @@ def test_a_page_is_executed_once_and_answers(text, capfd):
     assert page.cells[0].source.startswith("---\ntitle: AdamW"), (
         "a page of no study is named by its title alone"
     )
-    assert pipeline.metadata(target)["xnn"]["inputs"].keys() == appendix.inputs(PAGE).keys()
+    assert pipeline.metadata(target)["xnn"]["inputs"].keys() == pages.inputs(PAGE).keys()
     before = target.read_text()
     capfd.readouterr()
-    appendix.make(PAGE)
+    pages.make(PAGE)
     assert capfd.readouterr().out == f"reports/methods/{PAGE}.ipynb is current\n"
     assert target.read_text() == before
 
 
 def test_a_changed_page_or_module_is_not_current(text, monkeypatch):
-    before = appendix.inputs(PAGE)
-    monkeypatch.setattr(appendix.provenance, "content_sha256", lambda file: file.name)
-    assert all(before[name] != value for name, value in appendix.inputs(PAGE).items())
+    before = pages.inputs(PAGE)
+    monkeypatch.setattr(pages.provenance, "content_sha256", lambda file: file.name)
+    assert all(before[name] != value for name, value in pages.inputs(PAGE).items())
 
 
 def test_a_page_that_does_not_exist_is_one_clear_line():
     with pytest.raises(pipeline.StepError, match="there is: integrated-gradients"):
-        appendix.make("resnext")
+        pages.make("resnext")
 
 
-@pytest.mark.parametrize("page", appendix.PAGES)
+@pytest.mark.parametrize("page", pages.PAGES)
 def test_a_page_lists_every_module_that_it_imports(page):
     text = (PROJECT / "methods" / f"{page}.py").read_text()
     (line,) = re.findall(r"^from xnn import (.*)$", text, re.MULTILINE)
-    assert set(line.split(", ")) - {"plots"} <= set(appendix.PAGES[page])
+    (own,) = re.findall(r"^from xnn\.appendix import (.*)$", text, re.MULTILINE)
+    imported = {*line.split(", "), *(f"appendix/{module}" for module in own.split(", "))}
+    assert imported - {"plots"} <= set(pages.PAGES[page])
 
 
 def test_make_knows_every_page_and_its_modules():
-    goals = [f"reports/methods/{page}.ipynb" for page in appendix.PAGES]
+    goals = [f"reports/methods/{page}.ipynb" for page in pages.PAGES]
     told = subprocess.run(["make", "-Bn", *goals], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert all(f"-m xnn.appendix {page}\n" in told.stdout for page in appendix.PAGES)
+    assert all(f"-m xnn.appendix.pages {page}\n" in told.stdout for page in pages.PAGES)
     rule = re.search(r"^reports/methods/%\.ipynb: .*$", (PROJECT / "Makefile").read_text(), re.MULTILINE)[0]
-    modules = {module for page in appendix.PAGES.values() for module in page}
+    modules = {module for page in pages.PAGES.values() for module in page}
+    modules = {module for module in modules if not module.startswith("appendix/")}
     assert modules - {"models"} <= set(re.findall(r"[\w/]+", rule))
+    assert "$(wildcard xnn/appendix/*.py)" in rule
 
 
 class TestFigures:

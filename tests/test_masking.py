@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xnn import masking
+from xnn.appendix import masking
 
 
 def test_as_many_whole_patches_are_hidden_in_every_image():

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from conftest import PROJECT
 
-from xnn.appendix import PAGES
+from xnn.appendix.pages import PAGES
 from xnn.pipeline import STEPS
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.py"))

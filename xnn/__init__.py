@@ -5,8 +5,7 @@
 - models: `Classifier`, `fit`, `load_model`, `predictions`
 - evidence: `metrics`, `integrated_gradients`, `explain`; the modules `evidence` and `card`
 - tracking: `track`; sweeps: `load_sweep`
-- pages on methods: `anatomy`, `modernise`, `responses`, `masking`, `bottleneck`, `quadrature`, `properties`,
-  `decay`, `toys`
+- pages on methods: the package `appendix`
 - figures: the module `plots`
 - the app: the package `app`; `shipping` makes a trained run's model small
 
@@ -59,21 +58,9 @@ _CONTENTS = {
     "card": (),
     "gallery": (),
     "axioms": (),
-    "anatomy": (),
-    "modernise": (),
-    "responses": (),
-    "masking": (),
-    "bottleneck": (),
-    "quadrature": (),
-    "properties": (),
-    "decay": (),
-    "toys": (),
-    "appendix": (),
-}
-_MODULES = ("plots", "phantom", "images", "provenance", "pipeline", "cluster", *_CONTENTS)
     "shipping": (),
 }
-_MODULES = ("app", "plots", "phantom", "images", "provenance", "pipeline", *_CONTENTS)
+_MODULES = ("app", "appendix", "plots", "phantom", "images", "provenance", "pipeline", "cluster", *_CONTENTS)
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}
 __all__ = sorted([*_MODULES, *_HOME])
 

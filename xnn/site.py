@@ -9,7 +9,8 @@ from pathlib import Path
 
 import nbformat
 
-from . import appendix, params, pipeline
+from . import params, pipeline
+from .appendix import pages
 from .params import ROOT, ParameterError
 from .pipeline import STEPS, StepError
 from .sweep import load_sweep
@@ -99,7 +100,7 @@ def _current(notebook: Path) -> bool:
     step = notebook.stem
     first, *rest = notebook.relative_to(ROOT / "reports").parts[:-1]
     if first == METHODS:
-        return pipeline.metadata(notebook)["xnn"]["inputs"] == appendix.inputs(step)
+        return pipeline.metadata(notebook)["xnn"]["inputs"] == pages.inputs(step)
     if STEPS[step].per_sweep:
         return pipeline.is_current(step, load_sweep(rest[-1]))
     subject = params.load_run(first, "/".join(rest)) if rest else params.load_study(first)

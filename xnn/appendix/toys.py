@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import phantom
-from .models import Prepare
+from .. import phantom
+from ..models import Prepare
 
 
 class Phantoms(NamedTuple):

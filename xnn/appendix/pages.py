@@ -1,24 +1,30 @@
 """The pages on methods: notebooks of methods/ that belong to no study, executed into reports/methods/.
 
-``python -m xnn.appendix resnet`` is what Make calls for one page.
+``python -m xnn.appendix.pages resnet`` is what Make calls for one page.
 """
 
 import sys
 from pathlib import Path
 
-from . import pipeline, provenance
-from .params import ROOT
+from .. import pipeline, provenance
+from ..params import ROOT
 
 FIGURES = ("plots/look", "plots/appendix")
+
+
+def _own(*modules: str) -> tuple[str, ...]:
+    return tuple(f"appendix/{module}" for module in modules)
+
+
 PAGES = {  # the modules that decide what a page shows
     "integrated-gradients": (
         *("phantom", "models", "attribution", "integrated", "fixed", "localisation", "axioms"),
-        *("quadrature", "properties", "toys", *FIGURES, "plots/explanation"),
+        *(*_own("quadrature", "properties", "toys"), *FIGURES, "plots/explanation"),
     ),
-    "resnet": ("phantom", "toys", "anatomy", *FIGURES),
-    "mobilenetv2": ("anatomy", "bottleneck", *FIGURES),
-    "convnextv2": ("phantom", "anatomy", "modernise", "responses", "masking", "toys", *FIGURES),
-    "optimiser": ("decay", *FIGURES),
+    "resnet": ("phantom", *_own("toys", "anatomy"), *FIGURES),
+    "mobilenetv2": (*_own("anatomy", "bottleneck"), *FIGURES),
+    "convnextv2": ("phantom", *_own("anatomy", "modernise", "responses", "masking", "toys"), *FIGURES),
+    "optimiser": (*_own("decay"), *FIGURES),
 }
 
 
@@ -56,7 +62,7 @@ def main(arguments: list[str]) -> None:
     """The name of a page."""
     with pipeline.one_line():
         if len(arguments) != 1:
-            sys.exit(f"usage: python -m xnn.appendix PAGE; PAGE is one of {', '.join(PAGES)}")
+            sys.exit(f"usage: python -m xnn.appendix.pages PAGE; PAGE is one of {', '.join(PAGES)}")
         make(arguments[0])
 
 
