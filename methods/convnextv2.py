@@ -104,9 +104,9 @@ plots.lines({"Loud channels become louder": loud}, "channel, loudest first", "no
 # %% [markdown]
 # ## Channels that are all alike
 #
-# *Feature collapse*: in ConvNeXt pre-trained with masks many channels of these layers were dead or copies of
-# others. The measure is the mean cosine distance of all pairs of channels, (1 − cos) / 2: 0 where all are
-# alike. Three kinds of X, each before and after GRN:
+# *Feature collapse*: the paper found that in ConvNeXt pre-trained with masks many channels of these layers
+# were dead or copies of others. The measure is the mean cosine distance of all pairs of channels, (1 − cos) /
+# 2: 0 where all are alike. Three kinds of X, each before and after GRN:
 
 # %%
 noise = torch.randn(before.shape, generator=torch.Generator().manual_seed(seed))
@@ -173,10 +173,10 @@ Markdown(
     f"**Answer.** {len(ladder) - 1} steps lead from {first.parameters:.1f} million parameters and "
     f"{first.multiply_adds:,.0f} million multiply-adds to {last.parameters:.1f} and "
     f"{last.multiply_adds:,.0f}; the largest saving is *{saved.idxmin()}* ({saved.min() / 1e6:+,.0f}), the "
-    f"largest expense *{saved.idxmax()}* ({saved.max() / 1e6:+,.0f}). GRN costs "
-    f"{change['further parameters'].iloc[-1]:+,.0f} parameters beside LayerScale. In one pass it changes "
-    f"the diversity of channels by at most {moved.abs().max():.0e}; it makes them compete, with "
-    f"{others:+.2f} from all others together. Of the hidden positions {leaked['plain'][1]:.0%} are reached "
+    f"largest expense *{saved.idxmax()}* ({saved.max() / 1e6:+,.0f}). GRN has "
+    f"{change['further parameters'].iloc[-1]:,.0f} parameters more than LayerScale. In one pass it changes "
+    f"the diversity of channels by at most {moved.abs().max():.0e}; it makes them compete: all others "
+    f"together count {others:+.2f} times. Of the hidden positions {leaked['plain'][1]:.0%} are reached "
     f"after one plain 7 x 7 convolution and {leaked['plain'][3]:.0%} after three, after sparse ones "
     f"{leaked['sparse'].max():.0%}."
 )
