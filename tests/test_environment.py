@@ -1,7 +1,9 @@
 """Installation and house rules: what a reader of the files may rely on."""
 
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -53,3 +55,18 @@ def test_help_lists_every_goal_and_variable():
         "MODEL",
     ):
         assert re.search(rf"^  {word}\s+\w", found, re.MULTILINE), word
+
+
+def test_no_package_reports_that_it_is_used():
+    """Asked of the packages themselves, in a process that knows xnn alone."""
+    code = (
+        "import xnn\n"
+        "from huggingface_hub import constants\n"
+        "from mlflow.telemetry.utils import is_telemetry_disabled\n"
+        "print(constants.HF_HUB_DISABLE_TELEMETRY, is_telemetry_disabled())"
+    )
+    kept = {k: v for k, v in os.environ.items() if "TRACK" not in k and "TELEMETRY" not in k}
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=kept, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["True", "True"]

@@ -13,6 +13,16 @@ Names are imported when they are first used, so a notebook that needs no network
 """
 
 import importlib
+import os
+
+# No package tells its makers that it is used, unless the user wants it to.
+for _variable, _value in {
+    "DO_NOT_TRACK": "1",
+    "FIFTYONE_DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}.items():
+    os.environ.setdefault(_variable, _value)
 
 _CONTENTS = {
     "params": ("load_study", "load_run", "studies", "runs", "ParameterError"),
