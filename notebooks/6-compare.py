@@ -180,7 +180,8 @@ pd.DataFrame(
 rivals = leads[~leads.real].against.tolist()
 Markdown(
     f"**Answer.** On a test of which {audit.share['test']:.0%} of the images share their patient with "
-    f"another split, `{best.run}` has the highest weighted F1: {best.value:.3f} ({best.low:.3f} to "
+    f"another split ({audit.share_and_class['test']:.0%} if number and class together name the patient), "
+    f"`{best.run}` has the highest weighted F1: {best.value:.3f} ({best.low:.3f} to "
     f"{best.high:.3f}), on {metrics[best.run]['n']} images of {metrics[best.run]['patients']} patients. "
     f"Its lead over {len(rivals)} of {len(leads)} other runs may be chance"
     f"{': ' if rivals else ''}{', '.join(rivals)}. Weighted F1 of the smallest network against larger ones "
