@@ -18,31 +18,21 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # progress of a server is its log
 import torch
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from ..images import ImageError
-from . import answers, body, dicom, docs, logs, served, work
-from .explaining import Question, QuestionError, answer
+from . import answers, body, dicom, docs, errors, logs, served, work
+from .explaining import Question, answer
 from .guard import Guard
 from .impatient import Impatient
 from .measured import Measured
 from .served import Served
 from .settings import Settings, SettingsError, from_environment
 
-RETRY = {"retry-after": "2"}  # seconds; most answers take less
 KINDS = ("application/json", "image/png")  # of an answer to /predict, the first where nothing is asked for
-
-
-class Error(BaseModel):
-    """What went wrong, in a sentence."""
-
-    error: str
-    request_id: str
 
 
 class State(BaseModel):
@@ -68,20 +58,7 @@ class Card(BaseModel):
     shipped: dict | None
 
 
-def _error_of(words: str) -> dict:
-    return {"model": Error, "description": words}
-
-
 ROUTER = APIRouter()
-REFUSALS = {
-    400: _error_of("a broken form, or another host's name"),
-    406: _error_of("neither JSON nor PNG is accepted"),
-    408: _error_of("the request took too long to arrive"),
-    413: _error_of("more bytes than are taken"),
-    415: _error_of("no image, and no form with one"),
-    422: _error_of("an image, or a parameter, that cannot be used"),
-    503: _error_of("too much to do: try again after the seconds in Retry-After"),
-}
 PICTURE = {"content": {"image/png": {}}, "description": "JSON, or by Accept the overlay as PNG"}
 
 
@@ -90,7 +67,7 @@ PICTURE = {"content": {"image/png": {}}, "description": "JSON, or by Accept the 
 
 @ROUTER.post(
     "/predict",
-    responses={200: PICTURE, **REFUSALS},
+    responses={200: PICTURE, **errors.REFUSALS},
     openapi_extra={"requestBody": body.SCHEMA},
     response_model=answers.Predicted,
 )
@@ -131,7 +108,7 @@ def health() -> State:
     return State(status="alive")
 
 
-@ROUTER.get("/ready", responses={503: _error_of("as many images as may wait are waiting")})
+@ROUTER.get("/ready", responses={503: errors.refusal("as many images as may wait are waiting")})
 def ready(request: Request) -> State:
     """Whether another image would be taken: the model is loaded, and there is room."""
     if request.app.state.room.full:
@@ -161,57 +138,6 @@ def metrics(request: Request) -> PlainTextResponse:
     return PlainTextResponse(request.app.state.measured.text())
 
 
-# ---- errors, each a sentence ---------------------------------------------------------------------
-
-
-def _answered(request: Request, status: int, words: str, headers: dict | None = None) -> JSONResponse:
-    content = {"error": words, "request_id": getattr(request.state, "request_id", "")}
-    return JSONResponse(content, status, headers)
-
-
-def _http(request, error):
-    return _answered(request, error.status_code, str(error.detail), error.headers)
-
-
-def _unusable(request, error):
-    return _answered(request, 422, f"{error}")
-
-
-def _invalid(request, error):
-    problem = error.errors()[0]
-    name = ".".join(str(part) for part in problem["loc"][1:])
-    if problem["type"] == "extra_forbidden":
-        return _answered(
-            request, 422, f"no parameter {name[:50]!r}: there are {', '.join(Question.model_fields)}"
-        )
-    return _answered(request, 422, f"{name}: {problem['msg'].lower()}")
-
-
-def _busy(request, _):
-    return _answered(request, 503, "too many images are waiting: try again in a few seconds", RETRY)
-
-
-def _expired(request, _):
-    seconds = request.app.state.settings.seconds
-    words = f"no answer within {seconds:g} seconds: try again, or with a larger tolerance"
-    return _answered(request, 503, words, RETRY)
-
-
-def _unforeseen(request, _):
-    return _answered(request, 500, "the server failed; its log says why under this request id")
-
-
-HANDLERS = {
-    HTTPException: _http,
-    RequestValidationError: _invalid,
-    ImageError: _unusable,
-    QuestionError: _unusable,
-    work.BusyError: _busy,
-    work.ExpiredError: _expired,
-    Exception: _unforeseen,
-}
-
-
 # ---- serving -------------------------------------------------------------------------------------
 
 
@@ -236,7 +162,7 @@ def create(settings: Settings, model: Served) -> Guard:
     app.state.model, app.state.room, app.state.settings = model, room, settings
     app.state.measured = Measured(lambda: room.admitted)
     app.include_router(ROUTER)
-    for error, handler in HANDLERS.items():
+    for error, handler in errors.HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False)
     if settings.origins:
