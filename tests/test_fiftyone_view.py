@@ -25,6 +25,7 @@ from xnn import (
     load_run,
     load_study,
     mongo,
+    pipeline,
     plots,
 )
 from xnn import sample as samples
@@ -111,6 +112,16 @@ def test_without_a_database_the_page_says_what_is_missing(study, monkeypatch):
     line = fiftyone_view.build(study)
     assert line.startswith("No FiftyOne dataset, only the figures above: there is no mongod")
     assert len(line.splitlines()) == 1
+
+
+def test_what_was_not_looked_at_is_before_it_is_shown(study, monkeypatch):
+    audit = study.artifacts / "audit.csv"
+    audit.unlink()
+    monkeypatch.setattr(mongo.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(pipeline.StepError, match="there is no mongod"):
+        pipeline.show(study.name)
+    assert audit.exists()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH to look at the app with")

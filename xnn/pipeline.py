@@ -349,14 +349,16 @@ def metadata(file: Path) -> dict:
 
 
 def show(study: str) -> None:
-    """Open a study's radiographs in FiftyOne, explored first where they have not been."""
-    from . import fiftyone_view, mongo
+    """Open a study's radiographs in FiftyOne; look at them first where that was not done since wrangling."""
+    from . import exploration, fiftyone_view, mongo
 
     subject = params.load_study(study)
-    if not (subject.artifacts / "audit.csv").exists():
-        run_step("2-explore", study, force=True)
+    _provide("2-explore", subject)
+    records, audit = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
+    if not audit.exists() or audit.stat().st_mtime < records.stat().st_mtime:
+        exploration.explore(subject)
+    address = os.environ.get("FIFTYONE_DEFAULT_APP_ADDRESS", "127.0.0.1")  # as FiftyOne names it
     try:
-        address = os.environ.get("FIFTYONE_DEFAULT_APP_ADDRESS", "127.0.0.1")  # as FiftyOne names it
         sys.exit(fiftyone_view.open_app(subject, address=address))
     except mongo.NoDatabase as error:
         raise StepError(error) from None
