@@ -4,12 +4,17 @@
 FiftyOne, which takes a dozen seconds to import, is loaded nowhere else, and nothing is left running.
 """
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from subprocess import PIPE
+
+import psutil
 
 from . import fiftyone_dataset, mongo, provenance
 from .params import ROOT, Study, load_study
@@ -36,7 +41,7 @@ def build(study: Study) -> str:
     """
     try:
         with mongo.serve(folder(study)) as address:
-            told = _fiftyone(address, "build", study.name, capture_output=True)
+            told = _fiftyone(address, "build", study.name, stdout=PIPE, stderr=PIPE)
     except mongo.NoDatabase as reason:
         return f"No FiftyOne dataset, only the figures above: {reason}."
     if told.returncode:
@@ -53,7 +58,7 @@ def open_app(study: Study, port: int = PORT, address: str = "127.0.0.1") -> int:
         with mongo.serve(folder(study)) as database:
             return _fiftyone(database, "open", study.name, str(port), address).returncode
     except KeyboardInterrupt:
-        return 130
+        return 0
 
 
 def folder(study: Study) -> Path:
@@ -62,13 +67,23 @@ def folder(study: Study) -> Path:
 
 
 def _fiftyone(database: str, *arguments: str, **how) -> subprocess.CompletedProcess:
-    """Run this module as a program, with the database of the address."""
-    return subprocess.run(
-        [sys.executable, "-m", "xnn.fiftyone_view", *arguments],
-        env={**os.environ, **QUIET, mongo.VARIABLE: database, "XNN_ROOT": str(ROOT)},
-        text=True,
-        **how,
-    )
+    """Run this module as a program, with the database of the address; end all that it has started."""
+    command = [sys.executable, "-m", "xnn.fiftyone_view", *arguments]
+    environment = {**os.environ, **QUIET, mongo.VARIABLE: database, "XNN_ROOT": str(ROOT)}
+    with subprocess.Popen(command, env=environment, text=True, start_new_session=True, **how) as child:
+        try:
+            told = child.communicate()
+        finally:
+            _end_session(child.pid)
+    return subprocess.CompletedProcess(command, child.returncode, *told)
+
+
+def _end_session(session: int) -> None:
+    """Kill every process of a session: the app's own server would wait for browsers that are open."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == session:
+                os.kill(process.pid, signal.SIGKILL)
 
 
 # ---- in the process that has FiftyOne --------------------------------------------------------------
@@ -110,20 +125,17 @@ def _end_with(parent: int) -> None:
     """End this process once the one that started it has: its database is gone as well."""
     while os.getppid() == parent:
         time.sleep(1)
-    os._exit(1)
+    _end_session(os.getsid(0))
 
 
 def main(arguments: list[str]) -> None:
     """``build STUDY``, or ``open STUDY PORT ADDRESS``."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     study = load_study(arguments[1])
-    try:
-        if arguments[0] == "build":
-            print(fiftyone_dataset.sentence(_current(study)))
-        else:
-            _open(study, int(arguments[2]), arguments[3])
-    except KeyboardInterrupt:
-        pass
+    if arguments[0] == "build":
+        print(fiftyone_dataset.sentence(_current(study)))
+    else:
+        _open(study, int(arguments[2]), arguments[3])
 
 
 if __name__ == "__main__":
