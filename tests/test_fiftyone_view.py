@@ -11,6 +11,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT
 from PIL import Image
@@ -163,6 +164,9 @@ def opened(study):
         os.killpg(process.pid, signal.SIGINT)
         process.wait(60)
         process.stdout.close()
+        assert not [
+            each for each in psutil.process_iter(["cmdline"]) if str(port) in (each.info["cmdline"] or [])
+        ]
         with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 2):
             pass
 
