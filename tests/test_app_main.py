@@ -28,6 +28,8 @@ def alive(pid) -> bool:
 
 
 def children(pid) -> list[int]:
+    if not Path(f"/proc/{pid}/task/{pid}/children").exists():
+        pytest.skip("this system does not say which processes another one has started")
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

@@ -39,6 +39,9 @@ def test_an_example_is_predicted_and_explained(page):
         assert told in words
     page.slider[0].set_value(0.3).run()
     assert page.subheader
+    other = next(name for name in page.radio[0].options if name != page.radio[0].value)
+    page.radio[0].set_value(other).run()
+    assert not page.subheader, "the answer was about another image"
 
 
 def test_an_uploaded_image_goes_before_the_example(page):

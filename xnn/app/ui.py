@@ -52,11 +52,12 @@ def main() -> None:
         st.session_state.pop("answer", None)
         try:
             with st.spinner("Predicting and explaining ..."):
-                st.session_state.answer = client.predict(image, parameters)
+                st.session_state.answer = image, client.predict(image, parameters)
         except client.Refusal as refusal:
             st.error(str(refusal))
-    if "answer" in st.session_state:
-        shown(st.session_state.answer)
+    about, answer = st.session_state.get("answer", (None, None))
+    if answer and about == image:  # of another image than the one that is chosen now it would mislead
+        shown(answer)
     with st.expander("The model's card"):
         st.code(card["card"] or "This model has no card.", language=None, wrap_lines=True)
 
