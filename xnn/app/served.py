@@ -37,10 +37,6 @@ FILES = (
 )
 
 
-# of the blocks: theirs are the largest maps, most of what a gradient needs in memory
-EARLY = 0.5
-
-
 class ModelError(ValueError):
     """A model that cannot be served; the message says what is wrong with which file, in one line."""
 
@@ -80,7 +76,10 @@ class Served(NamedTuple):
 
 
 class Recomputed(nn.Module):
-    """A block that is computed anew, to the same numbers, where its gradient is asked for."""
+    """A block that is computed anew, to the same numbers, where its gradient is asked for.
+
+    What blocks keep for their gradients is most of what an explanation needs in memory.
+    """
 
     def __init__(self, block: nn.Module):
         super().__init__()
@@ -174,8 +173,8 @@ def _model(folder: Path) -> Classifier:
         model = Classifier.from_pretrained(folder)  # float16 in the file becomes float32 here
     except Exception as error:  # WeightsError, and what a network of odd sizes raises
         raise ModelError(" ".join(str(error).split())[:400]) from None
-    for number in range(round(EARLY * len(model.backbone))):
-        model.backbone[number] = Recomputed(model.backbone[number])
+    for number, block in enumerate(model.backbone):
+        model.backbone[number] = Recomputed(block)
     # in this order of memory from the start: brought to it in inference mode, it could not be explained
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
