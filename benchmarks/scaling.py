@@ -46,6 +46,7 @@ from xnn.params import ROOT
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 CLASSES = (3, 6, 12, 24)  # how many, in 3,000 predictions
 RUNS = (10, 100, 1_000)  # of a sweep
+SIDES = (32, 112, 224)  # pixels
 MILLION = 1_000_000
 RUN = """
 model: {backbone: convnextv2, weights: none, config: {depths: [1, 1, 1, 1], hidden_sizes: [8, 8, 16, 16]}}
@@ -189,6 +190,18 @@ def of_images(sizes: list[int]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def of_sides() -> pd.DataFrame:
+    """Memory of wrangling 3,000 images, by the side that they are kept at: is the decoded set held?"""
+    file, rows = archive(3_000), []
+    for side in SIDES:
+        text = f"{{title: noise, source: archive, image_size: {side}, archive: {{patient: ['^(p[^_]+)_']}}}}"
+        write(f"side{side}", study=text)
+        found = asked("wrangle", f"side{side}", ARCHIVE=str(file))
+        decoded = round(3_000 * side**2 / 2**20)
+        rows.append({"side": side, "decoded, MB": decoded, "memory, MB": round(found["bytes"] / 2**20)})
+    return pd.DataFrame(rows)
+
+
 def of_runs() -> pd.DataFrame:
     write("images0", study="{title: none, source: phantom}", tiny=RUN)
     rows = []
@@ -243,7 +256,7 @@ def main() -> None:
     if options.phase:
         return phase(*options.phase)
     began = time.perf_counter()
-    images, runs = of_images(options.images), of_runs()
+    images, sides, runs = of_images(options.images), of_sides(), of_runs()
     kinds = pd.DataFrame([{"phase": "evaluate", "size": n, **asked("classes", n)} for n in CLASSES])
     seconds, memory = growth(images, "seconds", 1, 1), growth(images, "bytes", 2**20, 1)
     print(f"\n{time.perf_counter() - began:.0f} s on {provenance.device()}, one thread a phase.\n")
@@ -251,6 +264,8 @@ def main() -> None:
     print(told(seconds, "ms an image", 1e3, 3, "s at a million"))
     print("## Images: MB of memory\n")
     print(told(memory, "bytes an image", 2**20, 0, "MB at a million"))
+    print("## Is the decoded set held while wrangling? 3,000 images by their side in pixels\n")
+    print(comparison.markdown(sides))
     print("## Classes: 3,000 predictions, 2,000 resamples\n")
     print(told(growth(kinds, "seconds", 1, 1), "s a class", 1, 3))
     print(told(growth(kinds, "bytes", 2**20, 1), "MB a class", 1, 2))
