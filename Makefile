@@ -57,8 +57,8 @@ verify: | $(ENVIRONMENT) ## make the numbers of STUDY's report again, and compar
 	@$(BIN)/python -m xnn.verify $(STUDY)
 
 sweep: | $(ENVIRONMENT) ## make the runs of SWEEP, their summary and the site
-	@JOBS=$(JOBS) SCHEDULER=$(SCHEDULER) $(BIN)/python -m xnn.cluster $(SWEEP); status=$$?; \
-	  $(step) site && exit $$status
+	@JOBS=$(JOBS) SCHEDULER=$(SCHEDULER) $(BIN)/python -m xnn.cluster $(SWEEP)
+	@$(step) site
 
 mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 5000
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db --port 5000
