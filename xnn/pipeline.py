@@ -353,7 +353,7 @@ def show(study: str) -> None:
     from . import exploration, fiftyone_view, mongo
 
     subject = params.load_study(study)
-    _provide("2-explore", subject)
+    provide("2-explore", subject)
     records, audit = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
     if not audit.exists() or audit.stat().st_mtime < records.stat().st_mtime:
         exploration.explore(subject)
