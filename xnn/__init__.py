@@ -70,7 +70,18 @@ _CONTENTS = {
     "axioms": (),
     "shipping": (),
 }
-_MODULES = ("app", "appendix", "plots", "phantom", "images", "provenance", "pipeline", "cluster", *_CONTENTS)
+_MODULES = (
+    "app",
+    "appendix",
+    "plots",
+    "phantom",
+    "images",
+    "pictures",
+    "provenance",
+    "pipeline",
+    "cluster",
+    *_CONTENTS,
+)
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}
 __all__ = sorted([*_MODULES, *_HOME])
 

@@ -23,6 +23,7 @@ from traitlets.config import Config
 
 from . import params, provenance
 from .params import ROOT, ParameterError, Run, Study
+from .pictures import shrink
 from .sweep import Sweep, load_sweep
 
 TRIES = 3  # of executing a notebook whose kernel dies
@@ -241,6 +242,7 @@ def execute(source: Path, target: Path, values: dict, made_from: dict, name: str
         _papermill(notebook, partial, values)
         executed = nbformat.read(partial, as_version=4)
         _finish(executed, name, made_from)
+        shrink(executed)
         nbformat.write(executed, partial)
         partial.replace(target)
         failed.unlink(missing_ok=True)
