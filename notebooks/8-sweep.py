@@ -72,7 +72,7 @@ plots.sweep_scores(table, varied, "validation", "validation F1")
 
 # %%
 settled = by_setting(table)
-settled.style.format(precision=3)
+settled.style.format(precision=3, na_rep="-")
 
 # %%
 #| fig-alt: Validation and test F1 of every run, a row a setting.

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from conftest import PROJECT, SMALL
 
-from xnn import provenance
+from xnn import cluster, provenance
 
 BASE = """
 model: {backbone: convnextv2, weights: none, config: {depths: [1, 1, 1, 1], hidden_sizes: [8, 8, 16, 16]}}
@@ -176,18 +176,18 @@ def test_a_finished_sweep_does_nothing(project, twelve):
 def test_a_cluster_started_by_hand_gives_the_same_results_and_tells_of_failures(project, twelve):
     file = project / "scheduler.json"
     local = ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file))
-    cluster = [start(project, "dask", "scheduler", "--port", "0", *local)]
+    hosts = [start(project, "dask", "scheduler", "--port", "0", *local)]
     try:
         wait_for(file.exists, 60)
         address = json.loads(file.read_text())["address"]
         options = ("--nthreads", "1", "--no-dashboard", "--local-directory", str(project / "dask"))
-        cluster += [start(project, "dask", "worker", address, *options, XNN_THREADS="1") for _ in range(2)]
+        hosts += [start(project, "dask", "worker", address, *options, XNN_THREADS="1") for _ in range(2)]
         sweep = start(project, "xnn.cluster", "few", "3-train", SCHEDULER=address)
         assert sweep.wait(timeout=300) == 1
     finally:
-        for process in cluster:
+        for process in hosts:
             process.terminate()
-        for process in cluster:
+        for process in hosts:
             process.wait(timeout=30)
     output = said(sweep)
     assert "dashboard: http://127.0.0.1:" in output
@@ -204,6 +204,16 @@ def test_a_cluster_started_by_hand_gives_the_same_results_and_tells_of_failures(
         ]
         models = (provenance.file_sha256(folder / "model/model.safetensors") for folder in (here, there))
         assert len(set(models)) == 1
+
+
+def test_a_run_has_the_threads_of_its_worker_whatever_dask_allows_itself(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # as dask's nanny does
+    monkeypatch.setenv("XNN_THREADS", "3")
+    program = "import torch; print(torch.get_num_threads())"
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, **cluster.threads()}
+    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == "3\n"
 
 
 def test_mistakes_are_one_clear_line(project):

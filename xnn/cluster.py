@@ -52,13 +52,17 @@ def work(root: str, study: str, run: str, steps: list[str], environment: dict[st
         raise FileNotFoundError(
             f"{where}: all workers need the project's folder, on a file system they share"
         )
-    # dask gives its workers one thread for numerics; a run is all that this one computes
-    threads = os.environ.get("XNN_THREADS", str(CPU_COUNT))
-    environment = {**os.environ, **environment, "XNN_ROOT": root, "OMP_NUM_THREADS": threads}
+    environment = {**os.environ, **environment, "XNN_ROOT": root, **threads()}
     for step in steps:
         if error := _step(step, study, run, Path(root), environment):
             return {"seconds": time.perf_counter() - began, "error": error}
     return {"seconds": time.perf_counter() - began, "error": None}
+
+
+def threads() -> dict[str, str]:
+    """Variables that give a run the cores of this worker: dask allows its own numerics one thread."""
+    found = os.environ.get("XNN_THREADS", str(CPU_COUNT))
+    return {f"{library}_NUM_THREADS": found for library in ("OMP", "MKL", "OPENBLAS")}
 
 
 def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str | None:

@@ -35,7 +35,7 @@ def _heat_map(means, varied, score, title):
 def _parallel(means, varied, score, title):
     """A line a setting across one axis a value; the colour and the last axis are the score."""
     figure, axes = look.subplots(2 + 1.4 * len(varied), 3.6)
-    places = {name: _place(means[name]) for name in [*varied, score]}
+    places = {name: _place(means[name]) for name in varied} | {score: _scale(means[score])}
     norm = Normalize(means[score].min(), means[score].max())
     colours = sns.color_palette("viridis", as_cmap=True)
     heights = np.column_stack([places[name][0] for name in places])
@@ -53,12 +53,17 @@ def _parallel(means, varied, score, title):
 def _place(values):
     """Heights from 0 to 1 on an axis, and its ticks; equal steps between the values that there are."""
     if values.nunique() > 6 and pd.api.types.is_numeric_dtype(values):
-        ticks = np.linspace(values.min(), values.max(), 4)
-        span = values.max() - values.min()
-        return (values - values.min()) / span, [((t - values.min()) / span, f"{t:.3g}") for t in ticks]
+        return _scale(values)
     found = list(dict.fromkeys(sorted(values, key=lambda each: (isinstance(each, str), each))))
     steps = {value: number / max(1, len(found) - 1) for number, value in enumerate(found)}
     return values.map(steps), [(height, str(value)) for value, height in steps.items()]
+
+
+def _scale(values):
+    """Heights from 0 to 1 in proportion to the values, and four ticks."""
+    low, span = values.min(), np.ptp(values) or 1
+    ticks = np.linspace(low, low + span, 4)
+    return (values - low) / span, [((tick - low) / span, f"{tick:.3g}") for tick in ticks]
 
 
 @look.styled
@@ -88,7 +93,7 @@ def _dots(table, score, title, test=False):
             alpha=0.8,
             label="weighted F1, test",
         )
-        axes.legend(loc="best")
+        figure.legend(loc="outside right upper")
     axes.set_yticks(range(len(order)), order)
     axes.set(xlabel="F1, weighted by class" if test else title, title="Settings and their runs")
     axes.grid(axis="y", visible=False)
