@@ -76,6 +76,17 @@ MAPS = np.random.default_rng(1).normal(size=(9, 16, 16))
 FILES = RECORDS.assign(width=range(100, 109), height=200, bytes=range(5000, 5009))
 POINTS = np.random.default_rng(2).normal(size=(9, 2))
 SIZES = RUNS.assign(parameters=[1e6, 2e6, 3e7], weights=["imagenet", "random", "imagenet"])
+SWEEP = pd.DataFrame(
+    {
+        "setting": ["a", "a", "b", "c", "d"],
+        "rate": [0.1, 0.1, 0.1, 0.2, 0.2],
+        "decay": [0.0, 0.0, 0.5, 0.0, 0.5],
+        "validation": [0.5, 0.6, 0.7, 0.8, 0.9],
+        "value": [0.5, 0.6, 0.7, 0.8, 0.9],
+        "low": 0.4,
+        "high": 1.0,
+    }
+)
 FIGURES = {  # how it is made, and how many axes it has
     "class_counts": (lambda: plots.class_counts(RECORDS), 1),
     "images_per_patient": (lambda: plots.images_per_patient(RECORDS), 1),
@@ -95,6 +106,8 @@ FIGURES = {  # how it is made, and how many axes it has
     "compare_scores": (lambda: plots.compare_scores(RUNS, "F1"), 1),
     "differences": (lambda: plots.differences(RUNS.rename(columns={"run": "pair"}), "F1"), 1),
     "score_by_size": (lambda: plots.score_by_size(SIZES, "F1"), 1),
+    "sweep_scores": (lambda: plots.sweep_scores(SWEEP, ["rate", "decay"], "validation", "F1"), 1),
+    "seed_spread": (lambda: plots.seed_spread(SWEEP), 1),
     "overlays": (lambda: plots.overlays(IMAGES, MAPS, RECORDS.path), 18),
     "overlay_table": (lambda: plots.overlay_table(IMAGES, {"grad_cam": MAPS}, RECORDS.path), 18),
     "card": (lambda: plots.card(RUNS.assign(method=RUNS.run, measure="infidelity")), 1),

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from . import look
@@ -26,7 +25,7 @@ def sweep_scores(table: pd.DataFrame, varied: list[str], score: str, title: str)
 def _heat_map(means, varied, score, title):
     square = means.pivot(index=varied[0], columns=varied[1], values=score)
     figure, axes = look.subplots(1.6 + 1.1 * square.shape[1], 1.2 + 0.5 * square.shape[0])
-    sns.heatmap(square, annot=True, fmt=".3f", cmap="viridis", ax=axes, cbar_kws={"label": title})
+    sns.heatmap(square, annot=True, fmt=".3f", cmap="viridis", ax=axes, cbar=False)
     axes.set(title=f"{title[0].upper()}{title[1:]}, mean over seeds", xlabel=varied[1], ylabel=varied[0])
     axes.tick_params(axis="y", rotation=0)
     return figure
@@ -46,7 +45,6 @@ def _parallel(means, varied, score, title):
             axes.annotate(text, (x, height), xytext=(4, 3), textcoords="offset points", fontsize=7)
     axes.set_xticks(range(len(places)), [*varied, title])
     axes.set(yticks=[], xlim=(-0.2, len(places) - 0.4), title=f"Settings and their {title}, mean over seeds")
-    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=title)
     return figure
 
 
