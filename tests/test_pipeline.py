@@ -37,6 +37,7 @@ def project(tmp_path_factory):
         "pyproject.toml",
         "_quarto.yml",
         "site.css",
+        "favicon.svg",
         "gallery.html",
     ):
         shutil.copy2(PROJECT / name, folder)
@@ -44,6 +45,7 @@ def project(tmp_path_factory):
         shutil.copy2(page, folder)
     (folder / "reports/kermany").mkdir(parents=True)
     (folder / "reports/kermany/_results.md").write_text("| none |\n|---|\n")
+    (folder / "reports/kermany/_findings.md").write_text("- none\n")
     (folder / ".venv").symlink_to(PROJECT / ".venv")
     (folder / "params" / STUDY).mkdir(parents=True)
     (folder / "params" / STUDY / "study.yaml").write_text(SMALL)
