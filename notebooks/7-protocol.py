@@ -137,6 +137,7 @@ lines += [
     f"({row.patient_and_class:.0%} by number and class), `{row.run}` gains {row.bought:+.3f} "
     f"({row.bought_low:+.3f} to {row.bought_high:+.3f})."
     for row in bought.itertuples()
+    if row.run == leaks.loc[leaks[leaks.study == study].value.idxmax(), "run"]  # the best of them
 ]
 
 # %%
