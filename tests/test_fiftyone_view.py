@@ -1,6 +1,7 @@
 """FiftyOne for real: the dataset of a small study, its views, and the app in a browser."""
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -155,6 +156,8 @@ def opened(study):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # in the background of a shell SIGINT is ignored, and would be here
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     try:
         lines = iter(process.stdout.readline, "")  # FiftyOne may say that it waits for its own server
