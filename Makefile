@@ -8,7 +8,6 @@ ONLINE ?=## 1: also the runs whose weights have to be downloaded
 SWEEP ?= params/sweeps/phantom-rates.yaml## the sweep to make
 SCHEDULER ?=## tcp://...: the workers of this dask scheduler make it, not this machine
 JOBS ?= 2## steps executed side by side, and runs of a sweep
-
 MODEL ?= models/kermany-mobilenetv2-full## what the app serves: a folder, or an id of the hub
 PYTHON ?= python3## the Python (3.11 or later) that makes the environment
 export ARCHIVE WEIGHTS

@@ -79,21 +79,22 @@ def stamp(subject: Study | Run) -> Stamp:
     """
     run = isinstance(subject, Run)
     study = subject.study if run else subject
-    return Stamp(
-        **_git(),
+    return _stamp(
+        subject.seed,
         params_sha256=params.sha256(study, subject) if run else params.sha256(study),
         records_sha256=records_sha256(study),
-        seed=subject.seed,
-        versions={name: importlib.metadata.version(name) for name in STAMPED},
-        device=device(),
-        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
 
 
 def stamp_of_page(seed: int) -> Stamp:
     """The provenance of a page that belongs to no study: nothing but its seed goes into it."""
+    return _stamp(seed)
+
+
+def _stamp(seed: int, **hashes: str | None) -> Stamp:
     return Stamp(
         **_git(),
+        **hashes,
         seed=seed,
         versions={name: importlib.metadata.version(name) for name in STAMPED},
         device=device(),

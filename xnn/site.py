@@ -16,7 +16,6 @@ from .pipeline import STEPS, StepError
 from .sweep import load_sweep
 
 SITE = "_site"
-METHODS = "methods"  # the folder of reports/ whose pages belong to no study
 
 
 def render() -> None:
@@ -107,7 +106,7 @@ def _current(notebook: Path) -> bool:
     """Whether an executed notebook is what its step would give today; ParameterError where it has none."""
     step = notebook.stem
     first, *rest = notebook.relative_to(ROOT / "reports").parts[:-1]
-    if first == METHODS:
+    if notebook.parent == pages.FOLDER:
         return pipeline.metadata(notebook)["xnn"]["inputs"] == pages.inputs(step)
     if STEPS[step].per_sweep:
         return pipeline.is_current(step, load_sweep(rest[-1]))
@@ -117,7 +116,7 @@ def _current(notebook: Path) -> bool:
 
 def _source(notebook: Path) -> str:
     """The text that an executed notebook was made from, from the project's root."""
-    folder = "methods" if notebook.parent == ROOT / "reports" / METHODS else "notebooks"
+    folder = "methods" if notebook.parent == pages.FOLDER else "notebooks"
     return f"{folder}/{notebook.stem}.py"
 
 

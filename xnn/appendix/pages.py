@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import pipeline, provenance
 from ..params import ROOT
 
+FOLDER = ROOT / "reports/methods"  # of the executed pages
 FIGURES = ("plots/look", "plots/appendix")
 
 
@@ -37,7 +38,7 @@ def make(page: str, force: bool = False) -> Path:
 
     if page not in PAGES:
         raise pipeline.StepError(f"no page {page!r}; there is: {', '.join(PAGES)}")
-    target = ROOT / "reports/methods" / f"{page}.ipynb"
+    target = FOLDER / f"{page}.ipynb"
     lock = ROOT / "artifacts/methods" / f".{page}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # two makes at once: the second one waits
