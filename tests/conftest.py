@@ -1,6 +1,7 @@
 """A project folder of the tests' own: nothing here reads or writes the real params, artifacts or reports."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 ROOT = Path(os.environ["XNN_ROOT"])
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SMALL = "{title: small, source: phantom, image_size: 32, patients: 60, fractions: [0.6, 0.2, 0.2]}"
 QUICK = "{epochs: 2, batch_size: 16, learning_rate: 3e-3, early_stopping: 0"
 

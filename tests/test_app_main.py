@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import threading
 import time
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from conftest import CHROMIUM
 from serving import await_health, encoded, folder_of, free_port, picture, process
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 FILE = {"file": ("x.png", encoded(picture()))}
 
 

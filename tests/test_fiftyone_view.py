@@ -14,7 +14,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import CHROMIUM, ROOT
 from PIL import Image
 from test_mongo import MISSING, none_is_left
 
@@ -33,7 +33,6 @@ from xnn import (
 from xnn import sample as samples
 from xnn.evaluation import predictions_table
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = MISSING
 ASK = """
 import json, fiftyone as fo

@@ -7,12 +7,10 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PROJECT
+from conftest import CHROMIUM, PROJECT
 from PIL import Image
 
 from xnn import gallery, load_run, plots
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import PROJECT, SMALL, write_study
+from conftest import CHROMIUM, PROJECT, SMALL, write_study
 
 from xnn import load_run, load_study, pipeline, site
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LARGE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +29,6 @@ def track(study: Study) -> list[str]:
     A run is an MLflow run of the experiment named after the study. One whose results have changed takes
     the place of the old one, so there is never more than one of a name.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
     (ROOT / "artifacts").mkdir(exist_ok=True)
