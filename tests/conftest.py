@@ -47,6 +47,8 @@ def small():
         head=f"model: {{weights: none, train: head, hidden: [8]}}\ntraining: {QUICK}}}",
         cached=f"model: {{weights: none, train: 15}}\ntraining: {QUICK}, views: 1}}",
         lora=f"model: {{weights: none, train: 15, lora: {{rank: 2}}}}\ntraining: {QUICK}, views: 2}}",
+        helped=f"model: {{weights: none}}\ntraining: {QUICK}, schedule: plateau, workers: 2}}",
+        free=f"model: {{weights: none}}\ntraining: {QUICK}, schedule: plateau, deterministic: false}}",
         tracked="model: {weights: none}",
         convnext=f"model: {{backbone: convnextv2, weights: none, {tiny}}}\ntraining: {QUICK}}}",
     )

@@ -83,6 +83,26 @@ def test_a_training_that_was_interrupted_equals_one_that_was_not(small, name, mo
     assert not list(run.artifacts.glob("training-*"))
 
 
+@pytest.mark.parametrize("name", ["helped", "free"])
+def test_neither_workers_nor_determinism_change_what_a_processor_computes(record, small, name):
+    if name == "free" and torch.cuda.is_available():
+        pytest.skip("a GPU may compute something else where it is free to")
+    other = fit(load_run(small, name))
+    assert other["key"] != record["key"]  # or nothing was trained
+    for one, two in zip(record["history"], other["history"], strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+    weights, found = (load_model(load_run(small, each)).state_dict() for each in ("plain", name))
+    assert all(torch.equal(weights[k], found[k]) for k in weights)
+
+
+def test_determinism_is_asked_of_torch_and_only_its_absence_changes_a_hash(small):
+    for name, asked in (("plain", True), ("free", False)):
+        run = load_run(small, name)
+        training._trainer(run, run.artifacts)
+        assert torch.are_deterministic_algorithms_enabled() is asked
+        assert ("deterministic" in run.model_dump_json()) is not asked
+
+
 def test_fine_tuning_starts_from_the_other_run(record, small):
     run = load_run(small, "tuned")
     tuned = fit(run)

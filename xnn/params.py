@@ -213,6 +213,9 @@ class Training(_Strict):
     # 0: a new view every epoch, and the frozen part is asked every time
     views: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=0)] = 0  # processes that prepare images; no effect on results
+    # the same weights again on the same machine; on a processor they are anyway, so that only false is in
+    # a hash. What a GPU cannot compute so is named in a warning
+    deterministic: Annotated[bool, Field(exclude_if=bool)] = True
 
 
 class Hardware(_Strict):

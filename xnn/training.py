@@ -164,6 +164,7 @@ def _trainer(run: Run, folder: Path) -> tuple[pl.Trainer, History]:
         devices=run.hardware.devices,
         num_nodes=run.hardware.num_nodes,
         strategy=run.hardware.strategy,
+        deterministic="warn" if run.training.deterministic else False,
         sync_batchnorm=torch.cuda.is_available(),
         use_distributed_sampler=False,  # module distributed does it by the batch
         logger=False,
