@@ -32,7 +32,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import exploration, fiftyone_view, plots, suspects
+from xnn import comparison, exploration, fiftyone_view, plots, suspects
 
 settings = xnn.load_study(study)
 plots.style()
@@ -49,6 +49,10 @@ train = records[records.split == "train"]
 # %%
 #| fig-alt: Bar chart of the number of radiographs of each class in each split.
 plots.class_counts(records)
+
+# %%
+composition = exploration.composition(records)
+composition
 
 # %%
 shares = pd.crosstab(records.split, records.label, normalize="index")
@@ -194,13 +198,21 @@ Markdown(fiftyone_view.build(settings))
 # %%
 brightness = pd.Series(pixels.mean(axis=(1, 2)), sample.label.to_numpy())
 means, most = brightness.groupby(level=0).mean(), records.patient.value_counts()
+verdict = exploration.verdict(records, found, sizes)
 Markdown(
     f"**Answer.** {len(records):,} radiographs of {most.size:,} patients; one class has from "
     f"{shares.min().min():.0%} to {shares.max().max():.0%} of a split, one patient {most.iloc[0]} images. "
     f"Mean grey levels: {', '.join(f'{label} {value:.0f}' for label, value in means.items())} of 255; "
     f"classes differ by up to {means.max() - means.min():.0f}, single radiographs by {brightness.std():.0f} "
-    f"(standard deviation). {exploration.verdict(records, found, sizes)}"
+    f"(standard deviation). {verdict}"
 )
+
+# %% [markdown]
+# The counts and this verdict are also written to `_data.md` beside this page, for the site's data card.
+
+# %%
+card = f"{comparison.markdown(composition.reset_index())}\n{verdict}\n"
+(settings.reports / "_data.md").write_text(card)
 
 # %%
 xnn.provenance.timed(origin)

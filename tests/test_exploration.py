@@ -43,6 +43,24 @@ def test_the_verdict_counts(small, explored):
     assert "AUROC of 0.88" in told
 
 
+def test_the_composition_counts_images_and_each_patient_once():
+    rows = [
+        ("test", "normal", "a"),
+        ("train", "virus", "b"),
+        ("train", "virus", "b"),
+        ("train", "normal", "b"),
+    ]
+    table = exploration.composition(pd.DataFrame(rows, columns=["split", "label", "patient"]))
+    assert table.index.tolist() == ["train", "test", "all"]
+    assert table.loc["train"].to_dict() == {
+        "normal": "1 (1 patients)",
+        "virus": "2 (1 patients)",
+        "all": "3 (1 patients)",
+    }
+    assert table.loc["test", "virus"] == "0 (0 patients)"
+    assert table.loc["all", "all"] == "4 (2 patients)"
+
+
 def test_what_was_not_looked_at_says_what_to_run(root):
     write_study("unseen", SMALL)
     assert "run notebook 2-explore" in data_error(exploration.load_audit, load_study("unseen"))

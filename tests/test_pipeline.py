@@ -46,6 +46,7 @@ def project(tmp_path_factory):
     (folder / "reports/kermany").mkdir(parents=True)
     (folder / "reports/kermany/_results.md").write_text("| none |\n|---|\n")
     (folder / "reports/kermany/_findings.md").write_text("- none\n")
+    (folder / "reports/kermany/_data.md").write_text("none\n")
     (folder / ".venv").symlink_to(PROJECT / ".venv")
     (folder / "params" / STUDY).mkdir(parents=True)
     (folder / "params" / STUDY / "study.yaml").write_text(SMALL)

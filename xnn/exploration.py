@@ -9,7 +9,7 @@ from . import duplicates, embedding, suspects
 from .data import load_images, load_records, write_csv
 from .embedding import Embedding
 from .params import Study, load_study
-from .sources import DataError
+from .sources import SPLITS, DataError
 from .splits import split
 
 ALIKE = 25  # pairs of two classes that are kept
@@ -50,6 +50,16 @@ def explore(study: Study) -> Explored:
     table = table.join(suspects.suspects(records, probabilities, study))
     write_csv(table.round(5), study.artifacts / "audit.csv")
     return Explored(table, pairs, duplicates.nearest_pairs(others, ALIKE), embedded)
+
+
+def composition(records: pd.DataFrame) -> pd.DataFrame:
+    """Images and patients of each class in each split, and of all, as text for the data card."""
+    margins = {"margins": True, "margins_name": "all"}
+    images = pd.crosstab(records.split, records.label, **margins)
+    patients = pd.crosstab(records.split, records.label, records.patient, aggfunc="nunique", **margins)
+    patients = patients.reindex_like(images).fillna(0).astype(int)
+    table = images.astype(str) + patients.map(" ({} patients)".format)
+    return table.reindex([name for name in (*SPLITS, "example", "all") if name in table.index])
 
 
 def split_table(study: Study, table: pd.DataFrame) -> pd.DataFrame:

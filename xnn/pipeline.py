@@ -55,7 +55,7 @@ EXPLAINING = (
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 STEPS = {
     "1-wrangle": Step(WRANGLING, per_run=False),
-    "2-explore": Step((*EXPLORING, "plots/look", "plots/data", "plots/audit"), per_run=False),
+    "2-explore": Step((*EXPLORING, "comparison", "plots/look", "plots/data", "plots/audit"), per_run=False),
     "3-train": Step(
         (*TRAINING, "plots/look", "plots/training"),
         parameters=("model", "training", "augmentation", "hardware", "seed", "note"),
