@@ -1,0 +1,102 @@
+"""What determinism costs, and what the loader's workers are worth: the same training, asked for otherwise.
+
+    python benchmarks/determinism.py [--rounds 3] > benchmarks/determinism.md
+
+A phantom study is trained from random weights, all layers, once a setting and round, one after the other, so
+that a slower moment of the machine meets all settings. The seconds are an epoch's median over the rounds,
+without each training's first epoch, which warms up; ratios are to the first row. Weights are compared bit
+by bit with those of the first training.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import sys
+import tempfile
+
+os.environ["TQDM_DISABLE"] = "1"
+os.environ["XNN_ROOT"] = tempfile.mkdtemp(prefix="xnn-benchmark-")
+
+import pandas as pd
+import torch
+
+import xnn
+from xnn import comparison, provenance, recipe
+
+EPOCHS = 3
+STUDY = "{title: benchmark, source: phantom, image_size: 128, patients: 120, fractions: [0.8, 0.1, 0.1]}"
+SETTINGS = [
+    {"deterministic": deterministic, "workers": workers}
+    for workers in (0, 2)
+    for deterministic in (True, False)
+]
+BACKBONES = ("mobilenet_v2", "resnet18", "convnextv2")
+ATTO = {"depths": [2, 2, 6, 2], "hidden_sizes": [40, 80, 160, 320]}
+
+
+def run_of(backbone: str, setting: dict, turn: int) -> xnn.params.Run:
+    """A run of the benchmark's study, under a name of its own."""
+    config = ATTO if backbone == "convnextv2" else {}
+    text = {
+        "model": {"backbone": backbone, "weights": "none", "config": config},
+        "training": {"epochs": EPOCHS, "early_stopping": 0, **setting},
+    }
+    name = f"{backbone}-{setting['deterministic']}-{setting['workers']}-{turn}".lower()
+    (xnn.params.ROOT / f"params/benchmark/{name}.yaml").write_text(json.dumps(text))
+    return xnn.load_run("benchmark", name)
+
+
+def trained(run: xnn.params.Run) -> tuple[list[float], dict]:
+    """Seconds of the epochs after the first, and the weights."""
+    with contextlib.redirect_stdout(sys.stderr):  # what a training tells of its epochs
+        seconds = [row["seconds"] for row in xnn.fit(run)["history"]]
+    return seconds[1:], xnn.load_model(run).state_dict()
+
+
+def rows(backbone: str, rounds: int) -> list[dict]:
+    """A row a setting."""
+    made = [[trained(run_of(backbone, setting, turn)) for setting in SETTINGS] for turn in range(rounds)]
+    epochs = [statistics.median(s for turn in made for s in turn[i][0]) for i in range(len(SETTINGS))]
+    first = made[0][0][1]
+    equal = [all(_equal(first, turn[i][1]) for turn in made) for i in range(len(SETTINGS))]
+    return [
+        {
+            "backbone": backbone,
+            **setting,
+            "s an epoch": round(epochs[i], 2),
+            "ratio": round(epochs[i] / epochs[0], 2),
+            "weights": "equal" if equal[i] else "different",
+        }
+        for i, setting in enumerate(SETTINGS)
+    ]
+
+
+def _equal(one: dict, two: dict) -> bool:
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    folder = xnn.params.ROOT / "params/benchmark"
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(STUDY)
+    study = xnn.load_study("benchmark")
+    images = (xnn.wrangle(study).records.split == "train").sum()
+    device = f"{provenance.device()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    precision = recipe.precision(run_of(BACKBONES[0], SETTINGS[0], 0))
+    table = pd.DataFrame([row for backbone in BACKBONES for row in rows(backbone, options.rounds)])
+    load = os.getloadavg()[1]
+    print("# What does determinism cost?\n")
+    print(
+        f"Output of `python benchmarks/determinism.py --rounds {options.rounds}`; how it is done stands there.\n"
+    )
+    print(f"{images} images of 128 pixels a side, {device}, {precision}; load average {load:.1f}.\n")
+    print(comparison.markdown(table))
+
+
+if __name__ == "__main__":
+    main()
