@@ -91,10 +91,9 @@ def main() -> None:
     table = pd.DataFrame([row for backbone in BACKBONES for row in rows(backbone, options.rounds)])
     load = os.getloadavg()[1]
     print("# What does determinism cost?\n")
-    print(
-        f"Output of `python benchmarks/determinism.py --rounds {options.rounds}`; how it is done stands there.\n"
-    )
-    print(f"{images} images of 128 pixels a side, {device}, {precision}; load average {load:.1f}.\n")
+    command = f"python benchmarks/determinism.py --rounds {options.rounds}"
+    print(f"Output of `{command}`; how it is done stands there.\n")
+    print(f"{images} images, 128 pixels a side, {device}, {precision}; load average {load:.1f}.\n")
     print(comparison.markdown(table))
 
 
