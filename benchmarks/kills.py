@@ -1,6 +1,6 @@
 """Is anything lost where `make report` is killed at a random moment, and run again?
 
-A small phantom study is made undisturbed, then again and again in an empty folder: each time everything that
+A small phantom study, and one page on methods, are made undisturbed, then again and again in an empty folder: each time everything that
 belongs to it is killed (SIGKILL) at a random moment, what is left is looked at, and a plain `make report`
 follows. A trial survives where no process of it is left, every file that bears a result's name is whole, and
 the results equal the undisturbed ones to the last digit.
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from xnn.verify import compare
 
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = "kills"
+METHOD = "optimiser"  # of the pages on methods one is enough: all are made alike
 FILES = {
     "study": "{title: killed, source: phantom, image_size: 32, patients: 60, fractions: [0.6, 0.2, 0.2]}",
     "first": "{model: {weights: none}, training: {epochs: 3, batch_size: 16, early_stopping: 0}, "
@@ -38,7 +40,8 @@ GRACE = 15.0  # seconds in which a kernel notices that its parent is gone
 def checkout(folder: Path) -> None:
     """The project as a clone has it, with the small study alone, and the environment that runs this."""
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    kept = [name for name in listed.stdout.splitlines() if not name.startswith(("reports/", "params/"))]
+    left_out = re.compile(f"(reports|params)/|methods/(?!{METHOD})")
+    kept = [name for name in listed.stdout.splitlines() if not left_out.match(name)]
     for name in kept:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / name, folder / name)
