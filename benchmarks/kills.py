@@ -1,9 +1,9 @@
 """Is anything lost where `make report` is killed at a random moment, and run again?
 
-A small phantom study, and one page on methods, are made undisturbed, then again and again in an empty folder: each time everything that
-belongs to it is killed (SIGKILL) at a random moment, what is left is looked at, and a plain `make report`
-follows. A trial survives where no process of it is left, every file that bears a result's name is whole, and
-the results equal the undisturbed ones to the last digit.
+A small phantom study, and one page on methods, are made undisturbed, then again and again in an empty
+folder: each time everything that belongs to it is killed (SIGKILL) at a random moment, what is left is looked
+at, and a plain `make report` follows. A trial survives where no process of it is left, every file that bears
+a result's name is whole, and the results equal the undisturbed ones to the last digit.
 
     python benchmarks/kills.py --trials 30
 """
