@@ -40,7 +40,7 @@ GRACE = 15.0  # seconds in which a kernel notices that its parent is gone
 def checkout(folder: Path) -> None:
     """The project as a clone has it, with the small study alone, and the environment that runs this."""
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    left_out = re.compile(f"(reports|params)/|methods/(?!{METHOD})")
+    left_out = re.compile(f"params/|methods/(?!{METHOD})|reports/(?!kermany/_)")  # pages include these
     kept = [name for name in listed.stdout.splitlines() if not left_out.match(name)]
     for name in kept:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def results(folder: Path) -> dict:
 
 def trial(folder: Path, after: float, wanted: dict) -> dict:
     """Kill a report after some seconds, run it again, and say what came of it."""
-    for made in ("reports", "artifacts", "_site"):
+    for made in (f"reports/{STUDY}", "reports/methods", "artifacts", "_site"):
         shutil.rmtree(folder / made, ignore_errors=True)
     make = start(folder)
     time.sleep(after)
