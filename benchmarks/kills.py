@@ -1,14 +1,16 @@
 """Is anything lost where `make report` is killed at a random moment, and run again?
 
-A small phantom study, and one page on methods, are made undisturbed, then again and again in an empty
-folder: each time everything that belongs to it is killed (SIGKILL) at a random moment, what is left is looked
-at, and a plain `make report` follows. A trial survives where no process of it is left, every file that bears
-a result's name is whole, and the results equal the undisturbed ones to the last digit.
+A small phantom study, and one page on methods, are made undisturbed; then again and again from nothing, and
+each of these reports is interrupted some times: everything that belongs to it is killed (SIGKILL) at a random
+moment, and what is left is looked at; after the last time a plain `make report` follows. A kill is survived
+where no process is left, every file that bears a result's name is whole, and the report that it befell equals
+the undisturbed one to the last digit.
 
-    python benchmarks/kills.py --trials 30
+    python benchmarks/kills.py --reports 6 --kills 5
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -109,31 +111,38 @@ def results(folder: Path) -> dict:
     return found
 
 
-def trial(folder: Path, after: float, wanted: dict) -> dict:
-    """Kill a report after some seconds, run it again, and say what came of it."""
-    for made in (f"reports/{STUDY}", "reports/methods", "artifacts", "_site"):
-        shutil.rmtree(folder / made, ignore_errors=True)
+def kill(folder: Path, after: float) -> dict:
+    """Go on with a report, kill it after some seconds, and look at what is left."""
     make = start(folder)
     time.sleep(after)
     done = make.poll() is not None
-    os.killpg(make.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(make.pid, signal.SIGKILL)
     make.wait()
     deadline = time.time() + GRACE
     while (strays := left(folder)) and time.time() < deadline:
         time.sleep(0.5)
-    halves = broken(folder)
+    pages = len(list((folder / "reports" / STUDY).rglob("[1-9]*.ipynb")))
+    return {"after": after, "done": done, "pages": pages, "left": len(strays), "halves": len(broken(folder))}
+
+
+def trial(folder: Path, pauses: list[float], wanted: dict) -> pd.DataFrame:
+    """A report killed after each pause and then made to its end: a row a kill."""
+    for made in (f"reports/{STUDY}", "reports/methods", "artifacts", "_site"):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    table = pd.DataFrame([kill(folder, pause) for pause in pauses])
     code = start(folder).wait()
     found = compare("results", wanted, results(folder)) if code == 0 else None
-    equal = found is not None and found.verdict == "equal"
-    return {"after": after, "done": done, "strays": len(strays), "half-written": len(halves), "equal": equal}
+    return table.assign(equal=found is not None and found.verdict == "equal")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trials", type=int, default=30)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reports", type=int, default=6)
+    parser.add_argument("--kills", type=int, default=5, help="of each report")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    moments = random.Random(given.seed)
+    chance = random.Random(given.seed)
     with tempfile.TemporaryDirectory(prefix="xnn-kills-") as name:
         folder = Path(name)
         checkout(folder)
@@ -142,25 +151,25 @@ def main() -> int:
             sys.exit((folder / "make.log").read_text()[-2000:])
         whole = time.time() - began
         wanted = results(folder)
-        rows = [
-            trial(folder, moments.uniform(0, whole), wanted)
-            for _ in tqdm(range(given.trials), unit="trial", leave=False)
-        ]
-    table = pd.DataFrame(rows)
-    survived = table.equal & (table.strays == 0) & (table["half-written"] == 0)
+        longest = 2 * whole / (given.kills + 1)  # so that the kills of a report come to its end on average
+        pauses = [[chance.uniform(0, longest) for _ in range(given.kills)] for _ in range(given.reports)]
+        trials = [trial(folder, each, wanted) for each in tqdm(pauses, unit="report", leave=False)]
+    table = pd.concat(trials)
+    lost = ~table.equal | (table.left > 0) | (table.halves > 0)
     print("# Is anything lost when a report is killed?\n")
-    print(f"Output of `python benchmarks/kills.py --trials {given.trials}`; how it is done stands there.\n")
-    print(f"Undisturbed, the report takes {whole:.0f} s. Killed at a random moment of that time:\n")
-    print("| trials | survived | lost | a process left | with a half-written result |\n|---|---|---|---|---|")
+    command = f"python benchmarks/kills.py --reports {given.reports} --kills {given.kills}"
+    print(f"Output of `{command}`; how it is done stands there.\n")
     print(
-        f"| {len(table)} | {survived.sum()} | {(~survived).sum()} | {(table.strays > 0).sum()} | "
-        f"{(table['half-written'] > 0).sum()} |"
+        f"Undisturbed, the report takes {whole:.0f} s. {table.done.sum()} of the kills came too late for it.\n"
     )
+    print("| reports | kills | survived | lost | a process left | with a half-written result |")
+    print("|---|---|---|---|---|---|")
     print(
-        f"\nThe moments: {', '.join(f'{each:.0f}' for each in sorted(table.after))} s. "
-        f"{table.done.sum()} reports were done by then."
+        f"| {len(trials)} | {len(table)} | {(~lost).sum()} | {lost.sum()} | {(table.left > 0).sum()} | "
+        f"{(table.halves > 0).sum()} |\n"
     )
-    return int((~survived).sum() > 0)
+    print("Pages that were done when it was killed: " + ", ".join(map(str, sorted(table.pages))) + ".")
+    return int(lost.any())
 
 
 if __name__ == "__main__":

@@ -381,6 +381,7 @@ def one_line() -> Iterator[None]:
             errno.ENOSPC: "free some space and run make again; nothing half-written is kept",
             errno.EACCES: "the folder cannot be written to",
             errno.EROFS: "the file system is read-only",
+            errno.EBUSY: "end that program and run make again",
         }
         if error.errno not in hints:
             raise

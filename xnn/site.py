@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 
 from . import params, pipeline
 from .appendix import pages
@@ -21,9 +22,15 @@ SITE = "_site"
 def render() -> None:
     """Render the site with Quarto where it is installed, else with smalldocs, into _site/.
 
-    The list of the gallery's runs is made first. Raises StepError where a notebook in reports/ did not end
-    well, or where rendering fails.
+    The list of the gallery's runs is made first; one renders at a time. Raises StepError where a notebook in
+    reports/ did not end well, or where rendering fails.
     """
+    (ROOT / "artifacts").mkdir(exist_ok=True)
+    with FileLock(ROOT / "artifacts/.site.lock"):
+        _render()
+
+
+def _render() -> None:
     from . import gallery  # takes a second to import
 
     notebooks = [

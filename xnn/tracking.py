@@ -1,6 +1,8 @@
 """Finished runs in MLflow: parameters, curves, scores, figures and model, from the result files alone."""
 
 import base64
+import contextlib
+import errno
 import hashlib
 import json
 import tempfile
@@ -27,19 +29,31 @@ def track(study: Study) -> list[str]:
     """Log every run of a study that has results; return the names of those that were new or changed.
 
     A run is an MLflow run of the experiment named after the study. One whose results have changed takes
-    the place of the old one, so there is never more than one of a name.
+    the place of the old one, so there is never more than one of a name. Raises OSError where another
+    program holds the database for longer than some seconds.
     """
     from mlflow import MlflowClient
 
     (ROOT / "artifacts").mkdir(exist_ok=True)
     logged = []
-    with FileLock(ROOT / "artifacts/.mlflow.lock"):  # the first user makes the tables
+    with FileLock(ROOT / "artifacts/.mlflow.lock"), _in_use():  # the first user makes the tables
         client = MlflowClient(uri())
         experiment = _experiment(client, study)
         for run in (params.load_run(study.name, name) for name in params.runs(study.name)):
             if (run.reports / "training.json").exists() and _log(client, experiment, run):
                 logged.append(run.name)
     return logged
+
+
+@contextlib.contextmanager
+def _in_use():
+    """An OSError in place of what MLflow and SQLAlchemy make of a database that is locked."""
+    try:
+        yield
+    except Exception as error:
+        if "database is locked" not in str(error):
+            raise
+        raise OSError(errno.EBUSY, "in use by another program", "artifacts/mlflow.db") from None
 
 
 def _experiment(client, study: Study) -> str:
