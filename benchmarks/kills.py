@@ -159,15 +159,12 @@ def main() -> int:
     print("# Is anything lost when a report is killed?\n")
     command = f"python benchmarks/kills.py --reports {given.reports} --kills {given.kills}"
     print(f"Output of `{command}`; how it is done stands there.\n")
-    print(
-        f"Undisturbed, the report takes {whole:.0f} s. {table.done.sum()} of the kills came too late for it.\n"
-    )
+    late = f"{table.done.sum()} of the kills came after its end"
+    print(f"Undisturbed, the report takes {whole:.0f} s; {late}.\n")
     print("| reports | kills | survived | lost | a process left | with a half-written result |")
     print("|---|---|---|---|---|---|")
-    print(
-        f"| {len(trials)} | {len(table)} | {(~lost).sum()} | {lost.sum()} | {(table.left > 0).sum()} | "
-        f"{(table.halves > 0).sum()} |\n"
-    )
+    counts = (len(trials), len(table), *((x > 0).sum() for x in (~lost, lost, table.left, table.halves)))
+    print(f"| {' | '.join(map(str, counts))} |\n")
     print("Pages that were done when it was killed: " + ", ".join(map(str, sorted(table.pages))) + ".")
     return int(lost.any())
 
