@@ -48,7 +48,7 @@ records.groupby(["split", "label"]).size().unstack(fill_value=0).assign(
 )
 
 # %% [markdown]
-# Images of the split `example` are kept aside for the app: one a class, of patients with no other image.
+# Images of the split `example` are kept aside for the app, of patients with as few images as there are.
 #
 # ## Set aside
 #

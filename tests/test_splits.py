@@ -64,6 +64,16 @@ def test_examples_are_of_patients_that_no_other_split_knows(kind):
     assert audit(records).shared_images["example"] == 0
 
 
+@pytest.mark.parametrize("kind", ["patient", "image"])
+def test_where_every_patient_has_several_images_all_of_one_are_set_aside(kind):
+    records = cohort(2 + sizes_of(80))  # three at least
+    records["split"] = split(records, study_of(split=kind))
+    examples = records[records.split == "example"]
+    assert examples.groupby("label").path.size().to_dict() == dict.fromkeys(CLASSES, 3)
+    assert examples.groupby("label").patient.nunique().eq(1).all()
+    assert not set(examples.patient) & set(records[records.split != "example"].patient)
+
+
 def test_more_examples_than_single_patients_is_an_error():
     assert "set_aside: fewer than 500" in data_error(split, cohort(sizes_of(80)), study_of(set_aside=500))
 

@@ -45,15 +45,20 @@ def split(records: pd.DataFrame, study: Study) -> pd.Series:
 
 
 def _examples(records: pd.DataFrame, study: Study) -> pd.Index:
-    """Images to set aside: of patients with no other image, and never of the official test."""
-    alone = records.groupby("group").path.transform("size") == 1
-    pool = records[alone & (records.source_split != "test" if study.split == "official" else True)]
-    if pool.groupby("label").size().reindex(study.classes, fill_value=0).min() < study.set_aside:
+    """Images to set aside: of patients with as few images as there are, and never of the official test."""
+    pool = records
+    if study.split == "official":
+        pool = records[~records.source_split.eq("test").groupby(records.group).transform("any")]
+    images = pool.groupby("group").path.transform("size")
+    fewest = images == images.groupby(pool.label).transform("min")
+    patients = pool[fewest].drop_duplicates("group")
+    if patients.groupby("label").size().reindex(study.classes, fill_value=0).min() < study.set_aside:
         raise DataError(
-            f"study {study.name}: set_aside: fewer than {study.set_aside} patients with a single image "
-            "in some class; set it lower"
+            f"study {study.name}: set_aside: fewer than {study.set_aside} patients of some class have as few "
+            "images as any of it; set it lower, or to 0"
         )
-    return pool.groupby("label").sample(study.set_aside, random_state=study.seed).index
+    chosen = patients.groupby("label").sample(study.set_aside, random_state=study.seed)
+    return records.index[records.group.isin(chosen.group)]
 
 
 def _stratified(records: pd.DataFrame, shares: dict[str, float], study: Study) -> np.ndarray:

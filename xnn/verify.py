@@ -27,6 +27,7 @@ from .sources import DataError
 ROUNDING = 1e-9  # relative: sums in another order
 ANOTHER_PROCESSOR = 0.02  # of a probability: bf16 keeps three digits, and processors round on their own
 ANOTHER_TRAINING = 0.05  # of a score: where rounding differs, a training takes another way
+ANOTHER_WAY = "another processor or number of threads, other packages: a training takes another way"
 # what a result says of the time and place that it was made at, and what is no number
 PASSING = ("provenance", "seconds", "frozen_seconds", "images_per_second", "minutes")
 
@@ -124,20 +125,22 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
     wanted = _json(run.reports / "metrics.json")["provenance"]["records_sha256"]
     records = provenance.file_sha256(folder / "artifacts" / study.name / "records.csv")
     yield Check("records", numbers=1, lost=() if records == wanted else ("records.csv is another one",))
-    again = folder / "reports" / study.name / run.name
-    for name in ("training.json", "metrics.json"):
-        yield _trained(f"{run.name}, trained again: {name}", run.reports / name, again / name)
+    made = folder / "reports" / study.name / run.name
+    results = {
+        name: (_json(run.reports / name), _json(made / name)) for name in ("training.json", "metrics.json")
+    }
+    same = all(_place(one) == _place(two) for one, two in results.values())
+    for name, (one, two) in results.items():
+        what = f"{run.name}, trained again: {name}"
+        if same:
+            yield compare(what, one, two)
+        else:
+            yield compare(what, _only_scores(one), _only_scores(two), ANOTHER_TRAINING, ANOTHER_WAY)
 
 
-def _trained(what: str, committed: Path, again: Path) -> Check:
-    one, two = _json(committed), _json(again)
-    same = all(
-        one["provenance"][each] == two["provenance"][each] for each in ("versions", "device", "params_sha256")
-    )
-    if same:
-        return compare(what, one, two)
-    reason = "another processor, other packages or parameters: a training takes another way"
-    return compare(what, _only_scores(one), _only_scores(two), ANOTHER_TRAINING, reason)
+def _place(result: dict) -> list:
+    """What has to be the same for equal numbers: packages, processor with its threads, parameters."""
+    return [result["provenance"][each] for each in ("versions", "device", "params_sha256")]
 
 
 def _only_scores(result: dict) -> dict:
