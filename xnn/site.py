@@ -66,7 +66,7 @@ def doubts(notebook: Path) -> list[str]:
             "This page is older than its parameters, code or records: make report would make it again."
         )
     if _dirty(notebook):
-        found.append("This page was made with code that was not committed.")
+        found.append("This page was made with code or parameters that were not committed.")
     return found
 
 
