@@ -190,6 +190,14 @@ if settings.compare_with:
 splits.head()
 
 # %% [markdown]
+# What the site's data card says of them is written to `_data.md`.
+
+# %%
+verdict = exploration.verdict(records, found, sizes)
+card = f"{comparison.markdown(composition.reset_index())}\n{verdict}\n"
+(settings.reports / "_data.md").write_text(card)
+
+# %% [markdown]
 # ## To look at them oneself
 
 # %%
@@ -198,7 +206,6 @@ Markdown(fiftyone_view.build(settings))
 # %%
 brightness = pd.Series(pixels.mean(axis=(1, 2)), sample.label.to_numpy())
 means, most = brightness.groupby(level=0).mean(), records.patient.value_counts()
-verdict = exploration.verdict(records, found, sizes)
 Markdown(
     f"**Answer.** {len(records):,} radiographs of {most.size:,} patients; one class has from "
     f"{shares.min().min():.0%} to {shares.max().max():.0%} of a split, one patient {most.iloc[0]} images. "
@@ -206,13 +213,6 @@ Markdown(
     f"classes differ by up to {means.max() - means.min():.0f}, single radiographs by {brightness.std():.0f} "
     f"(standard deviation). {verdict}"
 )
-
-# %% [markdown]
-# The counts and this verdict are also written to `_data.md` beside this page, for the site's data card.
-
-# %%
-card = f"{comparison.markdown(composition.reset_index())}\n{verdict}\n"
-(settings.reports / "_data.md").write_text(card)
 
 # %%
 xnn.provenance.timed(origin)

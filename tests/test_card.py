@@ -47,26 +47,58 @@ def test_the_table_leaves_out_what_is_never_defined():
     assert found.measure.tolist() == ["insertion_auc"]
     assert found.value[0] == pytest.approx(0.6)
     assert card.wide(found).loc[METHOD, "insertion_auc"].startswith("0.60 [")
+    assert card.wide(found, 3).loc[METHOD, "insertion_auc"].startswith("0.600 [")
     result = card.results(found)[METHOD]
     assert result["insertion_auc"] == pytest.approx(0.6)
     assert set(result["intervals"]["insertion_auc"]) == {"low", "high"}
 
 
+IMAGES = np.linspace(0, 1, 12)  # images differ much more than methods
+PATIENTS = np.arange(12)
+
+
+def compared(own, random=IMAGES, sobel=IMAGES, name="insertion_auc"):
+    """What a method with one measure has more than the floors, image by image."""
+    given = {METHOD: own, "random": random, "sobel": sobel}
+    return card.against_floors({key: measured(**{name: each}) for key, each in given.items()}, PATIENTS)
+
+
+def test_a_difference_is_taken_image_by_image():
+    found = compared(IMAGES + 0.1, sobel=IMAGES + 0.3).set_index("method")
+    assert found.loc["random", ["value", "low", "high"]].tolist() == pytest.approx([0.1, 0.1, 0.1])
+    assert found.loc["sobel", ["value", "low", "high"]].tolist() == pytest.approx([-0.2, -0.2, -0.2])
+    levels = card.table(
+        {METHOD: measured(insertion_auc=IMAGES), "random": measured(insertion_auc=IMAGES + 0.1)}, PATIENTS
+    )
+    assert levels.low.max() < levels.high.min(), "means alone tell nothing"
+
+
+def test_a_difference_needs_both_to_be_known():
+    own = np.where(PATIENTS < 3, IMAGES, np.nan)
+    assert compared(own).images.tolist() == [3, 3]
+    assert compared(own * np.nan).empty
+    assert set(compared(IMAGES, name="frame_share")) == set(), "nothing is better there"
+
+
+NOISE = np.random.default_rng(0).normal(size=12)
+
+
 @pytest.mark.parametrize(
-    ("own", "verdict"),
+    ("gains", "verdict"),
     [
-        ((0.9, 0.8, 1.0), "better"),
-        ((0.9, 0.6, 1.0), "not told apart"),
-        ((0.2, 0.1, 0.3), "worse"),
-        ((0.5, 0.45, 0.6), "not told apart"),
+        ((0.1, 0.1), "better"),
+        ((0.1, 0), "not told apart"),
+        ((0, 0), "not told apart"),
+        ((0.1, -0.1), "worse"),
+        ((0, -0.1), "worse"),
     ],
 )
-def test_verdicts_need_intervals_apart_from_both_floors(own, verdict):
-    floors = (0.5, 0.4, 0.55), (0.6, 0.5, 0.7)
-    assert card.verdicts(table(insertion_auc=against(own, *floors))) == {"insertion_auc": verdict}
+def test_verdicts_need_more_than_chance_against_both_floors(gains, verdict):
+    random, sobel = (IMAGES - gain + 0.05 * (NOISE - NOISE.mean()) for gain in gains)
+    assert card.verdicts(compared(IMAGES, random, sobel)) == {"insertion_auc": verdict}
     # less is better: everything mirrored
-    turned = [tuple(1 - each for each in (v, high, low)) for v, low, high in (own, *floors)]
-    assert card.verdicts(table(deletion_auc=against(*turned))) == {"deletion_auc": verdict}
+    turned = compared(-IMAGES, -random, -sobel, name="deletion_auc")
+    assert card.verdicts(turned) == {"deletion_auc": verdict}
 
 
 def test_the_alarm_prefers_the_marker_and_needs_more_than_its_edges():
@@ -79,23 +111,25 @@ def test_the_alarm_prefers_the_marker_and_needs_more_than_its_edges():
     assert not card.alarm(table(marker_share=marker))["fires"]
 
 
-def test_the_sentence_says_what_the_table_does():
+def test_the_sentence_says_what_the_tables_do():
     rows = {
-        "insertion_auc": against((0.9, 0.8, 1.0), (0.5, 0.4, 0.6), (0.5, 0.4, 0.6)),
-        "deletion_auc": against((0.5, 0.4, 0.6), (0.5, 0.4, 0.6), (0.5, 0.4, 0.6)),
-        "relevance_mass": against((0.0, 0.0, 0.1), (0.5, 0.4, 0.6), (0.5, 0.4, 0.6)),
         "randomisation_spearman": against((0.1, 0.0, 0.2), (0, 0, 0), (1, 1, 1)),
         "frame_share": against((0.6, 0.5, 0.7), (0.36, 0.36, 0.36), (0.3, 0.2, 0.4)),
     }
-    said = card.sentence(table(**rows))
-    assert "beat both floors, with intervals apart, on insertion auc" in said
+    gains = {
+        "insertion_auc": {"random": (0.4, 0.3, 0.5), "sobel": (0.4, 0.3, 0.5)},
+        "deletion_auc": {"random": (0.0, -0.1, 0.1), "sobel": (0.0, -0.1, 0.1)},
+        "relevance_mass": {"random": (-0.5, -0.6, -0.4), "sobel": (0.0, -0.1, 0.1)},
+    }
+    said = card.sentence(table(**rows), table(**gains))
+    assert "beat both floors on insertion auc" in said
     assert "cannot be told from a floor on deletion auc" in said
     assert "worse than a floor on relevance mass" in said
     assert "They depend on what was learnt" in said
     assert "Alarm: 60.0% of the absolute attribution lies in the outer frame" in said
     rows["randomisation_spearman"][METHOD] = (0.9, 0.8, 1.0)
     rows["frame_share"][METHOD] = (0.2, 0.1, 0.3)
-    said = card.sentence(table(**rows))
+    said = card.sentence(table(**rows), table(**gains))
     assert "They are not shown to depend" in said
     assert "No alarm: 20.0%" in said
 

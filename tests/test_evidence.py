@@ -52,10 +52,14 @@ def test_every_method_has_every_measure(measured, given):
     assert (found.value <= found.high + 1e-9).all()
 
 
-def test_a_network_without_knowledge_beats_no_floor_and_raises_no_alarm(measured, given):
+def test_a_network_without_knowledge_finds_no_lesion_and_raises_no_alarm(measured, given):
     found = card.table(measured, given.patients)
     assert not card.alarm(found)["fires"]
-    assert "No alarm" in card.sentence(found)
+    against = card.against_floors(measured, given.patients)
+    found_out = card.verdicts(against)
+    assert all(found_out[name] != "better" for name in ("pointing_game", "relevance_mass", "relevance_rank"))
+    assert set(against.method) == set(evidence.FLOORS)
+    assert "No alarm" in card.sentence(found, against)
     json.dumps(card.results(found), allow_nan=False)
 
 

@@ -117,7 +117,7 @@ def test_results_keep_the_contract(project):
     assert {"random", "sobel", "grad_cam", "occlusion"} < set(methods)
     wanted = {"insertion_auc", "deletion_auc", "randomisation_spearman", "frame_share", "intervals"}
     assert all(wanted < set(method) for method in methods.values())
-    assert {"baseline", "tolerance", "provenance", "alarm", "supports"} < set(explained)
+    assert {"baseline", "tolerance", "provenance", "alarm", "supports", "against_floors"} < set(explained)
     header = (folder / "predictions.csv").read_text().splitlines()[0]
     assert header == "path,label,patient,bacteria,normal,virus"
     model = project / "artifacts" / STUDY / "first/model"

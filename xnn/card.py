@@ -1,7 +1,7 @@
 """The report card of a model's explanations: every method beside floors that know nothing, and what follows.
 
-The floors are a random map and the edges of the image. A measure counts for a method where its interval
-lies apart from those of both.
+The floors are a random map and the edges of the image. A measure counts for a method where it differs from
+those of both on the same images, by more than another draw of patients would make it.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ BETTER = {
     "corner_share": 0,
     "marker_share": 0,
 }
-RANKED = [name for name, sign in BETTER.items() if sign]
+METHOD = "integrated_gradients"  # whose card it is
 ALARMS = ("marker_share", "frame_share")  # the first that is known: a marker's own place says more
 
 
@@ -75,11 +75,37 @@ def interval(values, patients, resamples: int = 2000, seed: int = 0, level: floa
     }
 
 
-def wide(found: pd.DataFrame) -> pd.DataFrame:
+def against_floors(
+    measured: Mapping[str, Measured],
+    patients,
+    method: str = METHOD,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean of each measure of a method less that of each floor on the same image, with its 95 % interval.
+
+    Images differ more than methods do, so that two means may have intervals that overlap although one
+    method is better on nearly every image. Columns as in ``table``, with the floor as the method.
+    """
+    own = measured[method].values
+    pairs = {
+        (floor, name): values - measured[floor].values[name]
+        for floor in FLOORS
+        for name, values in own.items()
+        if BETTER[name]
+    }
+    rows = [
+        {"method": floor, "measure": name, **interval(values, patients, resamples, seed)}
+        for (floor, name), values in pairs.items()
+        if not np.isnan(values).all()
+    ]
+    return pd.DataFrame(rows)
+
+
+def wide(found: pd.DataFrame, decimals: int = 2) -> pd.DataFrame:
     """The table for reading: a row a method, a column a measure, cells "value [low, high]"."""
-    cells = found.assign(
-        cell=[f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in found.itertuples()]
-    )
+    numbers = found[["value", "low", "high"]].map(f"{{:.{decimals}f}}".format)
+    cells = found.assign(cell=numbers.value + " [" + numbers.low + ", " + numbers.high + "]")
     order = [name for name in (*BETTER, *found.measure.unique()) if name in set(found.measure)]
     return cells.pivot(index="method", columns="measure", values="cell").loc[
         list(dict.fromkeys(found.method)), list(dict.fromkeys(order))
@@ -110,29 +136,26 @@ def results(found: pd.DataFrame) -> dict[str, dict]:
 # ---- what it supports ---------------------------------------------------------------------------
 
 
-def verdicts(found: pd.DataFrame, method: str = "integrated_gradients") -> dict[str, str]:
-    """Measure to "better", "worse" or "not told apart", of a method against both floors.
+def verdicts(against: pd.DataFrame) -> dict[str, str]:
+    """Measure to "better", "worse" or "not told apart", from what ``against_floors`` found.
 
-    Better means an interval on the better side of both floors' intervals, apart from them; worse, of
-    one of them on the worse side.
+    Better means better than both floors, worse means worse than one of them, each by more than chance.
     """
-    rows = found.set_index(["method", "measure"])
-    names = [name for name in RANKED if (method, name) in rows.index]
-    return {name: _verdict(name, rows, method) for name in names}
+    return {
+        name: _verdict(part if sign > 0 else part.assign(low=-part.high, high=-part.low))
+        for name, sign in BETTER.items()
+        if sign and len(part := against[against.measure == name])
+    }
 
 
-def _verdict(name, rows, method):
-    sign = BETTER[name]
-    own, floors = rows.loc[(method, name)], [rows.loc[(floor, name)] for floor in FLOORS]
-    ends = ("low", "high") if sign > 0 else ("high", "low")
-    if all(sign * (own[ends[0]] - floor[ends[1]]) > 0 for floor in floors):
+def _verdict(gains: pd.DataFrame) -> str:
+    """Of what a method has more than each floor, turned so that more is better."""
+    if (gains.low > 0).all():
         return "better"
-    if any(sign * (own[ends[1]] - floor[ends[0]]) < 0 for floor in floors):
-        return "worse"
-    return "not told apart"
+    return "worse" if (gains.high < 0).any() else "not told apart"
 
 
-def alarm(found: pd.DataFrame, method: str = "integrated_gradients") -> dict:
+def alarm(found: pd.DataFrame, method: str = METHOD) -> dict:
     """Whether more of the attribution lies on the marker, or in the frame, than on either floor.
 
     Returns
@@ -152,11 +175,11 @@ def alarm(found: pd.DataFrame, method: str = "integrated_gradients") -> dict:
     }
 
 
-def sentence(found: pd.DataFrame, method: str = "integrated_gradients") -> str:
-    """Which claims the explanations of a method support, in words computed from the table."""
-    said = verdicts(found, method)
+def sentence(found: pd.DataFrame, against: pd.DataFrame, method: str = METHOD) -> str:
+    """Which claims the explanations of a method support, in words computed from its two tables."""
+    said = verdicts(against)
     phrases = {
-        "better": "beat both floors, with intervals apart, on",
+        "better": "beat both floors on",
         "not told apart": "cannot be told from a floor on",
         "worse": "are worse than a floor on",
     }
@@ -164,7 +187,7 @@ def sentence(found: pd.DataFrame, method: str = "integrated_gradients") -> str:
     for verdict, phrase in phrases.items():
         names = [name.replace("_", " ") for name, each in said.items() if each == verdict]
         parts += [f"{phrase} {', '.join(names)}"] if names else []
-    ranked = f"The maps of {method.replace('_', ' ')} {'; they '.join(parts)}."
+    ranked = f"Image by image the maps of {method.replace('_', ' ')} {'; they '.join(parts)}."
     return f"{ranked} {_dependence(found, method)} {_alarm(found, method)}"
 
 
