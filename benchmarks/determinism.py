@@ -86,7 +86,7 @@ def main() -> None:
     (folder / "study.yaml").write_text(STUDY)
     study = xnn.load_study("benchmark")
     images = (xnn.wrangle(study).records.split == "train").sum()
-    device = f"{provenance.device()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    device = f"{provenance.device()}, torch {torch.__version__}"
     precision = recipe.precision(run_of(BACKBONES[0], SETTINGS[0], 0))
     table = pd.DataFrame([row for backbone in BACKBONES for row in rows(backbone, options.rounds)])
     load = os.getloadavg()[1]
