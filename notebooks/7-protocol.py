@@ -142,14 +142,14 @@ lines += [
 
 # %%
 if len(explained):
-    runs = len(explained)
-    insertion, deletion = (explained[f"{name} auc"].value_counts() for name in ("insertion", "deletion"))
+    complete = np.average(explained.complete, weights=explained.explained)
+    told = {name: explained[f"{name} auc"].value_counts() for name in ("insertion", "deletion")}
+    above, below = ({name: each.get(kind, 0) for name, each in told.items()} for kind in ("better", "worse"))
     lines += [
-        f"Of {explained.explained.sum()} explanations in {runs} runs "
-        f"{np.average(explained.complete, weights=explained.explained):.1%} are complete within their tolerance. "
-        f"Complete is not faithful: image by image, insertion rates them above both floors, which know nothing "
-        f"of the network, in {insertion.get('better', 0)} of the runs and below one of them in "
-        f"{insertion.get('worse', 0)}, deletion in {deletion.get('better', 0)} and {deletion.get('worse', 0)}."
+        f"Of {explained.explained.sum()} explanations in {len(explained)} runs {complete:.1%} are complete "
+        f"within their tolerance. Complete is not faithful: image by image, insertion rates them above both "
+        f"floors, which know nothing of the network, in {above['insertion']} of the runs and below one of "
+        f"them in {below['insertion']}, deletion in {above['deletion']} and {below['deletion']}."
     ]
 (settings.reports / "_findings.md").write_text("".join(f"- {line}\n" for line in lines))
 
