@@ -194,11 +194,6 @@ def test_a_banner_stands_above_the_text_and_sources_below():
         site.marked("<body></body>", [], {})
 
 
-def test_links_to_pages_that_were_not_made_are_words():
-    page = '<p>[<a class=\'x\' href="5-explain.html#the">What it saw</a>] <a href="a.html">a</a></p>'
-    assert site.unlinked(page, "5-explain.html") == '<p>[What it saw] <a href="a.html">a</a></p>'
-
-
 def test_the_committed_pages_are_listed_with_their_doubts(root):
     """Nobody can publish a page without its banner: each is either current or marked."""
     for file in (root / "reports").rglob("[1-9]-*.ipynb"):

@@ -72,6 +72,16 @@ def test_a_key_that_needs_a_section_makes_it(small):
     assert load_sweep("lora").steps[-1] == "5-explain"
 
 
+def test_no_page_leads_to_an_explanation_that_a_sweep_does_not_make(small):
+    write("few", "grid: {seed: [1, 2]}")
+    write("all", "grid: {seed: [1, 2]}", "explain: true")
+    assert pipeline.pages_never_made(load_sweep("few").runs()[0]) == ["5-explain.ipynb"]
+    assert not pipeline.pages_never_made(load_sweep("all").runs()[0])
+    assert not pipeline.pages_never_made(load_run(small, "plain"))
+    text = "Of each kind. [What it\nsaw](5-explain.ipynb#the-most).\n\n[How](3-train.ipynb)."
+    assert pipeline.without_pointer(text, "5-explain.ipynb") == "Of each kind.\n\n[How](3-train.ipynb)."
+
+
 @pytest.mark.parametrize(
     ("lines", "words"),
     [

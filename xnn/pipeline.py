@@ -11,10 +11,11 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -222,13 +223,25 @@ def _execute(step: str, subject: Study | Run | Sweep, target: Path) -> None:
     values = _values(subject)
     before = inputs(step, subject)  # what it is made from, not what may be there when it ends
     name = f"{subject.study.name} / {subject.name}" if isinstance(subject, Run) else subject.name
-    execute(ROOT / "notebooks" / f"{step}.py", target, values, {"step": step, "inputs": before}, name)
+    made_from = {"step": step, "inputs": before}
+    execute(ROOT / "notebooks" / f"{step}.py", target, values, made_from, name, pages_never_made(subject))
 
 
-def execute(source: Path, target: Path, values: dict, made_from: dict, name: str = "") -> None:
-    """Execute a notebook with parameters into `target`, whole or not at all; `name` goes before its title.
+def pages_never_made(subject: Study | Run | Sweep) -> list[str]:
+    """The pages that other runs have and this one will not: a sweep need not explain its runs."""
+    if not isinstance(subject, Run) or not subject.name.startswith("sweeps/"):
+        return []
+    made = load_sweep(subject.name.split("/")[1]).steps
+    return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per_run and step not in made]
 
-    Raises StepError, with one line, where it fails.
+
+def execute(
+    source: Path, target: Path, values: dict, made_from: dict, name: str = "", never_made: Iterable[str] = ()
+) -> None:
+    """Execute a notebook with parameters into `target`, whole or not at all.
+
+    `name` goes before its title; sentences that only point to a page of `never_made` are left out. Raises
+    StepError, with one line, where it fails.
     """
     import papermill
 
@@ -241,7 +254,7 @@ def execute(source: Path, target: Path, values: dict, made_from: dict, name: str
     try:
         _papermill(notebook, partial, values)
         executed = nbformat.read(partial, as_version=4)
-        _finish(executed, name, made_from)
+        _finish(executed, name, made_from, never_made)
         shrink(executed)
         nbformat.write(executed, partial)
         partial.replace(target)
@@ -297,9 +310,12 @@ def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
     return notebook
 
 
-def _finish(notebook, name: str, made_from: dict) -> None:
+def _finish(notebook, name: str, made_from: dict, never_made: Iterable[str]) -> None:
     """Name the page after its study or run, fold its code, drop progress bars, note what it was made from."""
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for page in never_made:
+                cell.source = without_pointer(cell.source, page)
         if cell.cell_type == "raw" and name:
             cell.source = cell.source.replace("\ntitle: ", f"\ntitle: {name} · ", 1)
         if cell.cell_type == "code":
@@ -309,6 +325,11 @@ def _finish(notebook, name: str, made_from: dict) -> None:
     for place in ("input_path", "output_path"):  # folders of this machine are nobody's business
         notebook.metadata.papermill.pop(place, None)
     notebook.metadata["xnn"] = made_from
+
+
+def without_pointer(text: str, to: str) -> str:
+    """Markdown without the sentences that are a link to a page and nothing else."""
+    return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
 
 
 def _joined(outputs) -> list:

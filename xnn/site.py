@@ -97,16 +97,8 @@ def _complete(notebook: Path) -> bool:
         shutil.copyfile(each, copy)
     up = "../" * (len(notebook.relative_to(ROOT).parts) - 1)
     links = {"This notebook, executed": notebook.name, "its source": up + source}
-    page = file.read_text()
-    if not notebook.with_name("5-explain.ipynb").exists():  # of a sweep's runs, most often
-        page = unlinked(page, "5-explain.html")
-    file.write_text(marked(page, why, links))
+    file.write_text(marked(file.read_text(), why, links))
     return bool(why)
-
-
-def unlinked(page: str, to: str) -> str:
-    """A page's HTML with the words of links to a page that was not made, and without the links."""
-    return re.sub(rf'<a\b[^>]*href="{re.escape(to)}[^"]*"[^>]*>(.*?)</a>', r"\1", page, flags=re.DOTALL)
 
 
 def _current(notebook: Path) -> bool:
