@@ -25,17 +25,29 @@ PHONE = {"width": 390, "height": 844}
 # ---- the committed report, rendered -------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """A checkout with its committed reports, and the site of them."""
-    folder = tmp_path_factory.mktemp("checkout")
+@pytest.fixture(scope="module", params=["smalldocs", "quarto"])
+def root(tmp_path_factory, request):
+    """A checkout with its committed reports, and the site of them, by every renderer that is installed.
+
+    The pages on methods, which are not committed, are there without their results.
+    """
+    if request.param == "quarto" and not shutil.which("quarto"):
+        pytest.skip("no Quarto on this machine")
+    folder = tmp_path_factory.mktemp(request.param)
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
         if (PROJECT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(PROJECT / name, folder / name)
-    command = [sys.executable, "-m", "xnn.pipeline", "site"]
-    subprocess.run(command, cwd=folder, env={**os.environ, "XNN_ROOT": str(folder)}, check=True)
+    (folder / "reports/methods").mkdir()
+    for file in (folder / "methods").glob("*.ipynb"):
+        notebook = nbformat.read(file, as_version=4)
+        notebook.metadata |= {"papermill": {"end_time": "now"}, "xnn": {"step": file.stem, "inputs": {}}}
+        nbformat.write(notebook, folder / "reports/methods" / file.name)
+    command = [sys.executable, "-m", "xnn.pipeline", "site", request.param]
+    here = {**os.environ, "XNN_ROOT": str(folder)}
+    said = subprocess.run(command, cwd=folder, env=here, stdout=subprocess.PIPE, text=True, check=True).stdout
+    (folder / "said.txt").write_text(said)
     return folder
 
 
@@ -58,6 +70,12 @@ class Page(html.parser.HTMLParser):
         self.links += [given[key] for key in ("href", "src") if given.get(key)]
         if tag == "img":
             self.pictures.append(given)
+
+
+def test_the_renderer_warns_of_nothing(root):
+    said = (root / "said.txt").read_text()
+    assert said.endswith(f"rendered by {root.name[:-1]}\n")
+    assert not [line for line in said.splitlines() if line.lower().startswith("warn")]
 
 
 def test_every_page_and_internal_link_is_there(pages):
@@ -192,6 +210,13 @@ def test_a_banner_stands_above_the_text_and_sources_below():
     assert 'class="doubt"' not in site.marked(page, [], {})
     with pytest.raises(pipeline.StepError, match="no <main>"):
         site.marked("<body></body>", [], {})
+
+
+def test_scripts_of_other_hosts_are_taken_out():
+    page = '<script src="a.js"></script>\n<script src="https://a.b/c.js?d=e" crossorigin="x"></script>\n<p>'
+    assert site.offline(page) == '<script src="a.js"></script>\n<p>'
+    jquery = "<script type=\"application/javascript\">define('jquery', [], function() {})</script>"
+    assert site.offline(f"<script>const a = 1</script>{jquery}<p>") == "<script>const a = 1</script><p>"
 
 
 def test_the_committed_pages_are_listed_with_their_doubts(root):

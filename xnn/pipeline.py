@@ -4,7 +4,7 @@
 sweep is ``8-sweep phantom-rates``;
 ``python -m xnn.pipeline track phantom`` logs the finished runs of a study to MLflow;
 ``python -m xnn.pipeline fiftyone phantom`` opens a study's radiographs in FiftyOne;
-``python -m xnn.pipeline site`` renders what there is.
+``python -m xnn.pipeline site`` renders what there is, ``site smalldocs`` with that renderer.
 """
 
 import contextlib
@@ -413,10 +413,10 @@ def main(arguments: list[str]) -> None:
     """``site``, ``track`` and a study, or a step, a study and (for the steps of a run) a run."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
     with one_line():
-        if arguments == ["site"]:
+        if arguments[:1] == ["site"] and arguments[1:] in ([], ["quarto"], ["smalldocs"]):
             from .site import render
 
-            render()
+            render(*arguments[1:])
         elif arguments[:1] == ["track"] and len(arguments) == 2:
             from .tracking import track
 
@@ -428,8 +428,8 @@ def main(arguments: list[str]) -> None:
             run_step(*arguments)
         else:
             sys.exit(
-                "usage: python -m xnn.pipeline site | track STUDY | fiftyone STUDY | STEP STUDY [RUN] | "
-                "8-sweep SWEEP"
+                "usage: python -m xnn.pipeline site [RENDERER] | track STUDY | fiftyone STUDY | "
+                "STEP STUDY [RUN] | 8-sweep SWEEP"
             )
 
 

@@ -1,6 +1,7 @@
 """The site, rendered from the reports that there are: broken pages are refused, doubtful ones marked."""
 
 import html
+import os
 import re
 import shutil
 import subprocess
@@ -19,18 +20,18 @@ from .sweep import load_sweep
 SITE = "_site"
 
 
-def render() -> None:
-    """Render the site with Quarto where it is installed, else with smalldocs, into _site/.
+def render(renderer: str | None = None) -> None:
+    """Render the site into _site/, with Quarto where it is installed, else with smalldocs.
 
-    The list of the gallery's runs is made first; one renders at a time. Raises StepError where a notebook in
-    reports/ did not end well, or where rendering fails.
+    The list of the gallery's runs is made first; what the renderer warns of is printed; one renders at a
+    time. Raises StepError where a notebook in reports/ did not end well, or where rendering fails.
     """
     (ROOT / "artifacts").mkdir(exist_ok=True)
     with FileLock(ROOT / "artifacts/.site.lock"):
-        _render()
+        _render(renderer or ("quarto" if shutil.which("quarto") else "smalldocs"))
 
 
-def _render() -> None:
+def _render(renderer: str) -> None:
     from . import gallery  # takes a second to import
 
     notebooks = [
@@ -43,15 +44,21 @@ def _render() -> None:
             name = notebook.relative_to(ROOT)
             raise StepError(f"{name} was cut off or ended in an error: run make report again")
     gallery.index()
-    smalldocs = shutil.which("smalldocs", path=str(Path(sys.executable).parent))
-    command = ["quarto", "render"] if shutil.which("quarto") else [smalldocs, "render"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    beside = {"smalldocs": str(Path(sys.executable).with_name("smalldocs"))}
+    command = [beside.get(renderer, renderer), "render"]
+    plain = {**os.environ, "NO_COLOR": "1"}
+    result = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True)
     if result.returncode:
-        raise StepError(f"{command[0]} render failed:\n{result.stdout}{result.stderr}")
+        raise StepError(f"{renderer} render failed:\n{result.stdout}{result.stderr}")
+    for line in result.stderr.splitlines():
+        if line.lower().startswith("warn"):
+            print(line)
+    for file in (ROOT / SITE).rglob("*.html"):
+        file.write_text(offline(file.read_text()))
     doubtful = [notebook for notebook in notebooks if _complete(notebook)]
     for notebook in doubtful:
         print(f"{notebook.relative_to(ROOT)} carries a banner: {doubts(notebook)[0]}")
-    print(f"the site is in {SITE}/index.html, rendered by {Path(command[0]).name}")
+    print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
 
 def doubts(notebook: Path) -> list[str]:
@@ -68,6 +75,16 @@ def doubts(notebook: Path) -> list[str]:
     if _dirty(notebook):
         found.append("This page was made with code or parameters that were not committed.")
     return found
+
+
+def offline(page: str) -> str:
+    """A page's HTML without the scripts of other hosts.
+
+    Quarto has them in every page with a table of pandas, in case it is a widget, and in every listing, in
+    case of a formula. There is none of either.
+    """
+    page = re.sub(r'<script\b[^>]*\bsrc="https?://[^>]*></script>\s*', "", page)
+    return re.sub(r"<script\b[^>]*>define\('jquery'[^<]*</script>\s*", "", page)
 
 
 def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
