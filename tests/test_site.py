@@ -158,6 +158,25 @@ def test_a_browser_finds_no_error_and_asks_no_other_host(browser, address, pages
     assert not wide, "pages that are wider than the screen"
 
 
+VISIBLE = """[...document.querySelectorAll("a[href], button, input, summary")]
+    .filter(each => each.checkVisibility({visibilityProperty: true}))"""
+
+
+@pytest.mark.parametrize("name", ["index.html", "reports/kermany/mobilenetv2-full/4-evaluate.html"])
+def test_a_keyboard_reaches_all_that_a_mouse_does(browser, address, name):
+    tab = browser.new_page(viewport=LARGE)
+    tab.goto(f"{address}/{name}")
+    count = tab.evaluate(f"{VISIBLE}.map((each, number) => each.dataset.number = number).length")
+    reached = set()
+    for _ in range(3 * count):
+        tab.keyboard.press("Tab")
+        reached.add(tab.evaluate("document.activeElement.dataset.number"))
+    names = tab.evaluate(f"{VISIBLE}.map(each => each.outerHTML.slice(0, 80))")
+    tab.close()
+    assert count > 10
+    assert [text for number, text in enumerate(names) if str(number) not in reached] == []
+
+
 # ---- refusals and doubts ------------------------------------------------------------------------
 
 
