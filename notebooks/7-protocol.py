@@ -143,13 +143,15 @@ lines += [
 # %%
 if len(explained):
     complete = np.average(explained.complete, weights=explained.explained)
-    told = {name: explained[f"{name} auc"].value_counts() for name in ("insertion", "deletion")}
-    above, below = ({name: each.get(kind, 0) for name, each in told.items()} for kind in ("better", "worse"))
+    measures = [name for name in ("insertion auc", "deletion auc", "relevance mass") if name in explained]
+    counts = {
+        name: explained[name].value_counts().reindex(["better", "worse"]).fillna(0) for name in measures
+    }
+    told = ", ".join(f"by {name} {each.better:.0f} and {each.worse:.0f}" for name, each in counts.items())
     lines += [
         f"Of {explained.explained.sum()} explanations in {len(explained)} runs {complete:.1%} are complete "
-        f"within their tolerance. Complete is not faithful: image by image, insertion rates them above both "
-        f"floors, which know nothing of the network, in {above['insertion']} of the runs and below one of "
-        f"them in {below['insertion']}, deletion in {above['deletion']} and {below['deletion']}."
+        f"within their tolerance. Measures agree on no more: image by image they are better than both floors, "
+        f"which know nothing of the network, and worse than one of them in so many runs: {told}."
     ]
 (settings.reports / "_findings.md").write_text("".join(f"- {line}\n" for line in lines))
 
