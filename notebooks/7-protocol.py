@@ -147,11 +147,11 @@ if len(explained):
     counts = {
         name: explained[name].value_counts().reindex(["better", "worse"]).fillna(0) for name in measures
     }
-    told = ", ".join(f"by {name} {each.better:.0f} and {each.worse:.0f}" for name, each in counts.items())
+    told = ", ".join(f"by {name} in {each.better:.0f} and {each.worse:.0f}" for name, each in counts.items())
     lines += [
         f"Of {explained.explained.sum()} explanations in {len(explained)} runs {complete:.1%} are complete "
-        f"within their tolerance. Measures agree on no more: image by image they are better than both floors, "
-        f"which know nothing of the network, and worse than one of them in so many runs: {told}."
+        f"within their tolerance. That does not make them good: image by image they are better than both "
+        f"floors, which know nothing of the network, and worse than one of them {told} of the runs."
     ]
 (settings.reports / "_findings.md").write_text("".join(f"- {line}\n" for line in lines))
 
