@@ -86,6 +86,30 @@ def test_results_are_compared_number_by_number(again, verdict):
     assert found.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("threads", "apart", "verdicts"),
+    [
+        (2, 0, ["equal", "equal"]),
+        (2, 1e-8, ["equal", "different"]),
+        (1, 1e-8, ["equal", "within tolerance"]),
+        (1, 0.1, ["equal", "different"]),
+    ],
+)
+def test_a_training_elsewhere_lets_its_evaluation_differ(threads, apart, verdicts):
+    def made(threads, **values):
+        place = {"versions": {}, "device": f"a processor, threads: {threads}", "params_sha256": "a"}
+        return {"provenance": place, **values}
+
+    results = {
+        "training.json": (made(2, history=[{"val_f1": 0.5}]), made(threads, history=[{"val_f1": 0.5}])),
+        "metrics.json": (
+            made(2, scores={"ece": {"value": 0.1}}),
+            made(2, scores={"ece": {"value": 0.1 + apart}}),
+        ),
+    }
+    assert [check.verdict for check in verify.trained_again("a run", results)] == verdicts
+
+
 def test_two_numbers_that_are_undefined_are_equal():
     nan = float("nan")
     assert verify.compare("file", {"a": nan}, {"a": nan}).verdict == "equal"

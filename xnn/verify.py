@@ -129,13 +129,21 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
     results = {
         name: (_json(run.reports / name), _json(made / name)) for name in ("training.json", "metrics.json")
     }
+    yield from trained_again(f"{run.name}, trained again", results)
+
+
+def trained_again(what: str, results: dict[str, tuple[dict, dict]]) -> Iterator[Check]:
+    """Two results each of a run, committed and made again: exactly, where all was made in one place.
+
+    Else their scores alone: weights that rounding moved by a little move an evaluation made elsewhere.
+    """
     same = all(_place(one) == _place(two) for one, two in results.values())
     for name, (one, two) in results.items():
-        what = f"{run.name}, trained again: {name}"
         if same:
-            yield compare(what, one, two)
+            yield compare(f"{what}: {name}", one, two)
         else:
-            yield compare(what, _only_scores(one), _only_scores(two), ANOTHER_TRAINING, ANOTHER_WAY)
+            scores = (_only_scores(one), _only_scores(two))
+            yield compare(f"{what}: {name}", *scores, ANOTHER_TRAINING, ANOTHER_WAY)
 
 
 def _place(result: dict) -> list:
