@@ -203,7 +203,7 @@ def main(study: str) -> int:
     failed = 0
     print("| result | numbers | largest difference | verdict | |\n|---|---|---|---|---|")
     for check in verify(params.load_study(study)):
-        why = "; ".join(check.lost[:5]) or check.why
+        why = "; ".join(check.lost[:5]) or (check.why if check.verdict != "equal" else "")
         number = f"{check.numbers} | {check.apart:.2g}" if check.numbers else "| "
         print(f"| {check.what} | {number} | {check.verdict} | {why} |", flush=True)
         failed += check.verdict == "different"
