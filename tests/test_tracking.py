@@ -68,6 +68,13 @@ def test_a_run_is_logged_with_all_that_belongs_to_it(client, small):
     assert list((ROOT / "artifacts/mlflow" / small).rglob("figures/4-evaluate-1.png"))
 
 
+def test_photographs_are_figures_too(tmp_path):
+    outputs = [nbformat.v4.new_output("display_data", {f"image/{kind}": PIXEL}) for kind in ("jpeg", "png")]
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
+    nbformat.write(page, tmp_path / "page.ipynb")
+    assert [kind for kind, _ in tracking._figures(tmp_path / "page.ipynb")] == ["jpeg", "png"]
+
+
 def test_the_same_results_are_logged_once(client, small):
     before = tracked(client, small)
     assert tracking.track(load_study(small)) == []

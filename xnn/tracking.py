@@ -110,8 +110,8 @@ def _log_files(client, new: str, run: Run) -> None:
     """The figures of the run's pages, its result files, and its model where it is there."""
     with tempfile.TemporaryDirectory() as folder:
         for step in STEPS:
-            for number, image in enumerate(_figures(run.reports / f"{step}.ipynb"), 1):
-                file = Path(folder) / f"{step}-{number}.png"
+            for number, (kind, image) in enumerate(_figures(run.reports / f"{step}.ipynb"), 1):
+                file = Path(folder) / f"{step}-{number}.{kind}"
                 file.write_bytes(image)
         client.log_artifacts(new, folder, "figures")
     for name in (*RESULTS, "predictions.csv"):
@@ -121,14 +121,18 @@ def _log_files(client, new: str, run: Run) -> None:
         client.log_artifacts(new, str(run.artifacts / "model"), "model")
 
 
-def _figures(page: Path) -> list[bytes]:
-    """The pictures of an executed notebook, in order."""
+def _figures(page: Path) -> list[tuple[str, bytes]]:
+    """The pictures of an executed notebook, in order, with the ending of their names: png, or jpeg."""
     if not page.exists():
         return []
     cells = nbformat.read(page, as_version=4).cells
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    images = [output.get("data", {}).get("image/png") for output in outputs]
-    return [base64.b64decode(image) for image in images if image]
+    pictures = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return [
+        (kind, base64.b64decode(data[f"image/{kind}"]))
+        for data in pictures
+        for kind in ("png", "jpeg")
+        if f"image/{kind}" in data
+    ]
 
 
 def _key(run: Run) -> str:
