@@ -231,7 +231,7 @@ def pages_never_made(subject: Study | Run | Sweep) -> list[str]:
     """The pages that other runs have and this one will not: a sweep need not explain its runs."""
     if not isinstance(subject, Run) or not subject.name.startswith("sweeps/"):
         return []
-    made = load_sweep(subject.name.split("/")[1]).steps
+    made = load_sweep(subject.file.stem).steps
     return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per_run and step not in made]
 
 

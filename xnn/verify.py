@@ -178,7 +178,7 @@ def compare(what: str, committed, again, within: float = 0.0, why: str = "") -> 
         elif not math.isnan(left):
             apart = max(apart, abs(left - right) / max(1.0, abs(left)))
         numbers += 1
-    return Check(what, numbers, apart, within, why if apart else "", lost)
+    return Check(what, numbers, apart, within, why, lost)
 
 
 def leaves(value, name: str = "") -> Iterator[tuple[str, object]]:
