@@ -1,7 +1,10 @@
 """The real radiographs and ImageNet weights, where a copy of them lies beside the project."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -92,6 +95,22 @@ def test_the_committed_report_is_whole():
         assert (folder / run / "explanations.json").exists()
     table = (folder / "results.csv").read_text()
     assert all(run in table for run in runs)
+
+
+STALE = """
+from xnn import site
+from xnn.params import ROOT
+for page in sorted(ROOT.glob("reports/kermany*/**/[!.]*.ipynb")):
+    for doubt in site.doubts(page):
+        print(page.relative_to(ROOT), doubt)
+"""
+
+
+def test_every_committed_page_is_current():
+    """In a clone and beside the records, whatever the times of the files are."""
+    here = {**os.environ, "XNN_ROOT": str(PROJECT)}
+    told = subprocess.run([sys.executable, "-c", STALE], env=here, capture_output=True, text=True, check=True)
+    assert told.stdout == ""
 
 
 COMMITTED = sorted((PROJECT / "reports").glob("kermany*/*/metrics.json"))
