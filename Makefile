@@ -1,16 +1,18 @@
-# The report, one rule a step. `make` lists the goals.
+# The goals of the project; `make` lists them. What there is to do for a report, and in which order, Python says.
 
 STUDY ?= phantom## the study: a folder of params/
 ARCHIVE ?=## a zip or folder of radiographs, for studies of real ones
 WEIGHTS ?=## a folder of weight files (safetensors)
 RUNS ?=## the runs to make, without it all that need no download
 ONLINE ?=## 1: also the runs whose weights have to be downloaded
+TRAIN ?=## 1: train again what a committed report on real radiographs has results of, but no model here
 SWEEP ?= params/sweeps/phantom-rates.yaml## the sweep to make
 SCHEDULER ?=## tcp://...: the workers of this dask scheduler make it, not this machine
+BENCH ?= report training## the benchmarks to run, of benchmarks/
 JOBS ?= 2## steps executed side by side, and runs of a sweep
 MODEL ?= models/kermany-mobilenetv2-full## what the app serves: a folder, or an id of the hub
 PYTHON ?= python3## the Python (3.11 or later) that makes the environment
-export ARCHIVE WEIGHTS
+export ARCHIVE WEIGHTS ONLINE TRAIN JOBS
 
 # glibc gives the memory of every training step back to the system and asks for it again at the next
 # one; kept instead, a step on a CPU takes less time.
@@ -18,7 +20,6 @@ export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
 # Two steps side by side, each with half of the processor's cores, do more than one after the other with
 # all: most of a step's time is one thread's. More threads than cores would be very slow.
-MAKEFLAGS += -j$(JOBS)
 CORES := $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS ?= $(shell n=$$(($(CORES) / $(JOBS))); echo $$((n > 1 ? n : 1)))
 
@@ -27,90 +28,55 @@ ifeq ($(origin BIN),undefined)
 BIN := .venv/bin
 ENVIRONMENT := .venv/.installed
 endif
-R := reports/$(STUDY)
-ALL := $(sort $(filter-out study,$(basename $(notdir $(wildcard params/$(STUDY)/*.yaml)))))
-NEED_DOWNLOAD := $(if $(ONLINE),,$(shell grep -ls '^online: *true' params/$(STUDY)/*.yaml))
-CHOSEN := $(or $(RUNS),$(filter-out $(basename $(notdir $(NEED_DOWNLOAD))),$(ALL)))
-PAGES := $(R)/1-wrangle.ipynb $(R)/2-explore.ipynb $(R)/6-compare.ipynb $(R)/7-protocol.ipynb \
-  $(foreach run,$(CHOSEN),$(addprefix $(R)/$(run)/,3-train.ipynb 4-evaluate.ipynb 5-explain.ipynb))
-METHODS := $(patsubst methods/%.py,reports/methods/%.ipynb,$(wildcard methods/*.py))
-step = $(BIN)/python -m xnn.pipeline
-code = $(patsubst %,xnn/%.py,params provenance $(1))
+xnn = $(BIN)/python -m xnn.pipeline
+# all that decides a page or the site; a folder's time changes with the files in it
+SOURCES := $(filter-out notebooks,$(shell find xnn notebooks methods params reports *.qmd *.html *.css *.yml models -name __pycache__ -prune -o -not -name '.*' -print 2> /dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.SECONDARY:
-.PHONY: help report site app fiftyone sweep verify mlflow test lint format lab lock notebooks clean
+.PHONY: help report status site app fiftyone sweep verify mlflow bench test lint format lab lock notebooks clean always
 
 help: ## list the goals
 	@echo "usage: make GOAL [VARIABLE=value]"; echo
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 14
 	@echo; sed -nE 's/^([A-Z]+) \?= ?([^#]*)## (.*)/  \1\t\3 (\2)/p' Makefile | sed 's/ ()//' | expand -t 14
 
-report: _site/index.html ## make the report of STUDY, and the site in _site/
+report: _site/.$(STUDY) ## make the report of STUDY, and the site in _site/
 
-site: $(METHODS) | $(ENVIRONMENT) ## render the site from the reports that there are
-	@$(step) site
+# one process looks at every page of the study, and executes what is stale; named runs and new sources: always
+_site/.$(STUDY): $(SOURCES) $(if $(RUNS)$(ONLINE)$(ARCHIVE)$(WEIGHTS)$(TRAIN),always) | $(ENVIRONMENT)
+	@$(xnn) report $(STUDY) $(RUNS)
+	@touch $@
+
+# one page by its name, with what it follows
+$(filter reports/%.ipynb,$(MAKECMDGOALS)): always | $(ENVIRONMENT)
+	@$(xnn) page $@
+
+status: | $(ENVIRONMENT) ## say which pages of STUDY are current, and what the others would take
+	@$(xnn) status $(STUDY) $(RUNS)
+
+site: | $(ENVIRONMENT) ## render the site from the reports that there are
+	@$(xnn) site
 
 verify: | $(ENVIRONMENT) ## make the numbers of STUDY's report again, and compare
 	@$(BIN)/python -m xnn.verify $(STUDY)
 
 sweep: | $(ENVIRONMENT) ## make the runs of SWEEP, their summary and the site
-	@JOBS=$(JOBS) SCHEDULER=$(SCHEDULER) $(BIN)/python -m xnn.cluster $(SWEEP)
-	@$(step) site
+	@SCHEDULER=$(SCHEDULER) $(BIN)/python -m xnn.cluster $(SWEEP)
+	@$(xnn) site
 
 mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 5000
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db --port 5000
 
 fiftyone: | $(ENVIRONMENT) ## open the radiographs of STUDY in FiftyOne, on port 5151
-	@$(step) fiftyone $(STUDY)
+	@$(xnn) fiftyone $(STUDY)
 
 # the report's memory settings would keep what every request has used
 app: | $(ENVIRONMENT) ## start the app on this machine: page on port 8501, API on 8000
 	@env -u MALLOC_TRIM_THRESHOLD_ -u MALLOC_MMAP_THRESHOLD_ XNN_MODEL="$(MODEL)" OMP_NUM_THREADS=$(CORES) $(BIN)/python -m xnn.app
 
-# ---- steps: the executed notebook is the target and the only stamp -------------------------------
-
-$(R)/1-wrangle.ipynb: notebooks/1-wrangle.py params/$(STUDY)/study.yaml $(call code,phantom images sources splits leakage wrangling) | $(ENVIRONMENT)
-	@$(step) 1-wrangle $(STUDY)
-
-$(R)/2-explore.ipynb: notebooks/2-explore.py $(R)/1-wrangle.ipynb $(call code,splits data weights models embedding duplicates suspects exploration mongo fiftyone_dataset fiftyone_view plots/look plots/data plots/audit)
-	@$(step) 2-explore $(STUDY)
-
-$(R)/%/3-train.ipynb: notebooks/3-train.py params/$(STUDY)/%.yaml $(R)/1-wrangle.ipynb $(call code,images data weights models batches recipe features training plots/look plots/training)
-	@$(step) 3-train $(STUDY) $*
-
-$(R)/%/4-evaluate.ipynb: notebooks/4-evaluate.py $(R)/%/3-train.ipynb $(call code,inference prediction scoring evaluation curves calibration plots/look plots/data plots/evaluation)
-	@$(step) 4-evaluate $(STUDY) $*
-
-# after 4-evaluate: both read the predictions, and the first one makes those of 3-train anew where they are stale
-$(R)/%/5-explain.ipynb: notebooks/5-explain.py $(R)/%/4-evaluate.ipynb $(call code,data models inference prediction scoring evaluation curves axioms integrated attribution methods sample localisation measures evidence card gallery plots/look plots/explanation)
-	@$(step) 5-explain $(STUDY) $*
-
-$(R)/6-compare.ipynb: notebooks/6-compare.py $(CHOSEN:%=$(R)/%/4-evaluate.ipynb) $(CHOSEN:%=$(R)/%/5-explain.ipynb) $(call code,leakage comparison scoring evaluation plots/look plots/comparison)
-	@$(step) 6-compare $(STUDY)
-
-# the other studies that it is compared with are of the same radiographs: kermany, kermany-official, ...
-$(R)/7-protocol.ipynb: notebooks/7-protocol.py $(R)/6-compare.ipynb $(wildcard reports/$(firstword $(subst -, ,$(STUDY)))*/*/metrics.json) $(call code,shortcut protocol comparison calibration scoring evaluation plots/look plots/comparison)
-	@$(step) 7-protocol $(STUDY)
-
-# belongs to no study
-reports/methods/%.ipynb: methods/%.py $(wildcard xnn/appendix/*.py) $(call code,phantom axioms integrated fixed attribution localisation plots/look plots/appendix plots/explanation) | $(ENVIRONMENT)
-	@$(BIN)/python -m xnn.appendix.pages $*
-
-# a run that starts from another one's model waits for it
-start_from = $(shell sed -nE 's/.*start_from: *([A-Za-z0-9._-]+).*/\1/p' params/$(STUDY)/$(1).yaml)
-$(foreach run,$(ALL),$(foreach start,$(filter $(ALL),$(call start_from,$(run))),$(eval $(R)/$(run)/3-train.ipynb: $(R)/$(start)/3-train.ipynb)))
-
-_site/index.html: $(PAGES) $(METHODS) $(wildcard $(addprefix reports/*/,*.ipynb */*.ipynb sweeps/*/*.ipynb)) _quarto.yml $(wildcard *.qmd *.css)
-	@$(step) track $(STUDY)
-	@$(step) site
-
-ifneq ($(filter report _site/index.html $(R)/%,$(MAKECMDGOALS)),)
-ifeq ($(wildcard params/$(STUDY)/study.yaml),)
-$(error no study '$(STUDY)': there is $(notdir $(patsubst %/study.yaml,%,$(wildcard params/*/study.yaml))))
-endif
-endif
+bench: | $(ENVIRONMENT) ## measure on this machine what benchmarks/ holds; `make bench BENCH=training` one of them
+	@for name in $(BENCH); do $(BIN)/python benchmarks/$$name.py || exit; done
 
 # ---- the environment -----------------------------------------------------------------------------
 
@@ -149,4 +115,4 @@ lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
 	  --LabApp.news_url=None notebooks
 
 clean: ## remove the study's report and artifacts, and the site
-	@rm -rf artifacts/$(STUDY) _site $(if $(filter phantom%,$(STUDY)),$(R))
+	@rm -rf artifacts/$(STUDY) _site $(if $(filter phantom%,$(STUDY)),reports/$(STUDY))

@@ -14,20 +14,15 @@ import time
 from datetime import date
 from pathlib import Path
 
-from xnn import params
-from xnn.pipeline import STEPS
+from xnn import steps
 
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = "phantom"
 
 
-def steps() -> list[tuple[str, ...]]:
-    """Arguments of every step of the study, in an order that Make might choose."""
-    of_runs = [name for name in STEPS if STEPS[name].per_run]
-    of_study = [name for name in STEPS if not (STEPS[name].per_run or STEPS[name].per_sweep)]
-    first = [(name, STUDY) for name in of_study if name < min(of_runs)]
-    last = [(name, STUDY) for name in of_study if name > max(of_runs)]
-    return [*first, *((name, STUDY, run) for run in params.runs(STUDY) for name in of_runs), *last]
+def arguments_of_steps() -> list[tuple[str, ...]]:
+    """Arguments of every step of the study, in order."""
+    return [(task.step, *task.names.values()) for task in steps.report(STUDY) if task.subject]
 
 
 def measure(arguments: tuple[str, ...], folder: Path) -> tuple[float, float]:
@@ -46,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xnn-report-") as name:
         for part in ("params", "notebooks"):
             (Path(name) / part).symlink_to(PROJECT / part)
-        rows = [(arguments, *measure(arguments, Path(name))) for arguments in steps()]
+        rows = [(arguments, *measure(arguments, Path(name))) for arguments in arguments_of_steps()]
     print("# What does the report cost?\n")
     print("Output of `python benchmarks/report.py`; how it is done stands there.\n")
     threads = os.environ.get("OMP_NUM_THREADS", "all")

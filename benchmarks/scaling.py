@@ -97,7 +97,7 @@ def sweep(count: str) -> dict:
     one = xnn.load_run(loaded.study, loaded.runs()[-1].name)  # what every step of it does
     read = time.perf_counter() - began
     for run in loaded.runs():
-        xnn.pipeline.is_current("3-train", run)
+        xnn.steps.doubts(xnn.steps.Task("3-train", run))
     return {"one": read, "name": one.name}
 
 

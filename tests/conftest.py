@@ -16,6 +16,8 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 ROOT = Path(os.environ["XNN_ROOT"])
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+for _folder in ("notebooks", "methods"):
+    (ROOT / _folder).symlink_to(PROJECT / _folder)
 SMALL = "{title: small, source: phantom, image_size: 32, patients: 60, fractions: [0.6, 0.2, 0.2]}"
 QUICK = "{epochs: 2, batch_size: 16, learning_rate: 3e-3, early_stopping: 0"
 

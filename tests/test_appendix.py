@@ -1,8 +1,5 @@
 """A page on methods, executed for real, and left alone while it is current; the figures of these pages."""
 
-import re
-import subprocess
-
 import matplotlib
 
 matplotlib.use("Agg")
@@ -11,25 +8,15 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PROJECT, ROOT
+from conftest import ROOT
 
-from xnn import pipeline, plots
-from xnn.appendix import pages
+from xnn import pipeline, plots, steps
 
 PAGE = "optimiser"
 
 
-@pytest.fixture(scope="module")
-def text():
-    """A page's text in the tests' project folder."""
-    file = ROOT / "methods" / f"{PAGE}.py"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text((PROJECT / "methods" / f"{PAGE}.py").read_text())
-    return file
-
-
-def test_a_page_is_executed_once_and_answers(text, capfd):
-    target = pages.make(PAGE)
+def test_a_page_is_executed_once_and_answers(capfd):
+    target = pipeline.run_step(PAGE)
     assert target == ROOT / "reports/methods" / f"{PAGE}.ipynb"
     page = nbformat.read(target, as_version=4)
     shown = [output for cell in page.cells for output in cell.get("outputs", [])]
@@ -39,43 +26,16 @@ def test_a_page_is_executed_once_and_answers(text, capfd):
     assert page.cells[0].source.startswith("---\ntitle: AdamW"), (
         "a page of no study is named by its title alone"
     )
-    assert pipeline.metadata(target)["xnn"]["inputs"].keys() == pages.inputs(PAGE).keys()
     before = target.read_text()
-    capfd.readouterr()
-    pages.make(PAGE)
-    assert capfd.readouterr().out == f"reports/methods/{PAGE}.ipynb is current\n"
+    assert capfd.readouterr().out == f"reports/methods/{PAGE}.ipynb ...\n"
+    pipeline.run_step(PAGE)
+    assert capfd.readouterr().out == ""
     assert target.read_text() == before
 
 
-def test_a_changed_page_or_module_is_not_current(text, monkeypatch):
-    before = pages.inputs(PAGE)
-    monkeypatch.setattr(pages.provenance, "content_sha256", lambda file: file.name)
-    assert all(before[name] != value for name, value in pages.inputs(PAGE).items())
-
-
 def test_a_page_that_does_not_exist_is_one_clear_line():
-    with pytest.raises(pipeline.StepError, match="there is: integrated-gradients"):
-        pages.make("resnext")
-
-
-@pytest.mark.parametrize("page", pages.PAGES)
-def test_a_page_lists_every_module_that_it_imports(page):
-    text = (PROJECT / "methods" / f"{page}.py").read_text()
-    (line,) = re.findall(r"^from xnn import (.*)$", text, re.MULTILINE)
-    (own,) = re.findall(r"^from xnn\.appendix import (.*)$", text, re.MULTILINE)
-    imported = {*line.split(", "), *(f"appendix/{module}" for module in own.split(", "))}
-    assert imported - {"plots"} <= set(pages.PAGES[page])
-
-
-def test_make_knows_every_page_and_its_modules():
-    goals = [f"reports/methods/{page}.ipynb" for page in pages.PAGES]
-    told = subprocess.run(["make", "-Bn", *goals], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert all(f"-m xnn.appendix.pages {page}\n" in told.stdout for page in pages.PAGES)
-    rule = re.search(r"^reports/methods/%\.ipynb: .*$", (PROJECT / "Makefile").read_text(), re.MULTILINE)[0]
-    modules = {module for page in pages.PAGES.values() for module in page}
-    modules = {module for module in modules if not module.startswith("appendix/")}
-    assert modules - {"models"} <= set(re.findall(r"[\w/]+", rule))
-    assert "$(wildcard xnn/appendix/*.py)" in rule
+    with pytest.raises(steps.StepError, match="integrated-gradients"):
+        pipeline.run_step("resnext")
 
 
 class TestFigures:

@@ -7,7 +7,7 @@ import torch
 from conftest import write_study
 from torch.utils.data import BatchSampler
 
-from xnn import ParameterError, distributed, fit, load_model, load_run, training
+from xnn import ParameterError, distributed, fit, freshness, kept, load_model, load_run
 from xnn.batches import Epochs, Radiographs
 
 # layer norm, no dropout, float32: nothing else depends on which process an image is seen by
@@ -39,8 +39,7 @@ def test_two_processes_learn_what_one_learns(runs, capsys):
 
 
 def test_the_number_of_processes_is_in_the_key_where_there_are_several(runs):
-    start = training.build(runs[0])
-    assert training.key(runs[0], start) != training.key(runs[1], start)
+    assert freshness.differences(freshness.recorded(kept.inputs(runs[0])), kept.inputs(runs[1]))
     assert "hardware" not in runs[0].model_dump()
 
 

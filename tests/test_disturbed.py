@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import PROJECT, QUICK, SMALL
 
-from xnn import pipeline
+from xnn import steps
 
 STUDY = "disturbed"
 RUN = f"model: {{weights: none}}\ntraining: {QUICK}}}\n"
@@ -70,7 +70,7 @@ def test_a_full_disk_is_one_line_and_a_plain_rerun_does(folder, full):
     assert "records.csv" not in left
     assert "1-wrangle.ipynb" not in left
     assert {"1-wrangle.ipynb", "records.csv", "images.npy"} <= set(made.split())
-    assert pipeline.metadata(folder / "page.ipynb")
+    assert steps.metadata(folder / "page.ipynb")
 
 
 @needs_mounts
@@ -129,4 +129,4 @@ def test_two_makes_at_once_execute_every_step_once(folder):
     assert [done.returncode for done in both] == [0, 0], both[0].stderr + both[1].stderr
     told = [line for done in both for line in done.stdout.splitlines() if line.endswith(".ipynb ...")]
     assert len(told) == len(set(told)) == 3  # and 1-wrangle
-    assert all(pipeline.metadata(folder / page) for page in pages)
+    assert all(steps.metadata(folder / page) for page in pages)

@@ -29,6 +29,7 @@ from xnn import (
     mongo,
     pipeline,
     plots,
+    steps,
 )
 from xnn import sample as samples
 from xnn.evaluation import predictions_table
@@ -120,7 +121,7 @@ def test_what_was_not_looked_at_is_before_it_is_shown(study, monkeypatch):
     audit.unlink()
     monkeypatch.setattr(mongo.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(pipeline.StepError, match="there is no mongod"):
+    with pytest.raises(steps.StepError, match="there is no mongod"):
         pipeline.show(study.name)
     assert audit.exists()
 

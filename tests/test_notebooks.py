@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from conftest import PROJECT
 
-from xnn.appendix.pages import PAGES
-from xnn.pipeline import STEPS
+from xnn import steps
+from xnn.steps import STEPS
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.py"))
 METHODS = sorted((PROJECT / "methods").glob("*.py"))
@@ -25,8 +25,8 @@ def test_there_is_a_notebook_a_step():
 
 
 def test_there_is_a_notebook_a_page_on_methods():
-    assert [file.stem for file in METHODS] == sorted(PAGES)
-    assert {file.stem for file in (PROJECT / "methods").glob("*.ipynb")} == set(PAGES)
+    assert [file.stem for file in METHODS] == steps.on_methods()
+    assert {file.stem for file in (PROJECT / "methods").glob("*.ipynb")} == set(steps.on_methods())
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS + METHODS, ids=lambda file: file.stem)
@@ -36,6 +36,11 @@ class TestNotebook:
         text = jupytext.read(file)
         assert [(c.cell_type, c.source) for c in pair.cells] == [(c.cell_type, c.source) for c in text.cells]
         assert not any(c.get("outputs") for c in pair.cells), "run make notebooks: outputs are not committed"
+
+    def test_its_code_cells_are_found_without_jupytext(self, file):
+        assert [code.strip() for _, code in steps.code_cells(file.read_text())] == [
+            cell.source for cell in code_cells(file)
+        ]
 
     def test_it_is_short_and_defines_nothing(self, file):
         cells = code_cells(file)
@@ -53,8 +58,9 @@ class TestNotebook:
         if file in METHODS:
             assert "seed = 0" in cell.source
             return
-        assert ("run" in names) == STEPS[file.stem].per_run
-        default = 'sweep = "phantom-rates"' if STEPS[file.stem].per_sweep else 'study = "phantom"'
+        per = STEPS[file.stem].per
+        assert ("run" in names) == (per == "run")
+        default = 'sweep = "phantom-rates"' if per == "sweep" else 'study = "phantom"'
         assert default in cell.source
 
     def test_it_opens_with_a_question_and_closes_with_an_answer(self, file):

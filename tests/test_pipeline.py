@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,8 @@ import pytest
 from conftest import PROJECT, QUICK, SMALL, write_study
 from test_mongo import MISSING, none_is_left
 
-from xnn import load_run, load_study, params, pipeline, provenance
+from xnn import execute, freshness, load_run, load_study, params, pipeline, steps
+from xnn.steps import Task
 
 STUDY = "tiny"
 ONE = QUICK.replace("epochs: 2", "epochs: 1")
@@ -161,23 +163,216 @@ def test_a_changed_run_is_made_again_and_nothing_else(project):
     assert after == before, "a note trains nothing"
 
 
-def test_other_figures_train_nothing(project):
-    training = project / "artifacts" / STUDY / "first/training.json"
-    before = training.read_text()
-    with (project / "xnn/plots/evaluation.py").open("a") as file:
-        file.write("\nANOTHER = 1\n")
-    found = executed(make(project, f"reports/{STUDY}/first/4-evaluate.ipynb"))
-    assert found == ["first/4-evaluate"]
-    assert training.read_text() == before
+# ---- what an edit makes stale: each is tried on the real study, and taken back -----------------------
+
+OF_RUNS = {f"{run}/{step}" for run in RUNS for step in STEPS_OF_A_RUN}
+TRAININGS = {f"{run}/3-train" for run in RUNS}
 
 
-def test_a_clone_without_artifacts_makes_what_a_stale_page_needs(project):
-    shutil.rmtree(project / "artifacts")
-    (project / "reports" / STUDY / "second/5-explain.ipynb").unlink()
-    found = executed(make(project, f"reports/{STUDY}/second/5-explain.ipynb"))
-    # another plots/evaluation.py than the pages of `second` were made with, too
-    wanted = ["first/3-train", *(f"second/{step}" for step in STEPS_OF_A_RUN)]
-    assert found == ["1-wrangle", *wanted]
+def replaced(file, old, new):
+    def edit(folder):
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new, 1))
+
+    return edit
+
+
+def moved(folder):
+    """Module scoring becomes judging/marks.py."""
+    package = folder / "xnn/judging"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (folder / "xnn/scoring.py").rename(package / "marks.py")
+    for file in [*(folder / "xnn").rglob("*.py"), folder / "xnn/__init__.pyi"]:
+        text = file.read_text().replace("from .scoring import", "from .judging.marks import")
+        text = text.replace("    scoring as scoring,\n", "    judging as judging,\n")
+        file.write_text(text)
+
+
+def renamed(folder):
+    """A function has another name, wherever it is called."""
+    for file in (folder / "xnn").glob("*.py"):
+        file.write_text(re.sub(r"\bpositions\b", "places", file.read_text()))
+    for file in (folder / "notebooks").glob("*.py"):
+        file.write_text(re.sub(r"\bevaluation\.positions\b", "evaluation.places", file.read_text()))
+
+
+def without_models(folder):
+    for run in RUNS:
+        shutil.rmtree(folder / "artifacts" / STUDY / run / "model")
+
+
+READER = replaced("xnn/prediction.py", "keep_default_na=False)", "keep_default_na=False)[::2]")
+EDITS = {
+    "the reader of predictions returns every second row": (READER, {"6-compare", "7-protocol", *OF_RUNS}, 0),
+    "the gradient is clipped": (
+        replaced("xnn/training.py", "logger=False,", "logger=False,\n        gradient_clip_val=0.1,"),
+        TRAININGS,
+        2,
+    ),
+    "a line is wrapped in another way": (
+        replaced(
+            "xnn/models.py",
+            "model.head.requires_grad_(True)",
+            "model.head.requires_grad_(\n        True\n    )",
+        ),
+        set(),
+        0,
+    ),
+    "comments, docstrings and the words of an error": (
+        lambda folder: [
+            replaced("xnn/models.py", '"""Pool, then small', '"""Pool; small')(folder),
+            replaced("xnn/weights.py", "cannot be had: tried", "was not found: tried")(folder),
+            replaced("xnn/scoring.py", "def scores(", "# why\ndef scores(")(folder),
+        ],
+        set(),
+        0,
+    ),
+    "a key with a default": (
+        replaced("xnn/params.py", "    epochs: Count = 20", "    warm_up: Count = 1\n    epochs: Count = 20"),
+        set(),
+        0,
+    ),
+    "a default that this study relies on": (
+        replaced(
+            "xnn/params.py",
+            "weight_decay: Annotated[float, Field(ge=0)] = 0.05",
+            "weight_decay: Annotated[float, Field(ge=0)] = 0.1",
+        ),
+        # explanations are compared with those of runs of the same recipe
+        {*TRAININGS, *(f"{run}/5-explain" for run in RUNS), "6-compare", "7-protocol"},
+        2,
+    ),
+    "a word of prose": (replaced("notebooks/5-explain.py", "**Where in", "**Whence in"), set(), 0),
+    "a module is renamed and moved into a package": (moved, set(), 0),
+    "a function is renamed": (renamed, set(), 0),
+    "a name that nothing uses": (
+        lambda folder: (folder / "xnn/plots/training.py").open("a").write("\nANOTHER = 1\n"),
+        set(),
+        0,
+    ),
+    "another figure, in a clone without models": (
+        lambda folder: [
+            replaced("xnn/plots/training.py", "figure, ", "figure,  ")(folder),
+            replaced("xnn/plots/training.py", "subplots(", "subplots(0.1 + ")(folder),
+            without_models(folder),
+        ],
+        TRAININGS,
+        0,
+    ),
+    "a measure of explanations, in a clone without models": (
+        lambda folder: [
+            replaced("xnn/card.py", "def table(", "def table(ignored=None, *, ")(folder),
+            without_models(folder),
+        ],
+        {f"{run}/5-explain" for run in RUNS},
+        2,
+    ),
+}
+
+
+@pytest.fixture
+def copy(project, tmp_path):
+    """A copy of the project to edit: its own environment, as a link."""
+    shutil.copytree(project, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edit_makes_stale_what_it_reaches_and_nothing_else(copy, what):
+    edit, stale, trainings = EDITS[what]
+    edit(copy)
+    told = make(copy, "status")
+    found = {
+        line.split(".ipynb: ")[0].removeprefix(f"reports/{STUDY}/")
+        for line in told.splitlines()
+        if ".ipynb: " in line and "only if" not in line
+    }
+    assert found == stale, told
+    expected = "no training is needed" if not trainings else f"{trainings} trainings are needed"
+    assert expected in told
+
+
+def test_figures_are_drawn_again_from_kept_results_and_words_without_execution(copy):
+    """In a clone: models are not there, the records are made again."""
+    EDITS["another figure, in a clone without models"][0](copy)
+    EDITS["a word of prose"][0](copy)
+    page = copy / "reports" / STUDY / "first/5-explain.ipynb"
+    before = nbformat.read(page, as_version=4)
+    told = make(copy, "report")
+    assert set(executed(told)) == TRAININGS
+    assert "training is" not in told
+    assert not (copy / "artifacts" / STUDY / "first/model").exists()
+    after = nbformat.read(page, as_version=4)
+    assert "**Whence in" in after.cells[1].source
+    assert [c.get("outputs") for c in after.cells] == [c.get("outputs") for c in before.cells]
+
+
+def test_a_clone_without_artifacts_makes_what_a_stale_page_needs(copy):
+    shutil.rmtree(copy / "artifacts")
+    (copy / "reports" / STUDY / "second/5-explain.ipynb").unlink()
+    told = make(copy, f"reports/{STUDY}/second/5-explain.ipynb")
+    assert "2 trainings are needed" in told
+    assert executed(told) == ["second/5-explain"] or executed(told) == ["1-wrangle", "second/5-explain"]
+
+
+def test_results_on_real_radiographs_are_not_trained_again_unasked(copy):
+    """As a clone of the committed report is: models are not there."""
+    for file in (copy / "params" / STUDY).glob("study.yaml"):
+        file.write_text(SMALL.replace("source: phantom", "source: archive").replace("patients: 60, ", ""))
+    told = make(copy, "report", expect=2, ARCHIVE="nothing")
+    (line,) = [line for line in told.splitlines() if line.startswith("xnn: ")]
+    assert re.search(r"2 trainings are needed, about \d+ min by the last records: .* TRAIN=1", line)
+    assert executed(told) == []
+
+
+def test_named_runs_are_made_and_no_others(copy):
+    shutil.rmtree(copy / "reports" / STUDY)
+    told = make(copy, "report", "RUNS=first")
+    assert "second" not in told
+    assert sorted(executed(told)) == sorted(
+        ["1-wrangle", "2-explore", "6-compare", "7-protocol", *(f"first/{step}" for step in STEPS_OF_A_RUN)]
+    )
+
+
+def test_one_study_s_report_does_not_stand_for_another_s(copy):
+    """As in a fresh clone: kermany is made, then make report."""
+    shutil.copytree(copy / "params" / STUDY, copy / "params/other")
+    told = make(copy, "report", "-n", "STUDY=other")
+    assert "report other" in told
+    assert "report other" not in make(copy, "report", "-n")
+
+
+# ---- disturbed -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["MPLBACKEND=Agg", "MATPLOTLIBRC=rc", "LC_ALL=C"])
+def test_the_caller_s_settings_change_no_page(copy, name):
+    (copy / "rc").write_text("figure.facecolor: red\n")
+    page = copy / "reports" / STUDY / "first/4-evaluate.ipynb"
+    before = nbformat.read(page, as_version=4)
+    page.unlink()
+    variable, value = name.split("=")
+    make(copy, str(page.relative_to(copy)), **{variable: value.replace("rc", str(copy / "rc"))})
+    after = nbformat.read(page, as_version=4)
+    pictures = [
+        [
+            output.data["image/png"]
+            for cell in each.cells
+            for output in cell.get("outputs", [])
+            if "image/png" in output.get("data", {})
+        ]
+        for each in (before, after)
+    ]
+    assert pictures[0] == pictures[1]
+    assert len(pictures[0]) > 4
+
+
+def test_a_figure_without_a_picture_is_an_error(copy):
+    replaced("notebooks/2-explore.py", "plots.style()", "plots.style()\n%matplotlib agg")(copy)
+    told = make(copy, f"reports/{STUDY}/2-explore.ipynb", expect=2)
+    assert "a figure has no picture" in told
 
 
 def test_a_killed_step_leaves_nothing_that_looks_done(project):
@@ -196,7 +391,7 @@ def test_a_killed_step_leaves_nothing_that_looks_done(project):
     process.wait()
     assert not page.exists()
     make(project, str(page.relative_to(project)))
-    assert pipeline.metadata(page)["xnn"]["step"] == "2-explore"
+    assert steps.metadata(page)["xnn"]["step"] == "2-explore"
     assert not list(page.parent.glob(".2-explore.*.ipynb"))
 
 
@@ -241,12 +436,12 @@ def test_a_wrong_parameter_file_is_one_clear_line(project, text, words):
 def test_runs_that_need_a_download_are_made_when_asked_for(project):
     file = project / "params" / STUDY / "far.yaml"
     file.write_text("online: true\n")
-    told = ("-n", "report")
-    plain, online, named = (make(project, *told, *more) for more in ([], ["ONLINE=1"], ["RUNS=far"]))
+    plain, online, named = (make(project, "status", *more) for more in ([], ["ONLINE=1"], ["RUNS=far"]))
     file.unlink()
-    assert f"3-train {STUDY} far" not in plain
-    assert f"3-train {STUDY} far" in online
-    assert f"3-train {STUDY} far" in named
+    assert "far/3-train" not in plain
+    assert "far/3-train" in online
+    assert "far/3-train" in named
+    assert "second/3-train" not in named
 
 
 def test_a_study_that_does_not_exist_is_one_clear_line(project):
@@ -259,61 +454,60 @@ def test_a_study_that_does_not_exist_is_one_clear_line(project):
 
 
 def test_unknown_steps_and_missing_runs_are_errors(small):
-    with pytest.raises(pipeline.StepError, match="there is: 1-wrangle"):
+    with pytest.raises(steps.StepError, match="there is: 1-wrangle"):
         pipeline.run_step("7-publish", small)
-    with pytest.raises(pipeline.StepError, match="plain"):
+    with pytest.raises(steps.StepError, match="plain"):
         pipeline.run_step("3-train", small)
     with pytest.raises(params.ParameterError, match="no run 'nobody'"):
         pipeline.run_step("3-train", small, "nobody")
 
 
-def test_inputs_name_all_that_decides_a_result(small):
-    found = pipeline.inputs("4-evaluate", load_run(small, "plain"))
-    assert {f"params/{small}/study.yaml", "xnn/evaluation.py"} <= set(found)
-    assert f"artifacts/{small}/records.csv" in found
-    assert "xnn/plots/evaluation.py" in found
-    assert not any("plots" in name for name in pipeline.inputs("1-wrangle", load_study(small)))
-
-
 def test_a_page_depends_on_the_parameters_that_it_reads_and_no_others():
     write_study("read", SMALL, run="explanation: {images: 1}")
+    (load_run("read", "run").reports).mkdir(parents=True)
+    (load_run("read", "run").reports / "metrics.json").write_text("{}")
 
     def changed(text, study=SMALL):
         run = load_run("read", "run")
-        before = {step: pipeline.inputs(step, run) for step in ("3-train", "4-evaluate", "5-explain")}
-        before["6-compare"] = pipeline.inputs("6-compare", run.study)
+        tasks = [Task(step, run) for step in STEPS_OF_A_RUN]
+        before = {
+            task: freshness.recorded(steps.inputs(task)) for task in [*tasks, Task("6-compare", run.study)]
+        }
         write_study("read", study, run=text)
         run = load_run("read", "run")
-        return {s for s in before if before[s] != pipeline.inputs(s, run.study if s[0] == "6" else run)}
+        return {
+            step
+            for (step, subject), then in before.items()
+            if freshness.differences(then, steps.inputs(Task(step, run.study if step[0] == "6" else run)))
+        }
 
     assert changed("# in words\nexplanation: {images: 1}") == set()
     assert changed("explanation: {images: 2}") == {"5-explain", "6-compare"}
-    assert changed("{}", SMALL.replace("}", ", published: []}")) == set()
-    assert changed("training: {epochs: 3}") == {"3-train", "6-compare"}
+    assert changed("{}", SMALL.replace("}", ", published: []}")) == {"5-explain", "6-compare"}
+    assert changed("training: {epochs: 3}") == {"3-train", "5-explain", "6-compare"}
+    shutil.rmtree(load_study("read").reports)
 
 
 def test_an_archive_that_is_not_there_is_no_reason_to_doubt(root, monkeypatch):
     write_study("far", "{title: far, source: archive}")
-    study = load_study("far")
-    made = {**pipeline.inputs("1-wrangle", study), "ARCHIVE": "a fingerprint"}
-    notebook = nbformat.v4.new_notebook(
-        metadata={"papermill": {"end_time": "now"}, "xnn": {"step": "1-wrangle", "inputs": made}}
-    )
-    study.reports.mkdir(parents=True)
-    nbformat.write(notebook, study.reports / "1-wrangle.ipynb")
+    task = Task("1-wrangle", load_study("far"))
+    made = {**freshness.recorded(steps.inputs(task)), "archive": "a fingerprint"}
+    notebook = nbformat.v4.new_notebook(metadata={"papermill": {"end_time": "now"}, "xnn": made})
+    task.page.parent.mkdir(parents=True)
+    nbformat.write(notebook, task.page)
     try:
-        assert pipeline.is_current("1-wrangle", study)
+        assert not steps.doubts(task)
         monkeypatch.setenv("ARCHIVE", str(root / "params"))  # a folder that it was not made from
-        assert not pipeline.is_current("1-wrangle", study)
+        assert steps.doubts(task) == ["its archive"]
     finally:
-        shutil.rmtree(study.reports)
+        shutil.rmtree(task.page.parent)
 
 
 def test_a_parameter_that_the_notebook_lacks_is_refused(root, tmp_path):
     source = tmp_path / "step.py"
     source.write_text('# %% tags=["parameters"]\nstudy = "phantom"\n')
-    with pytest.raises(pipeline.StepError, match="no parameter run"):
-        pipeline._notebook(source, {"study": "a", "run": "b"})
+    with pytest.raises(steps.StepError, match="no parameter run"):
+        execute._notebook(source, {"study": "a", "run": "b"})
 
 
 def test_streams_are_joined_and_progress_is_dropped():
@@ -326,17 +520,5 @@ def test_streams_are_joined_and_progress_is_dropped():
         out("stream", name="stdout", text="b\n"),
         out("display_data"),
     ]
-    joined = pipeline._joined(o for o in outputs if not pipeline._is_progress(o))
+    joined = execute._joined(o for o in outputs if not execute._is_progress(o))
     assert [o.get("text") for o in joined] == ["a\nb\n", None]
-
-
-def test_hashes_of_results_do_not_change_when_words_do(small):
-    assert provenance.content_sha256(provenance.PACKAGE / "plots/look.py") == provenance.code_sha256(
-        "plots/look"
-    )
-    write_study("words", SMALL)
-    before = params.sha256(load_study("words"))
-    write_study("words", f"# a comment\n{SMALL}")
-    assert params.sha256(load_study("words")) == before
-    write_study("words", SMALL.replace("patients: 60", "patients: 61"))
-    assert params.sha256(load_study("words")) != before

@@ -16,7 +16,8 @@ import nbformat
 import pytest
 from conftest import CHROMIUM, PROJECT, SMALL, write_study
 
-from xnn import load_run, load_study, pipeline, site
+from xnn import freshness, load_run, load_study, site, steps
+from xnn.steps import Task
 
 LARGE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -181,12 +182,12 @@ def test_a_keyboard_reaches_all_that_a_mouse_does(browser, address, name):
 
 
 def test_the_site_refuses_a_notebook_that_was_cut_off():
-    file = pipeline.ROOT / "reports/cut/1-wrangle.ipynb"
+    file = steps.ROOT / "reports/cut/1-wrangle.ipynb"
     file.parent.mkdir(parents=True)
     notebook = nbformat.v4.new_notebook(metadata={"papermill": {"end_time": None, "exception": None}})
     nbformat.write(notebook, file)
     try:
-        with pytest.raises(pipeline.StepError, match="cut off"):
+        with pytest.raises(steps.StepError, match="cut off"):
             site.render()
     finally:
         shutil.rmtree(file.parent)
@@ -199,7 +200,7 @@ def page_of(subject, step, dirty=False):
         cells=[nbformat.v4.new_code_cell("stamp", outputs=[stamp])],
         metadata={
             "papermill": {"end_time": "now"},
-            "xnn": {"step": step, "inputs": pipeline.inputs(step, subject)},
+            "xnn": freshness.recorded(steps.inputs(Task(step, subject))),
         },
     )
     subject.reports.mkdir(parents=True, exist_ok=True)
@@ -227,7 +228,7 @@ def test_a_banner_stands_above_the_text_and_sources_below():
     found = site.marked(page, ["is it <old>?"], {"source": "a&b.py"})
     assert found.index("is it &lt;old&gt;?") < found.index("<h1>") < found.index('href="a&amp;b.py"')
     assert 'class="doubt"' not in site.marked(page, [], {})
-    with pytest.raises(pipeline.StepError, match="no <main>"):
+    with pytest.raises(steps.StepError, match="no <main>"):
         site.marked("<body></body>", [], {})
 
 

@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 
-from xnn import fit, load_model, load_run, recipe, training
+from xnn import fit, kept, load_model, load_run, recipe, training
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,6 @@ def test_a_kept_model_is_not_trained_again(record, small, monkeypatch, capsys):
 @pytest.mark.parametrize("change", ["model", "training", "augmentation"])
 def test_what_decides_a_model_is_in_its_key(record, small, change):
     run = load_run(small, "plain")
-    start = training.build(run)
     new = {
         "model": run.model.model_copy(update={"dropout": 0.3}),
         "training": run.training.model_copy(update={"epochs": 3}),
@@ -40,8 +39,9 @@ def test_what_decides_a_model_is_in_its_key(record, small, change):
     }[change]
     other = run.model_copy(update={change: new})
     other._name, other._study = run._name, run._study
-    assert training.key(run, start) == record["key"]
-    assert training.key(other, start) != record["key"]
+    assert kept.record(run, kept.inputs(run)) is None, "no page has been made of it"
+    assert kept.model(run, kept.inputs(run)) == record
+    assert kept.model(other, kept.inputs(other)) is None
 
 
 def test_the_kept_model_is_the_best_epoch(record, small):
@@ -73,9 +73,9 @@ def test_a_training_that_was_interrupted_equals_one_that_was_not(small, name, mo
     with monkeypatch.context() as patch:
         patch.setattr(recipe.Learner, "training_step", interrupted)
         with pytest.raises(RuntimeError, match="killed"):
-            fit(run)
+            fit(run, model=True)
     assert not (run.artifacts / "model").exists()
-    again = fit(run)
+    again = fit(run, model=True)
     for one, two in zip(whole["history"], again["history"], strict=True):
         assert {**one, "seconds": 0} == {**two, "seconds": 0}
     found = load_model(run).state_dict()
@@ -98,7 +98,7 @@ def test_neither_workers_nor_determinism_change_what_a_processor_computes(record
 def test_determinism_is_asked_of_torch_and_only_its_absence_changes_a_hash(small):
     for name, asked in (("plain", True), ("free", False)):
         run = load_run(small, name)
-        training._trainer(run, run.artifacts)
+        training._trainer(run, run.artifacts, training.History(name))
         assert torch.are_deterministic_algorithms_enabled() is asked
         assert ("deterministic" in run.model_dump_json()) is not asked
 

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import PROJECT, QUICK, SMALL, write_study
+from conftest import QUICK, SMALL, write_study
 
 from xnn import load_study, params, pipeline, verify
 
@@ -13,7 +13,6 @@ STUDY = "verified"
 
 @pytest.fixture(scope="module")
 def study():
-    shutil.copytree(PROJECT / "notebooks", params.ROOT / "notebooks", dirs_exist_ok=True)
     write_study(STUDY, SMALL, first=f"model: {{weights: none, train: head}}\ntraining: {QUICK}}}\n")
     for step, *run in ("1-wrangle",), ("3-train", "first"), ("4-evaluate", "first"), ("6-compare",):
         pipeline.run_step(step, STUDY, *run)

@@ -26,11 +26,12 @@ from distributed.scheduler import KilledWorker
 
 from . import leash, pipeline
 from .params import ROOT, Run
+from .steps import StepError, Task, doubts
 from .sweep import Sweep, load_sweep
 
 LOST = 10  # workers that a run may lose before it is given up
 AGAIN = 2  # more tries of a run whose process was killed, for want of memory, say
-HANDED_ON = ("WEIGHTS", "ARCHIVE", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+HANDED_ON = ("WEIGHTS", "ARCHIVE", "TRAIN", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 
 
 class KilledError(RuntimeError):
@@ -97,14 +98,14 @@ def make(sweep: Sweep, jobs: int = 2, scheduler: str | None = None, steps: tuple
     """
     steps = steps or sweep.steps
     runs = sweep.runs()
-    left = [run for run in runs if not all(pipeline.is_current(step, run) for step in steps)]
+    left = [run for run in runs if any(doubts(Task(step, run)) for step in steps)]
     print(f"sweep {sweep.name}: {len(runs)} runs, {len(runs) - len(left)} of them made already", flush=True)
     if not left:
         return 0
     study = sweep.base_run.study
     pipeline.run_step("1-wrangle", study.name)
     for run in {run.model.start_from: run for run in left}.values():
-        pipeline.provide("3-train", run)  # what several of them need is made once, here
+        pipeline.provide(Task("3-train", run))  # what several of them need is made once, here
     failed = 0
     with _client(jobs, scheduler) as client:
         print(f"dashboard: {client.dashboard_link}", flush=True)
@@ -120,7 +121,7 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
         try:
             client = Client(scheduler, timeout=30)
         except (OSError, ValueError) as error:
-            raise pipeline.StepError(f"SCHEDULER={scheduler}: no scheduler answers there: {error}") from None
+            raise StepError(f"SCHEDULER={scheduler}: no scheduler answers there: {error}") from None
         with client:
             _check_workers(client)
             yield client
@@ -153,7 +154,7 @@ def _check_workers(client: Client) -> None:
     workers = client.scheduler_info(n_workers=-1)["workers"]
     for address, worker in workers.items():
         if worker["nthreads"] != 1:
-            raise pipeline.StepError(
+            raise StepError(
                 f"worker {address} has {worker['nthreads']} threads: start it with --nthreads 1; a run has "
                 "all cores that the worker may use, or XNN_THREADS of them"
             )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from . import params, provenance
+from . import freshness, params
 from .data import load_images
 from .params import Model, Study
 
@@ -33,7 +33,7 @@ def embed(study: Study, records: pd.DataFrame) -> Embedding:
     file = study.artifacts / "embedding.npz"
     key = params.sha256(
         *(weights.sha256 if weights else "", study.image_size, why, study.seed),
-        *(records[["path", "sha256", "row"]].to_csv(), provenance.code_sha256("embedding", "images")),
+        *(records[["path", "sha256", "row"]].to_csv(), freshness.of_function(__name__, "embed").sha256),
     )
     if file.exists() and (kept := np.load(file))["key"] == key:
         return Embedding(kept["values"], str(kept["source"]))

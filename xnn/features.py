@@ -16,7 +16,7 @@ from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from . import params, provenance
+from . import freshness, params
 from .batches import Radiographs
 from .models import Classifier, to_input
 from .params import Run
@@ -103,7 +103,7 @@ def key(run: Run, model: Classifier, records: pd.DataFrame, views: int) -> str:
         f"{first} {views} {run.seed} {run.study.image_size} {precision(run)} {model._hub_mixin_config}",
         params.sha256(run.augmentation),
         records[["row", "path", "sha256"]].to_csv(index=False),
-        provenance.code_sha256("images", "batches", "models", "features"),
+        freshness.of_function(__name__, "FrozenRadiographs").sha256,
     )
     digest.update("\n".join(parts).encode())
     return digest.hexdigest()

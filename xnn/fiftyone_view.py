@@ -16,7 +16,7 @@ from subprocess import PIPE
 
 import psutil
 
-from . import fiftyone_dataset, mongo, provenance
+from . import fiftyone_dataset, freshness, mongo, provenance
 from .params import ROOT, Study, load_study
 
 PORT = 5151
@@ -96,7 +96,7 @@ def _key(study: Study) -> str:
     files += sorted(study.reports.glob("*/validation.csv"))
     files += sorted(study.reports.glob("*/gallery/data.js"))
     return "\n".join(
-        [str(folder(study)), provenance.code_sha256("fiftyone_dataset")]
+        [str(folder(study)), freshness.of_function(fiftyone_dataset.__name__, "make").sha256]
         + [f"{file.relative_to(ROOT)} {provenance.file_sha256(file)}" for file in files]
     )
 

@@ -5,12 +5,16 @@ what differs from the defaults written here. Runs of a sweep (module ``sweep``) 
 their names are ``sweeps/<sweep>/<point>``.
 """
 
+import ast
+import copy
 import difflib
+import functools
 import hashlib
 import json
 import os
 import re
 import reprlib
+import sys
 import typing
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,10 +29,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import to_jsonable_python
+
+__by_value__ = True  # pages depend on the values, not on the code that reads them
 
 # Tests and tools may point to another project folder with the same layout.
 ROOT = Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[1]))
 
+FLOAT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$")  # what YAML 1.1 takes for text
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shares = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]  # YAML has lists only
@@ -319,15 +327,76 @@ def load_study(study: str) -> Study:
     return loaded
 
 
-def load_run(study: str, run: str, _before: tuple[str, ...] = ()) -> Run:
-    """Read ``params/<study>/<run>.yaml`` or a run of a sweep; raise ParameterError if it is wrong."""
+def load_run(study: str, run: str, _before: tuple[str, ...] = (), **given) -> Run:
+    """Read ``params/<study>/<run>.yaml`` or a run of a sweep; raise ParameterError if it is wrong.
+
+    `given` are the groups of a run's file as the parameters cell of a notebook holds them, empty where the
+    file decides. A run that has no file is what they say; one that has a file has to be what it says.
+    """
+    given = given_to_notebook(given)
     if run.startswith("sweeps/"):
         from .sweep import load_point
 
-        return load_point(study, run)
+        return same(load_point(study, run), given)
     parent = load_study(study)
+    if given and NAME.fullmatch(run) and run not in runs(study):
+        return placed(validated(Run, given, f"parameters of run {run}"), parent, run, _before)
     _check_name("run", run, runs(study))
-    return placed(_load(Run, parent.file.with_name(f"{run}.yaml")), parent, run, _before)
+    file = parent.file.with_name(f"{run}.yaml")
+    return same(placed(validated(Run, recipe(file), _short(file)), parent, run, _before), given)
+
+
+def recipe(file: Path) -> dict:
+    """Return what a run's file says; raise ParameterError where its study and run are not those of its place."""
+    values = dict(_read(file))
+    for key, wanted in (("study", file.parent.name), ("run", file.stem)):
+        if (named := values.pop(key, wanted)) != wanted:
+            raise ParameterError(f"{_short(file)}: {key}: {named!r}, but the file's place says {wanted!r}")
+    return values
+
+
+def given_to_notebook(given: dict) -> dict:
+    """The groups of a run that a notebook's parameters cell holds, without empty ones.
+
+    Raises ParameterError where papermill has put a name beside them that no run has: it only warns of one.
+    """
+    if given and (unknown := sorted(_injected() - {"study", "run", *Run.model_fields})):
+        values = dict.fromkeys(unknown)
+        validated(Run, values, "parameters given to papermill")  # raises: the schema's own words
+    return {name: _numbers(value) for name, value in given.items() if value not in ({}, None, "")}
+
+
+def same(run: Run, given: dict) -> Run:
+    """A run that has a file; raise ParameterError where a notebook is given another recipe under its name."""
+    where = _short(run.file)
+    if given and (other := validated(Run, given, where)) != run:
+        told = leaves(other)
+        key, leaf = next(
+            (k, leaf) for k, leaf in leaves(run).items() if told.get(k, leaf).value != leaf.value
+        )
+        raise ParameterError(
+            f"{where}: {key}: {leaf.value}, but the notebook is given {told[key].value}: give the run a name "
+            "of its own (-p run NAME), so that it does not overwrite this one's results"
+        )
+    return run
+
+
+def _injected() -> set[str]:
+    """The names that papermill has put into this kernel; none in any other process."""
+    if "IPython" not in sys.modules or not (shell := sys.modules["IPython"].get_ipython()):
+        return set()
+    cells = [cell for cell in shell.history_manager.input_hist_raw if cell.startswith("# Parameters\n")]
+    nodes = (node for cell in cells for node in ast.parse(cell).body)
+    return {target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets}
+
+
+def _numbers(value):
+    """Values with every 1e-3 as a number: papermill reads YAML 1.1, which takes it for text."""
+    if isinstance(value, dict):
+        return {key: _numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_numbers(each) for each in value]
+    return float(value) if isinstance(value, str) and FLOAT.fullmatch(value) else value
 
 
 def placed(loaded: Run, parent: Study, run: str, _before: tuple[str, ...] = ()) -> Run:
@@ -369,6 +438,29 @@ def sha256(*parameters: BaseModel | str | int) -> str:
     return digest.hexdigest()
 
 
+class Leaf(typing.NamedTuple):
+    """One parameter: its value, as JSON has it, and what it would be if nothing were said."""
+
+    value: typing.Any
+    default: typing.Any
+
+
+def leaves(parameters: BaseModel, groups: typing.Container[str] | None = None) -> dict[str, Leaf]:
+    """Parameters by their dotted keys, of some groups (top-level keys) or of all."""
+    found = {}
+    for name, field in type(parameters).model_fields.items():
+        if groups is not None and name not in groups:
+            continue
+        value = getattr(parameters, name)
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        if isinstance(value, BaseModel):
+            found[name] = Leaf(True, isinstance(default, BaseModel))
+            found |= {f"{name}.{key}": leaf for key, leaf in leaves(value).items()}
+        else:
+            found[name] = Leaf(to_jsonable_python(value), to_jsonable_python(default))
+    return found
+
+
 def _check_name(kind: str, name: str, known: list[str]) -> None:
     """A name becomes a folder, so only plain ones that exist are let through."""
     if not NAME.fullmatch(str(name)) or name not in known:
@@ -377,8 +469,13 @@ def _check_name(kind: str, name: str, known: list[str]) -> None:
 
 
 def _load(schema: type[BaseModel], file: Path) -> BaseModel:
+    return validated(schema, _read(file), _short(file))
+
+
+def _read(file: Path) -> dict:
+    """The keys and values of a YAML file; raise ParameterError where it holds something else."""
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+        values = copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
     except (UnicodeDecodeError, yaml.reader.ReaderError):
         raise ParameterError(f"{_short(file)}: not valid YAML: not a text file in UTF-8") from None
     # PyYAML lets many errors of its constructors through: ValueError for the date 2020-13-45, say.
@@ -389,7 +486,13 @@ def _load(schema: type[BaseModel], file: Path) -> BaseModel:
         raise ParameterError(f"{_short(file)}:{line} not valid YAML: {problem}") from None
     if not isinstance(values, dict | None):
         raise ParameterError(f"{_short(file)}: expected keys and values, found {type(values).__name__}")
-    return validated(schema, values or {}, _short(file))
+    return values or {}
+
+
+@functools.cache
+def _parsed(text: str):
+    """A YAML document; a study is read again with each of its runs, and PyYAML is slow."""
+    return yaml.load(text, Loader=_Loader)
 
 
 def validated(schema: type[BaseModel], values: dict, where: str) -> BaseModel:
@@ -443,9 +546,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1 takes 1e-3 for text: https://github.com/yaml/pyyaml/issues/173
+# https://github.com/yaml/pyyaml/issues/173
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$"),
+    FLOAT,
     list("-+0123456789"),
 )

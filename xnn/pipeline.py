@@ -1,374 +1,254 @@
-"""Runs a step of the report: a notebook, executed for a study or one of its runs, left alone while current.
+"""The report, made: what is stale is executed, what is current is left alone.
 
-``python -m xnn.pipeline 3-train phantom mobilenet_v2`` is what Make calls for one step; the summary of a
-sweep is ``8-sweep phantom-rates``;
-``python -m xnn.pipeline track phantom`` logs the finished runs of a study to MLflow;
-``python -m xnn.pipeline fiftyone phantom`` opens a study's radiographs in FiftyOne;
-``python -m xnn.pipeline site`` renders what there is, ``site smalldocs`` with that renderer.
+``python -m xnn.pipeline report STUDY [RUN...]`` makes the report of a study (of some runs) and the site;
+``page FILE`` makes one page, and what it follows; ``status STUDY`` says what there is to do;
+``4-evaluate STUDY RUN`` is one step alone, ``8-sweep SWEEP`` a sweep's summary, ``resnet`` a page on
+methods; ``track STUDY`` logs its runs to MLflow; ``fiftyone STUDY`` opens its radiographs
+in FiftyOne; ``site [RENDERER]`` renders what there is.
 """
 
 import contextlib
 import errno
-import json
 import os
-import re
 import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import NamedTuple
 
-import nbformat
-from traitlets.config import Config
+from filelock import FileLock
 
-from . import params, provenance
-from .params import ROOT, ParameterError, Run, Study
-from .pictures import shrink
-from .sweep import Sweep, load_sweep
+from . import kept, leash, params, steps
+from .params import ParameterError, Run
+from .steps import STEPS, StepError, Task
+from .sweep import load_sweep
 
-TRIES = 3  # of executing a notebook whose kernel dies
-
-
-class Step(NamedTuple):
-    """What a notebook reads, beside the study's parameters and its own source."""
-
-    modules: tuple[str, ...]
-    upstream: tuple[str, ...] = ()  # results of the same study or run that it reads
-    per_run: bool = True
-    per_sweep: bool = False
-    parameters: tuple[str, ...] = ()  # those of the run's that it reads
-
-
-WRANGLING = ("phantom", "images", "sources", "splits", "leakage", "wrangling")
-EXPLORING = (
-    *("splits", "data", "weights", "models", "embedding", "duplicates", "suspects", "exploration"),
-    *("mongo", "fiftyone_dataset", "fiftyone_view"),
-)
-TRAINING = ("images", "data", "weights", "models", "batches", "recipe", "features", "distributed", "training")
-SCORING, CURVES = ("scoring", "evaluation"), ("curves", "calibration")
-COMPARISON = ("plots/look", "plots/comparison")
-EXPLAINING = (
-    *("data", "models", "inference", "prediction", *SCORING, "curves", "axioms"),
-    *("integrated", "attribution", "methods", "sample", "localisation", "measures", "evidence"),
-    *("card", "gallery"),
-)
-COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
-STEPS = {
-    "1-wrangle": Step(WRANGLING, per_run=False),
-    "2-explore": Step((*EXPLORING, "comparison", "plots/look", "plots/data", "plots/audit"), per_run=False),
-    "3-train": Step(
-        (*TRAINING, "plots/look", "plots/training"),
-        parameters=("model", "training", "augmentation", "hardware", "seed", "note"),
-    ),
-    "4-evaluate": Step(
-        ("inference", "prediction", *SCORING, *CURVES, "plots/look", "plots/data", "plots/evaluation"),
-        ("training.json",),
-        parameters=("evaluation", "note"),
-    ),
-    "5-explain": Step(
-        (*EXPLAINING, "plots/look", "plots/explanation"),
-        ("training.json",),
-        parameters=("evaluation", "explanation", "note"),
-    ),
-    "6-compare": Step(("leakage", "comparison", *SCORING, *COMPARISON), COMPARED, per_run=False),
-    "7-protocol": Step(
-        ("shortcut", "protocol", "comparison", "calibration", *SCORING, *COMPARISON),
-        (*COMPARED, "validation.csv"),
-        per_run=False,
-    ),
-    "8-sweep": Step(
-        ("sweep", "comparison", *SCORING, "plots/look", "plots/sweep"),
-        COMPARED,
-        per_run=False,
-        per_sweep=True,
-    ),
-}
-
-
-class StepError(RuntimeError):
-    """A step that could not be done; the message is for the person who called make."""
+JOBS = 2  # steps side by side, where the variable JOBS says nothing else
 
 
 # ---- one step ------------------------------------------------------------------------------------
 
 
-def run_step(step: str, study: str, run: str | None = None, force: bool = False) -> Path:
-    """Execute a step unless its result is current; return the executed notebook.
+def run_step(step: str, subject: str = "", run: str | None = None, force: bool = False) -> Path:
+    """Execute a step unless its page is current; return the executed notebook.
 
-    `study` is the sweep where the step is a sweep's.
-
-    The notebook is executed into a temporary file and renamed when it has ended well, so what lies
-    in reports/ is whole. Raises ParameterError or StepError with one clear line.
+    `subject` is a study, or a sweep where the step is a sweep's; a page on methods has none. The notebook is
+    executed into a temporary file and renamed when it has ended well, so what lies in reports/ is whole.
+    Raises ParameterError or StepError with one clear line.
     """
-    from filelock import FileLock
-
-    if step not in STEPS:
-        raise StepError(f"no step {step!r}; there is: {', '.join(STEPS)}")
-    if STEPS[step].per_run and run is None:
-        raise StepError(f"{step} belongs to a run: give one of {', '.join(params.runs(study))}")
-    subject = _subject(step, study, run)
-    target = subject.reports / f"{step}.ipynb"
-    subject.artifacts.mkdir(parents=True, exist_ok=True)
-    with FileLock(subject.artifacts / f".{step}.lock"):  # two makes at once: the second one waits
-        if not force and is_current(step, subject):
-            target.touch()
-            print(f"{_short(target)} is current", flush=True)
-            return target
-        provide(step, subject)
-        print(f"{_short(target)} ...", flush=True)
-        _execute(step, subject, target)
-    return target
+    return make(steps.task(step, subject, run), force)
 
 
-def _subject(step: str, study: str, run: str | None) -> Study | Run | Sweep:
-    """What a step is of; raise ParameterError where any file of its study is wrong, before all work."""
-    if STEPS[step].per_sweep:
-        return load_sweep(study)
-    for name in params.runs(study):
-        params.load_run(study, name)
-    return params.load_run(study, run) if STEPS[step].per_run else params.load_study(study)
+def make(task: Task, force: bool = False) -> Path:
+    """Execute a task unless its page is current, and then bring the page's words up to date."""
+    task.artifacts.mkdir(parents=True, exist_ok=True)
+    with FileLock(task.artifacts / f".{task.step}.lock"):  # two makes at once: the second one waits
+        if not force and not steps.doubts(task):
+            refresh(task)
+            return task.page
+        from . import execute, freshness  # nbformat and papermill take a second to import
+
+        provide(task)
+        print(f"{task} ...", flush=True)
+        made_from = freshness.recorded(steps.inputs(task))  # not of what may be there when it ends
+        execute.execute(task, made_from, never_made(task))
+    return task.page
 
 
-def is_current(step: str, subject: Study | Run | Sweep) -> bool:
-    """Whether the executed notebook was made from the very inputs that are there now.
+def refresh(task: Task) -> None:
+    """Bring the words of a current page up to those of its source."""
+    if steps.metadata(task.page)["xnn"].get("words") == steps.words(task):
+        return
+    from . import execute
 
-    An input that is not there (records, models and the archive are not in git) is no reason to doubt a
-    result.
+    if execute.refresh(task, never_made(task)):
+        print(f"{task}: its words are brought up to date", flush=True)
+
+
+def never_made(task: Task) -> list[str]:
+    """The pages that other runs have and this one will not: a sweep need not explain its runs."""
+    if not isinstance(task.subject, Run) or not task.subject.name.startswith("sweeps/"):
+        return []
+    made = load_sweep(task.subject.file.stem).steps
+    return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per == "run" and step not in made]
+
+
+def provide(task: Task) -> None:
+    """Make what a task needs and a fresh clone lacks: records and models are not in git.
+
+    Raises StepError where that takes a training of real radiographs that was not asked for.
     """
-    recorded = metadata(subject.reports / f"{step}.ipynb").get("xnn", {}).get("inputs")
-    if recorded is None:
-        return False
-    now = inputs(step, subject)
-    return all(recorded.get(name) == value for name, value in now.items()) and all(
-        name in now or name == "ARCHIVE" or name.startswith("artifacts/") for name in recorded
-    )
+    study = task.study
+    if study is None or task.step == "1-wrangle":
+        return
+    if not all((study.artifacts / name).exists() for name in ("records.csv", "images.npy")):
+        run_step("1-wrangle", study.name, force=True)
+    if isinstance(task.subject, Run) and (needed := trainings([task])):
+        allow(needed)
+        if task.step == "3-train" and not kept.record(task.subject, kept.inputs(task.subject)):
+            needed.remove(task.subject)  # its notebook trains it
+        for run in needed:
+            _train(run)
 
 
-def inputs(step: str, subject: Study | Run | Sweep) -> dict[str, str]:
-    """Name and hash of all that decides a step's result and is there."""
-    study = _study(subject)
-    spec = STEPS[step]
-    values = _parameters(step, study)
-    files = [ROOT / "notebooks" / f"{step}.py"]
-    files += [provenance.PACKAGE / f"{module}.py" for module in spec.modules]
-    if isinstance(subject, Run):
-        values |= {
-            f"{_short(subject.file)}: {name}": params.sha256(getattr(subject, name))
-            for name in spec.parameters
-            if name in subject.model_dump()
-        }
-        files += [subject.reports / name for name in spec.upstream]
-        if step == "3-train" and subject.model.start_from:
-            files.append(study.reports / subject.model.start_from / "training.json")
-    elif isinstance(subject, Sweep):
-        values |= {_short(subject.file): params.sha256(subject, *subject.runs())}
-        files += [run.reports / name for run in subject.runs() for name in spec.upstream]
-    elif spec.upstream:
-        compared = [study, *(map(params.load_study, study.compare_with) if step == "7-protocol" else ())]
-        for each in compared:
-            runs = [params.load_run(each.name, name) for name in params.runs(each.name)]
-            values |= {_short(run.file): params.sha256(run) for run in runs}
-            files += [run.reports / name for run in runs for name in spec.upstream]
-        files += [other.reports / "siblings.json" for other in compared[1:]]
-    if step != "1-wrangle":
-        files.append(study.artifacts / "records.csv")
-    found = values | {_short(file): provenance.content_sha256(file) for file in files if file.exists()}
-    if step == "1-wrangle" and not study.synthetic and os.environ.get("ARCHIVE"):
-        from .sources import archive
+def _train(run: Run) -> None:
+    """Train a run in a process of its own: this one loads no network."""
+    print(f"{run.study.name}/{run.name}: its model is not here; training ...", flush=True)
+    process = leash.start("xnn.training", run.study.name, run.name)
+    if process.wait():
+        raise StepError(f"training of {run.name} failed: see above")
 
-        found["ARCHIVE"] = archive(study).fingerprint()
+
+# ---- trainings -----------------------------------------------------------------------------------
+
+
+def trainings(tasks: Iterable[Task]) -> list[Run]:
+    """The runs that have to be trained before stale tasks can be executed, in order."""
+    found: list[Run] = []
+    for task in tasks:
+        if isinstance(task.subject, Run) and kept.is_needed(task.subject, task.step):
+            _add(found, task.subject)
     return found
 
 
-def _parameters(step: str, study: Study) -> dict[str, str]:
-    """The study's parameters; what it is compared with matters to one page only."""
-    own = {} if step == "7-protocol" else {"compare_with": [], "published": []}
-    values = {_short(study.file): params.sha256(study.model_copy(update=own))}
-    if step == "2-explore":  # lists the splits of the others too
-        for other in map(params.load_study, study.compare_with):
-            values[f"{_short(other.file)}: split"] = params.sha256(other.model_copy(update=own))
-    return values
+def _add(found: list[Run], run: Run) -> None:
+    """Add a run after those that it starts from, where their models are not here."""
+    if first := run.model.start_from:
+        start = params.load_run(run.study.name, first)
+        if not kept.model(start, kept.inputs(start)):
+            _add(found, start)
+    if run not in found:
+        found.append(run)
 
 
-def _study(subject: Study | Run | Sweep) -> Study:
-    if isinstance(subject, Sweep):
-        return subject.base_run.study
-    return subject.study if isinstance(subject, Run) else subject
+def announcement(runs: list[Run]) -> str:
+    """How many trainings are needed, and how long they take by their last records."""
+    seconds = [kept.seconds(run) for run in runs]
+    known = [each for each in seconds if each is not None]
+    words = "1 training is needed" if len(runs) == 1 else f"{len(runs)} trainings are needed"
+    if known:
+        hours, minutes = divmod(round(sum(known) / 60), 60)
+        words += f", about {f'{hours} h ' * bool(hours)}{minutes} min by the last records"
+    if len(known) < len(seconds):
+        words += f" ({len(seconds) - len(known)} without a record)" if known else ", no record says how long"
+    return f"{words}: {', '.join(run.name for run in runs)}"
 
 
-def provide(step: str, subject: Study | Run | Sweep) -> None:
-    """Make what the step needs and a fresh clone lacks: records and models are not in git."""
-    if step == "1-wrangle":
-        return
-    study = _study(subject)
-    if not all((study.artifacts / name).exists() for name in ("records.csv", "images.npy")):
-        run_step("1-wrangle", study.name, force=True)
-    if step == "3-train" and subject.model.start_from:
-        start = params.load_run(study.name, subject.model.start_from)
-        if not (start.artifacts / "model").exists():
-            run_step("3-train", study.name, start.name, force=True)
-    if step in ("4-evaluate", "5-explain") and not (subject.artifacts / "model").exists():
-        run_step("3-train", study.name, subject.name, force=True)
+def allow(runs: list[Run]) -> None:
+    """Raise StepError where trainings would replace those of a report on real radiographs unasked."""
+    again = [run for run in runs if not run.study.synthetic and kept.seconds(run) is not None]
+    if again and os.environ.get("TRAIN") != "1":
+        raise StepError(f"{announcement(runs)}; go on with TRAIN=1 (models are not in git)")
 
 
-def _values(subject: Study | Run | Sweep) -> dict[str, str]:
-    """What the notebook's parameters cell is given."""
-    if isinstance(subject, Run):
-        return {"study": subject.study.name, "run": subject.name}
-    return {"sweep" if isinstance(subject, Sweep) else "study": subject.name}
+# ---- many steps ----------------------------------------------------------------------------------
 
 
-def _execute(step: str, subject: Study | Run | Sweep, target: Path) -> None:
-    values = _values(subject)
-    before = inputs(step, subject)  # what it is made from, not what may be there when it ends
-    name = f"{subject.study.name} / {subject.name}" if isinstance(subject, Run) else subject.name
-    made_from = {"step": step, "inputs": before}
-    execute(ROOT / "notebooks" / f"{step}.py", target, values, made_from, name, pages_never_made(subject))
+def make_all(tasks: list[Task], jobs: int) -> None:
+    """Make tasks, as many side by side as `jobs`, each after those that it follows.
 
-
-def pages_never_made(subject: Study | Run | Sweep) -> list[str]:
-    """The pages that other runs have and this one will not: a sweep need not explain its runs."""
-    if not isinstance(subject, Run) or not subject.name.startswith("sweeps/"):
-        return []
-    made = load_sweep(subject.file.stem).steps
-    return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per_run and step not in made]
-
-
-def execute(
-    source: Path, target: Path, values: dict, made_from: dict, name: str = "", never_made: Iterable[str] = ()
-) -> None:
-    """Execute a notebook with parameters into `target`, whole or not at all.
-
-    `name` goes before its title; sentences that only point to a page of `never_made` are left out. Raises
-    StepError, with one line, where it fails.
+    What takes a training is announced first. Raises StepError where one fails: those that run are waited for.
     """
-    import papermill
-
-    notebook = _notebook(source, values)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{target.stem}.*.ipynb"):
-        left.unlink()  # by a run that was killed: this one holds the lock
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
-    failed = target.with_suffix(".failed.ipynb")
+    stale = [task for task in tasks if steps.doubts(task)]
+    if needed := trainings(stale):
+        allow(needed)
+        print(announcement(needed), flush=True)
+    by_page = {task.page: task for task in tasks}
+    order = TopologicalSorter({task.page: [u.page for u in steps.upstream(task, tasks)] for task in tasks})
+    order.prepare()
+    ready: list[Path] = []
+    running: dict[Path, subprocess.Popen] = {}
     try:
-        _papermill(notebook, partial, values)
-        executed = nbformat.read(partial, as_version=4)
-        _finish(executed, name, made_from, never_made)
-        shrink(executed)
-        nbformat.write(executed, partial)
-        partial.replace(target)
-        failed.unlink(missing_ok=True)
-    except papermill.PapermillExecutionError as error:
-        partial.replace(failed)
-        of = name.split(" / ")[-1] or "the methods"
-        raise StepError(_failure(target.stem, of, error, failed)) from None
+        while order.is_active():
+            ready += order.get_ready()
+            while ready and len(running) < jobs:
+                page = ready.pop(0)
+                if steps.doubts(by_page[page]):
+                    running[page] = _start(by_page[page])
+                else:
+                    refresh(by_page[page])
+                    order.done(page)
+                    ready += order.get_ready()
+            order.done(*_ended(running))
     finally:
-        partial.unlink(missing_ok=True)
+        for process in running.values():
+            process.terminate()
 
 
-def _papermill(notebook: nbformat.NotebookNode, output: Path, values: dict) -> None:
-    """Execute a notebook; try again where its kernel does not start, as happens on a busy machine."""
-    import papermill
-
-    os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in a log: a line now and then
-    for attempt in range(TRIES):
-        with tempfile.TemporaryDirectory(prefix="xnn-") as sockets:
-            # A kernel is spoken to through files where the system can: ports are raced for by others,
-            # and open to them.
-            way = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
-            try:
-                papermill.execute_notebook(
-                    notebook,
-                    output,
-                    values,
-                    progress_bar=False,
-                    stdout_file=sys.stdout,
-                    stderr_file=sys.stderr,
-                    config=Config(KernelManager=way),
-                )
-                return
-            except papermill.PapermillExecutionError:
-                raise
-            except RuntimeError as error:  # nbclient has no class of its own for it
-                if attempt == TRIES - 1:
-                    raise StepError(f"the kernel died {TRIES} times: {error}") from None
+def _start(task: Task) -> subprocess.Popen:
+    """Make a task in a process of its own, which ends with this one."""
+    environment = {**os.environ, "XNN_ROOT": str(params.ROOT)}
+    return leash.start("xnn.pipeline", task.step, *task.names.values(), env=environment)
 
 
-def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
-    """The notebook's text as a notebook; refuse parameters that it does not have."""
-    import jupytext
+def _ended(running: dict[Path, subprocess.Popen]) -> list[Path]:
+    """Wait until one of some tasks has ended, and return those that have, taken out.
 
-    notebook = jupytext.read(source)
-    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise StepError(f"{_short(source)}: expected one cell tagged parameters, found {len(cells)}")
-    known = [line.split("=")[0].strip() for line in cells[0].source.splitlines() if "=" in line]
-    if unknown := set(values) - set(known):
-        raise StepError(f"{_short(source)}: no parameter {', '.join(unknown)} in its parameters cell")
-    notebook.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3"})
-    return notebook
-
-
-def _finish(notebook, name: str, made_from: dict, never_made: Iterable[str]) -> None:
-    """Name the page after its study or run, fold its code, drop progress bars, note what it was made from."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            for page in never_made:
-                cell.source = without_pointer(cell.source, page)
-        if cell.cell_type == "raw" and name:
-            cell.source = cell.source.replace("\ntitle: ", f"\ntitle: {name} · ", 1)
-        if cell.cell_type == "code":
-            if "injected-parameters" not in cell.metadata.get("tags", []):
-                cell.source = f"#| code-fold: true\n{cell.source}"
-            cell.outputs = _joined(o for o in cell.outputs if not _is_progress(o))
-    for place in ("input_path", "output_path"):  # folders of this machine are nobody's business
-        notebook.metadata.papermill.pop(place, None)
-    notebook.metadata["xnn"] = made_from
+    Raises StepError where one has failed, when the others have ended too.
+    """
+    while running and all(process.poll() is None for process in running.values()):
+        time.sleep(0.05)
+    ended = [page for page, process in running.items() if process.poll() is not None]
+    if any(running[page].returncode for page in ended):
+        for process in running.values():
+            process.wait()
+        raise StepError("stopped: see above; run make again, it goes on where it was")
+    for page in ended:
+        del running[page]
+    return ended
 
 
-def without_pointer(text: str, to: str) -> str:
-    """Markdown without the sentences that are a link to a page and nothing else."""
-    return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
+def report(study: str, runs: list[str], online: bool, jobs: int) -> None:
+    """Make a study's report, log its runs to MLflow, and render the site."""
+    tasks = steps.report(study, runs, online)
+    make_all(tasks, jobs)
+    print(f"{len(tasks)} pages of study {study} and on methods are current", flush=True)
+    track(study)
+    from .site import render
+
+    render()
 
 
-def _joined(outputs) -> list:
-    """Outputs with the pieces of one stream, which progress bars came between, put together again."""
-    joined = []
-    for output in outputs:
-        last = joined[-1] if joined else None
-        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
-            last.text += output.text
-        else:
-            joined.append(output)
-    return joined
+def make_page(file: Path, jobs: int) -> None:
+    """Make a page of reports/ and the pages that it follows."""
+    wanted = steps.task_of((params.ROOT / file).resolve())
+    if wanted.study is None or wanted.spec.per == "sweep":
+        make(wanted)
+        return
+    runs = [wanted.subject.name] if isinstance(wanted.subject, Run) else []
+    tasks = steps.report(wanted.study.name, runs)
+    found = [wanted]
+    for task in found:  # grows while it is walked
+        found += [each for each in steps.upstream(task, tasks) if each not in found]
+    make_all(found, jobs)
 
 
-def _is_progress(output) -> bool:
-    if output.output_type != "stream" or output.name != "stderr":
-        return False
-    # a bar within a bar moves down a line and up again
-    return any(mark in output.text for mark in ("\r", "\x1b[A")) or not output.text.strip()
+def status(study: str, runs: list[str], online: bool) -> None:
+    """Print what is current, what would be made and why, what would be trained, and how long it took last."""
+    tasks = steps.report(study, runs, online)
+    why = {task.page: steps.doubts(task) for task in tasks}
+    follows: set[Path] = set()
+    for task in tasks:
+        if why[task.page] or any(u.page in follows for u in steps.upstream(task, tasks)):
+            follows.add(task.page)
+    for task in (task for task in tasks if task.page in follows):
+        took = steps.metadata(task.page).get("papermill", {}).get("duration")
+        reason = "; ".join(why[task.page][:3]) or "only if what it follows comes out otherwise"
+        print(f"{task}: {reason}{f' (took {took / 60:.1f} min)' if took else ''}")
+    print(f"{len(tasks) - len(follows)} of {len(tasks)} pages are current")
+    needed = trainings(task for task in tasks if why[task.page])
+    print(announcement(needed) if needed else "no training is needed")
 
 
-def _failure(step: str, of: str, error, failed: Path) -> str:
-    """One line of a failed notebook: its error, and where to look."""
-    message = (str(error.evalue) or error.ename).splitlines()[0]
-    known = error.ename.removeprefix("xnn.") in ("DataError", "WeightsError", "ParameterError", "OSError")
-    kind = "" if known else f"{error.ename}: "
-    return f"{step} of {of} failed: {kind}{message} (see {_short(failed)})"
+def track(study: str) -> None:
+    """Log the finished runs of a study to MLflow."""
+    from .tracking import track
 
-
-def metadata(file: Path) -> dict:
-    """Metadata of an executed notebook that ended well, else nothing."""
-    try:
-        notebook = json.loads(file.read_text())
-        metadata = notebook["metadata"]
-        papermill = metadata["papermill"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    ended = papermill.get("end_time") and not papermill.get("exception")
-    return metadata if ended else {}
+    for run in track(params.load_study(study)):
+        print(f"{run}: logged to MLflow (make mlflow)")
 
 
 def show(study: str) -> None:
@@ -376,7 +256,7 @@ def show(study: str) -> None:
     from . import exploration, fiftyone_view, mongo
 
     subject = params.load_study(study)
-    provide("2-explore", subject)
+    provide(Task("2-explore", subject))
     records, audit = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
     if not audit.exists() or audit.stat().st_mtime < records.stat().st_mtime:
         exploration.explore(subject)
@@ -410,34 +290,29 @@ def one_line() -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> None:
-    """``site``, ``track`` and a study, or a step, a study and (for the steps of a run) a run."""
+    """See the words of this module."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
+    jobs, online = int(os.environ.get("JOBS") or JOBS), os.environ.get("ONLINE") == "1"
     with one_line():
-        if arguments[:1] == ["site"] and arguments[1:] in ([], ["quarto"], ["smalldocs"]):
-            from .site import render
+        match arguments:
+            case ["report", study, *runs]:
+                report(study, runs, online, jobs)
+            case ["status", study, *runs]:
+                status(study, runs, online)
+            case ["page", file]:
+                make_page(Path(file), jobs)
+            case ["site"] | ["site", "quarto" | "smalldocs"]:
+                from .site import render
 
-            render(*arguments[1:])
-        elif arguments[:1] == ["track"] and len(arguments) == 2:
-            from .tracking import track
-
-            for run in track(params.load_study(arguments[1])):
-                print(f"{run}: logged to MLflow (make mlflow)")
-        elif arguments[:1] == ["fiftyone"] and len(arguments) == 2:
-            show(arguments[1])
-        elif len(arguments) in (2, 3):
-            run_step(*arguments)
-        else:
-            sys.exit(
-                "usage: python -m xnn.pipeline site [RENDERER] | track STUDY | fiftyone STUDY | "
-                "STEP STUDY [RUN] | 8-sweep SWEEP"
-            )
-
-
-def _short(path: Path) -> str:
-    base = next(
-        (each for each in (ROOT, provenance.PACKAGE.parent) if path.is_relative_to(each)), path.parent
-    )
-    return str(path.relative_to(base))
+                render(*arguments[1:])
+            case ["track", study]:
+                track(study)
+            case ["fiftyone", study]:
+                show(study)
+            case [step, *subject] if len(subject) < 3:
+                run_step(step, *subject)
+            case _:
+                sys.exit(f"usage:\n{__doc__}")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import provenance
+from . import freshness, provenance
 from .data import load_images, load_records, write_csv
-from .evaluation import predictions_table
 from .params import Run
 
 FILES = {"test": "predictions", "val": "validation"}  # stem of what is kept, by split
@@ -20,18 +19,27 @@ def predictions(run: Run, split: str = "test") -> pd.DataFrame:
     Kept as ``predictions.csv`` (of val: ``validation.csv``) in the run's reports and asked of the model
     again only where what decides them has changed; so a page that reads kept ones loads no network.
     """
-    file, kept = (run.reports / f"{FILES[split]}.{suffix}" for suffix in ("csv", "json"))
-    wanted = key(run, split)
-    if kept.exists() and file.exists():
-        found = json.loads(kept.read_text())
-        if found == {"key": wanted, "sha256": provenance.file_sha256(file)}:
-            print(f"{run.name}: predictions of this very model are kept ({split})")
-            return read(file)
+    file, kept = files(run, split)
+    if are_kept(run, split):
+        return read(file)
     table = _ask(run, split)
     kept.unlink(missing_ok=True)
     write_csv(table, file)
-    provenance.write_json({"key": wanted, "sha256": provenance.file_sha256(file)}, kept)
+    provenance.write_json({"key": key(run, split), "sha256": provenance.file_sha256(file)}, kept)
     return table
+
+
+def are_kept(run: Run, split: str = "test") -> bool:
+    """Whether the run's predictions of a split are there, of this very model and of these images."""
+    file, kept = files(run, split)
+    if not (kept.exists() and file.exists()):
+        return False
+    return json.loads(kept.read_text()) == {"key": key(run, split), "sha256": provenance.file_sha256(file)}
+
+
+def files(run: Run, split: str = "test") -> tuple[Path, Path]:
+    """Where predictions are kept, and the key that vouches for them."""
+    return tuple(run.reports / f"{FILES[split]}.{suffix}" for suffix in ("csv", "json"))
 
 
 def read(file: Path) -> pd.DataFrame:
@@ -46,13 +54,14 @@ def key(run: Run, split: str = "test") -> str:
     parts = (
         json.loads((run.reports / "training.json").read_text())["key"],
         records.loc[records.split == split, ["path", "label", "patient", "sha256"]].to_csv(index=False),
-        provenance.code_sha256("images", "models", "inference"),
+        freshness.of_function(__name__, "_ask").sha256,
         str(run.evaluation.flip),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _ask(run: Run, split: str) -> pd.DataFrame:
+    from .evaluation import predictions_table
     from .inference import logits, probabilities  # takes seconds to import
     from .models import load_model
 

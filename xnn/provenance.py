@@ -1,20 +1,17 @@
 """Where a result comes from: hashes of what decides it, and the stamp that every result carries."""
 
-import ast
-import functools
 import hashlib
 import importlib.metadata
-import io
 import json
 import subprocess
 import sys
-import tokenize
 from datetime import UTC, datetime
 from pathlib import Path
 
 from . import params
 from .params import ROOT, Run, Study
 
+__by_value__ = True  # what a result says of its origin decides no number
 PACKAGE = Path(__file__).parent
 STAMPED = ("torch", "torchvision", "lightning", "transformers", "captum", "scikit-learn", "numpy")
 
@@ -23,39 +20,6 @@ def file_sha256(path: Path) -> str:
     """Hash of a file's content, hex."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def content_sha256(path: Path) -> str:
-    """Hash of what matters in a file: of xnn's modules the code, of keyed results the key."""
-    path = Path(path)
-    if path.is_relative_to(PACKAGE) and path.suffix == ".py":
-        return code_sha256(path.relative_to(PACKAGE).with_suffix("").as_posix())
-    if path.name == "training.json":
-        return json.loads(path.read_text())["key"]
-    return file_sha256(path)
-
-
-def code_sha256(*modules: str) -> str:
-    """Hash of the code of modules of xnn ("models", "plots/look"), without comments and docstrings."""
-    digest = hashlib.sha256()
-    for name in modules:
-        digest.update(_code((PACKAGE / f"{name}.py").read_text()).encode())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _code(source: str) -> str:
-    """Source code without comments, docstrings and blank lines."""
-    lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-            text = node.body[0]
-            lines[text.lineno - 1 : text.end_lineno] = [""] * (text.end_lineno - text.lineno + 1)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def records_sha256(study: Study) -> str | None:

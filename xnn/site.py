@@ -11,11 +11,9 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock
 
-from . import params, pipeline
-from .appendix import pages
+from . import steps
 from .params import ROOT, ParameterError
-from .pipeline import STEPS, StepError
-from .sweep import load_sweep
+from .steps import StepError
 
 SITE = "_site"
 
@@ -34,13 +32,9 @@ def render(renderer: str | None = None) -> None:
 def _render(renderer: str) -> None:
     from . import gallery  # takes a second to import
 
-    notebooks = [
-        file
-        for file in sorted((ROOT / "reports").rglob("[!.]*.ipynb"))
-        if not file.name.endswith(".failed.ipynb") and ".ipynb_checkpoints" not in file.parts
-    ]
+    notebooks = steps.pages()
     for notebook in notebooks:
-        if not pipeline.metadata(notebook):
+        if not steps.metadata(notebook):
             name = notebook.relative_to(ROOT)
             raise StepError(f"{name} was cut off or ended in an error: run make report again")
     gallery.index()
@@ -65,10 +59,10 @@ def doubts(notebook: Path) -> list[str]:
     """Why an executed notebook may not be what its parameters, code and records give today, in sentences."""
     found = []
     try:
-        current = _current(notebook)
+        stale = steps.doubts(steps.task_of(notebook))
     except (ParameterError, KeyError):
         return ["What this page is of is no longer in the project."]
-    if not current:
+    if stale:
         found.append(
             "This page is older than its parameters, code or records: make report would make it again."
         )
@@ -107,7 +101,7 @@ def _complete(notebook: Path) -> bool:
     if not file.exists():
         raise StepError(f"{notebook.relative_to(ROOT)} was not rendered: is it in _quarto.yml?")
     why = doubts(notebook)
-    source = _source(notebook)
+    source = steps.short(steps.task_of(notebook).source)
     for each in (notebook, ROOT / source):
         copy = ROOT / SITE / each.relative_to(ROOT)
         copy.parent.mkdir(exist_ok=True)
@@ -116,24 +110,6 @@ def _complete(notebook: Path) -> bool:
     links = {"This notebook, executed": notebook.name, "its source": up + source}
     file.write_text(marked(file.read_text(), why, links))
     return bool(why)
-
-
-def _current(notebook: Path) -> bool:
-    """Whether an executed notebook is what its step would give today; ParameterError where it has none."""
-    step = notebook.stem
-    first, *rest = notebook.relative_to(ROOT / "reports").parts[:-1]
-    if notebook.parent == pages.FOLDER:
-        return pipeline.metadata(notebook)["xnn"]["inputs"] == pages.inputs(step)
-    if STEPS[step].per_sweep:
-        return pipeline.is_current(step, load_sweep(rest[-1]))
-    subject = params.load_run(first, "/".join(rest)) if rest else params.load_study(first)
-    return pipeline.is_current(step, subject)
-
-
-def _source(notebook: Path) -> str:
-    """The text that an executed notebook was made from, from the project's root."""
-    folder = "methods" if notebook.parent == pages.FOLDER else "notebooks"
-    return f"{folder}/{notebook.stem}.py"
 
 
 def _dirty(notebook: Path) -> bool:

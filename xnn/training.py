@@ -4,7 +4,6 @@
 that the run's `hardware` asks for.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -12,6 +11,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
@@ -20,9 +20,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
-from . import distributed, params, provenance
+from . import distributed, freshness, kept, params, provenance
 from .batches import Radiographs
-from .data import load_records
 from .features import FrozenRadiographs
 from .models import Classifier, Start, build, merge, parameter_counts
 from .params import Run
@@ -31,9 +30,6 @@ from .recipe import Learner, callbacks, class_weights, precision
 # Lightning tells of absent devices, loader workers and frozen modules; the record says what matters.
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module=r"lightning\.pytorch")
-
-# the modules that decide what a trained model is; this one only keeps and tells
-DECIDING = ("images", "batches", "models", "features", "recipe")
 
 
 class History(pl.Callback):
@@ -90,59 +86,82 @@ class History(pl.Callback):
         self.rows = state["rows"]
 
 
-def fit(run: Run) -> dict:
-    """Train a run, unless a model trained from the very same inputs is there already.
+def fit(run: Run, model: bool = False) -> dict:
+    """Train a run, unless that was done from the very same inputs.
 
     An interrupted training goes on from its last whole epoch. Writes ``model/`` to the run's
-    artifacts and returns its training record: key, history (one row an epoch), best_epoch, stopped
-    (why), weights (where they came from), parameters, images_per_second, frozen_seconds (what the frozen
-    layers took, once) and provenance. Where the run asks for several processes, torchrun starts them.
+    artifacts and returns its training record: key, inputs (what decides it), history (one row an epoch),
+    best_epoch, stopped (why), weights (where they came from), parameters, images_per_second, frozen_seconds
+    (what the frozen layers took, once) and provenance. Where the run asks for several processes, torchrun
+    starts them.
+
+    Parameters
+    ----------
+    model : train as well where only the record of a training is there, as in a clone: models are not in git.
     """
-    origin = provenance.stamp(run)
-    start = build(run)
-    wanted = key(run, start)
-    done = run.artifacts / "training.json"
-    if done.exists() and (record := json.loads(done.read_text()))["key"] == wanted:
-        print(f"{run.name}: the model trained from these very inputs is kept")
-        return record
+    now = kept.inputs(run)
+    own, reported = kept.model(run, now), kept.record(run, now)
+    if own or (reported and not model):
+        print(f"{run.name}: the {'model' if own else 'record'} of a training on these very inputs is kept")
+        return own or reported
     if run.hardware.processes > 1 and not distributed.inside():
         distributed.launch(run)
-        return json.loads(done.read_text())
+        return json.loads((run.artifacts / "training.json").read_text())
+    wanted = reported["key"] if reported else freshness.digest(now)
     folder = run.artifacts / f"training-{wanted[:12]}"  # what else lies there belongs to other inputs
     for stale in run.artifacts.glob("training-*"):
         if stale != folder and distributed.first():
             shutil.rmtree(stale)
+    origin, history = provenance.stamp(run), History(run.name)
+    outcome = trained(run, folder, history)
+    record = _record(run, outcome, history.rows, origin, wanted) | {"inputs": freshness.recorded(now)}
+    if outcome.trainer.is_global_zero:
+        _keep(run, outcome.start.model, record)
+        shutil.rmtree(folder)
+    return record
+
+
+class Outcome(NamedTuple):
+    """A finished training: its model, with the weights of the best epoch, and what it took."""
+
+    start: Start
+    counts: dict[str, int]  # parameters, before low-rank updates are merged
+    trainer: pl.Trainer
+    images: int  # of the training split
+    prepared: float  # seconds that the frozen layers took, once
+
+
+def trained(run: Run, folder: Path, watch: pl.Callback) -> Outcome:
+    """Train a run: all that decides its model is reached from here, and what only watches it is not.
+
+    `folder` is for checkpoints; a training that was interrupted goes on from the last one there.
+    """
+    start = build(run)
+    counts = parameter_counts(start.model)
     began = time.perf_counter()
     data = data_of(run, start.model)
     prepared = time.perf_counter() - began
-    trainer, history = _trainer(run, folder)
+    trainer = _trainer(run, folder, watch)
     learner = Learner(start.model, run, class_weights(run, data), data.first)
     learner.to(memory_format=torch.channels_last)
     batches = data
     if trainer.world_size > 1:
         batches = distributed.SharedRadiographs(data, trainer.global_rank, trainer.world_size)
     trainer.fit(learner, batches, ckpt_path=_last(folder))
-    record = _record(run, start, wanted, history.rows, len(data.part("train")), prepared, origin)
     if trainer.is_global_zero:
-        _keep(run, start.model, Path(trainer.checkpoint_callback.best_model_path), record)
-        shutil.rmtree(folder)
-    return record
+        _load_best(start.model, trainer.checkpoint_callback.best_model_path, bool(run.model.lora))
+    return Outcome(start, counts, trainer, len(data.part("train")), prepared)
 
 
-def key(run: Run, start: Start) -> str:
-    """Hash of all that decides a trained model: parameters, images, code, and starting weights."""
-    records = load_records(run.study)
-    seen = records.loc[records.split.isin(["train", "val"]), ["row", "path", "label", "split", "sha256"]]
-    parts = (
-        params.sha256(run.model, run.training, run.augmentation),
-        f"{run.seed} {run.study.image_size} {run.study.classes}",
-        seen.to_csv(index=False),
-        provenance.code_sha256(*DECIDING),
-        start.sha256,
-        precision(run),
-        *([params.sha256(run.hardware)] if run.hardware.processes > 1 else []),
-    )
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def beginning(run: Run) -> tuple[str, dict[str, int]]:
+    """Where a run's weights start from, and its parameters: total, and trained.
+
+    Read from the record of its training, where that is kept: the weights may be elsewhere.
+    """
+    if record := kept.record(run, kept.inputs(run)):
+        return record["weights"], record["parameters"]
+    start = build(run)
+    return start.weights, parameter_counts(start.model)
 
 
 def data_of(run: Run, model: Classifier) -> Radiographs:
@@ -152,15 +171,14 @@ def data_of(run: Run, model: Classifier) -> Radiographs:
     return Radiographs(run)
 
 
-def _trainer(run: Run, folder: Path) -> tuple[pl.Trainer, History]:
-    history = History(run.name)
+def _trainer(run: Run, folder: Path, watch: pl.Callback) -> pl.Trainer:
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     deciding = callbacks(run, folder)
     pl.seed_everything(run.seed, workers=True, verbose=False)
-    trainer = pl.Trainer(
+    return pl.Trainer(
         max_epochs=run.training.epochs,
         precision=precision(run),
-        callbacks=[history, deciding[0], last, *deciding[1:], distributed.OwnDraws(run.seed)],
+        callbacks=[watch, deciding[0], last, *deciding[1:], distributed.OwnDraws(run.seed)],
         devices=run.hardware.devices,
         num_nodes=run.hardware.num_nodes,
         strategy=run.hardware.strategy,
@@ -173,7 +191,6 @@ def _trainer(run: Run, folder: Path) -> tuple[pl.Trainer, History]:
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
-    return trainer, history
 
 
 def _last(folder: Path) -> Path | None:
@@ -185,35 +202,39 @@ def _last(folder: Path) -> Path | None:
     return None
 
 
-def _record(run, start, wanted, rows, images, prepared, origin) -> dict:
-    history = pd.DataFrame(rows)
+def _record(run: Run, outcome: Outcome, rows: list[dict], origin, key: str) -> dict:
+    history, start = pd.DataFrame(rows), outcome.start
     early = len(history) < run.training.epochs
     why = f"no better validation F1 for {run.training.early_stopping} epochs" if early else "all epochs done"
     return {
         "study": run.study.name,
         "run": run.name,
-        "key": wanted,
+        "key": key,
         "weights": start.weights,
         "weights_sha256": start.sha256,
         "regime": run.model.regime,
-        "parameters": parameter_counts(start.model),
+        "parameters": outcome.counts,
         "precision": precision(run),
         "best_epoch": int(history.epoch[history.val_f1.idxmax()]),
         "stopped": why,
-        "images_per_second": round(float(np.median(images / history.seconds)), 1),
-        "frozen_seconds": round(prepared, 1),
+        "images_per_second": round(float(np.median(outcome.images / history.seconds)), 1),
+        "frozen_seconds": round(outcome.prepared, 1),
         "history": rows,
         "provenance": provenance.timed(origin),
     }
 
 
-def _keep(run: Run, model: Classifier, best: Path, record: dict) -> None:
-    """Put the best epoch's weights where users find them; the record last, as it vouches for them."""
-    state = torch.load(best, weights_only=True)["state_dict"]
+def _load_best(model: Classifier, checkpoint: str, lora: bool) -> None:
+    """Give a model the weights of its best epoch."""
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
     own = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
     model.load_state_dict(own)
-    if run.model.lora:
+    if lora:
         merge(model)
+
+
+def _keep(run: Run, model: Classifier, record: dict) -> None:
+    """Put the best epoch's weights where users find them; the record last, as it vouches for them."""
     folder, fresh = run.artifacts / "model", run.artifacts / "model.partial"
     shutil.rmtree(fresh, ignore_errors=True)
     model.to("cpu", memory_format=torch.contiguous_format)
@@ -236,4 +257,4 @@ def _card(run: Run, record: dict) -> dict:
 
 
 if __name__ == "__main__":
-    fit(params.load_run(*sys.argv[1:]))
+    fit(params.load_run(*sys.argv[1:]), model=True)

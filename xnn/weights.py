@@ -1,16 +1,18 @@
 """The weights that a backbone starts from: of a file, torchvision, the Hugging Face hub, or none."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
-from safetensors.torch import load_file
+from typing import TYPE_CHECKING, NamedTuple
 
 from .params import ROOT, Model
 from .provenance import file_sha256
+
+if TYPE_CHECKING:
+    import torch  # takes seconds to import, and to look for a file needs none of it
 
 HUB = {"convnextv2": "facebook/convnextv2-tiny-1k-224"}  # what "imagenet" means there
 
@@ -36,7 +38,9 @@ def find(spec: Model) -> Weights:
     """
     if spec.weights == "none":
         return Weights(None, "random (no pretrained weights)", "")
-    if file := _file(spec):
+    if file := local_file(spec):
+        from safetensors.torch import load_file
+
         try:
             return Weights(load_file(file), f"{spec.weights}: {file.name}", file_sha256(file))
         except Exception as error:  # SafetensorError, which is no OSError
@@ -62,8 +66,11 @@ def sizes(state: dict[str, torch.Tensor] | None) -> dict:
     return {"depths": [depths[s] for s in stages], "hidden_sizes": [widths[s] for s in stages]}
 
 
-def _file(spec: Model) -> Path | None:
-    """A safetensors file: in WEIGHTS by its name, ``<backbone>-imagenet1k`` for imagenet; or by its path."""
+def local_file(spec: Model) -> Path | None:
+    """Return the safetensors file of ``model.weights`` on this machine, None where there is none.
+
+    It lies in WEIGHTS by its name, ``<backbone>-imagenet1k`` for imagenet, or is given by its path.
+    """
     names = [f"{spec.backbone}-imagenet1k.safetensors"] if spec.weights == "imagenet" else [spec.weights]
     folder = os.environ.get("WEIGHTS")
     if folder:
@@ -83,6 +90,7 @@ def _download(spec: Model) -> dict[str, torch.Tensor]:
 
             tried = HUB[spec.backbone] if spec.weights == "imagenet" else spec.weights
             return ConvNextV2Model.from_pretrained(tried, use_safetensors=True).state_dict()
+        import torch
         from torchvision.models import get_model_weights
 
         known = get_model_weights(spec.backbone)

@@ -1,1 +1,1 @@
-"""What the pages on methods (methods/) count, draw at random and train; `pages` executes them."""
+"""What the pages on methods (methods/) count, draw at random and train."""

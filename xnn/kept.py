@@ -1,0 +1,77 @@
+"""Trained models and their records that are kept, and what decides whether they may be."""
+
+import json
+from pathlib import Path
+
+from . import freshness, params, prediction, provenance, weights
+from .data import load_records
+from .params import Run, Study
+
+__by_value__ = True  # this module decides what is kept, and no number
+
+
+def inputs(run: Run) -> dict:
+    """Return what decides a trained model: code, parameters, records, and what it starts from."""
+    code = freshness.of_function(f"{__package__}.training", "trained")
+    found = {
+        "code": code.sha256,
+        "parameters": {
+            name: params.leaves(each, code.groups(type(each)))
+            for name, each in {"study": run.study, "run": run}.items()
+        },
+        "records": _seen_sha256(run.study),
+    }
+    if first := run.model.start_from:
+        start = params.load_run(run.study.name, first)
+        files = [folder / "training.json" for folder in (start.artifacts, start.reports)]
+        found["start"] = next((_read(file)["key"] for file in files if file.exists()), None)
+    elif file := weights.local_file(run.model):
+        found["start"] = provenance.file_sha256(file)
+    return found
+
+
+def _seen_sha256(study: Study) -> str | None:
+    """Hash of the records that a training sees; None where there are none yet."""
+    if provenance.records_sha256(study) is None:
+        return None
+    records = load_records(study)
+    seen = records.loc[records.split.isin(["train", "val"]), ["row", "path", "label", "split", "sha256"]]
+    return freshness.digest(seen.to_csv(index=False))
+
+
+def model(run: Run, now: dict) -> dict | None:
+    """The record of the run's model, where there is one and it was trained from these inputs."""
+    own, reported = _read(run.artifacts / "training.json"), record(run, now)
+    if own is None or not (run.artifacts / "model").exists():
+        return None
+    same = reported is not None and reported["key"] == own["key"]
+    return own if same or not freshness.differences(own.get("inputs"), now) else None
+
+
+def record(run: Run, now: dict) -> dict | None:
+    """The training record in the run's reports, where it is of these inputs; its model may be elsewhere."""
+    reported = _read(run.reports / "training.json")
+    if reported is None or freshness.differences(reported.get("inputs"), now):
+        return None
+    return reported
+
+
+def is_needed(run: Run, step: str) -> bool:
+    """Whether a step of a run cannot be executed before its model is trained, once or again."""
+    now = inputs(run)
+    if model(run, now):
+        return False
+    splits = {"3-train": ("test",), "4-evaluate": ("test", "val")}.get(step)
+    if splits is None or not record(run, now):  # the first asks the model itself
+        return True
+    return now["records"] is not None and not all(prediction.are_kept(run, split) for split in splits)
+
+
+def seconds(run: Run) -> float | None:
+    """What the run's last training took, None where none is known."""
+    reported = _read(run.reports / "training.json")
+    return reported and reported["frozen_seconds"] + sum(row["seconds"] for row in reported["history"])
+
+
+def _read(file: Path) -> dict | None:
+    return json.loads(file.read_text()) if file.exists() else None

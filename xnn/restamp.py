@@ -1,0 +1,93 @@
+"""Renewal of the keys of committed results after a change of code that changes no number.
+
+``python -m xnn.restamp`` renews the keys of what was current in the last commit, and of nothing else: a page
+that was stale then stays so. Whether a change leaves every number as it was, a key cannot say: see that
+``make verify`` is green, and say in the commit why the change is neutral.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+from . import freshness, kept, params, prediction, provenance, steps
+from .params import ROOT, Run
+
+CURRENT = "xnn.restamp current"  # prints what is current in a tree
+
+
+def current() -> Iterator[str]:
+    """Names of all results in reports/ that are current: pages, training records, tables of predictions."""
+    for page in steps.pages():
+        if not steps.doubts(steps.task_of(page)):
+            yield steps.short(page)
+    for run in _runs():
+        if kept.record(run, kept.inputs(run)):
+            yield steps.short(run.reports / "training.json")
+        for split in prediction.FILES:
+            if prediction.are_kept(run, split):
+                yield steps.short(prediction.files(run, split)[1])
+
+
+def restamp(names: set[str]) -> int:
+    """Renew the keys of some results; return how many."""
+    renewed = 0
+    for run in _runs():
+        file = run.reports / "training.json"
+        if steps.short(file) in names:
+            record = json.loads(file.read_text())
+            provenance.write_json({**record, "inputs": freshness.recorded(kept.inputs(run))}, file)
+            renewed += 1
+        for split in prediction.FILES:
+            table, key = prediction.files(run, split)
+            if steps.short(key) in names:
+                vouched = {"key": prediction.key(run, split), "sha256": provenance.file_sha256(table)}
+                provenance.write_json(vouched, key)
+                renewed += 1
+    for page in steps.pages():
+        if steps.short(page) in names:
+            notebook = nbformat.read(page, as_version=4)
+            words = notebook.metadata["xnn"].get("words")
+            notebook.metadata["xnn"] = freshness.recorded(steps.inputs(steps.task_of(page)))
+            if words:
+                notebook.metadata["xnn"]["words"] = words
+            nbformat.write(notebook, page)
+            renewed += 1
+    return renewed
+
+
+def current_in_last_commit() -> set[str]:
+    """What was current in the last commit, under its own rules, with the records that are here."""
+    with tempfile.TemporaryDirectory(prefix="xnn-") as folder:
+        tree = Path(folder) / "tree"
+        subprocess.run(["git", "-C", ROOT, "worktree", "add", "--quiet", "--detach", tree], check=True)
+        try:
+            if (ROOT / "artifacts").exists():
+                (tree / "artifacts").symlink_to(ROOT / "artifacts")
+            here = {**os.environ, "XNN_ROOT": str(tree), "PYTHONPATH": str(tree)}
+            command = [sys.executable, "-m", *CURRENT.split()]
+            told = subprocess.run(command, cwd=tree, env=here, check=True, stdout=subprocess.PIPE, text=True)
+        finally:
+            subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", tree], check=True)
+    return set(told.stdout.split())
+
+
+def _runs() -> Iterator[Run]:
+    """Every run, of a sweep too, that has a training record in reports/."""
+    for file in sorted((ROOT / "reports").rglob("training.json")):
+        study, *run = file.relative_to(ROOT / "reports").parts[:-1]
+        yield params.load_run(study, "/".join(run))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["current"]:
+        print("\n".join(current()))
+    else:
+        before = current_in_last_commit()
+        stale = before - set(current())
+        print(f"{len(before)} results were current in the last commit, {restamp(stale)} have new keys")
