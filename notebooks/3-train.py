@@ -22,7 +22,16 @@
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
-run = "mobilenet_v2"  # a file of that folder
+run = "mobilenet_v2"  # a file of that folder, or a new name for the recipe below
+model = {}  # groups of the run's file (xnn/params.py lists their keys); empty: as its file says
+training = {}  # epochs, learning_rate, ...
+augmentation = {}  # crop, degrees, ...
+evaluation = {}  # flip, resamples
+explanation = {}  # images, measured, baseline, ...
+hardware = {}  # devices, num_nodes, strategy
+seed = None  # of all that is random in the run
+note = ""  # a sentence for the run's pages
+online = None  # whether its weights have to be downloaded
 
 # %%
 import pandas as pd
@@ -31,7 +40,9 @@ from IPython.display import Markdown
 import xnn
 from xnn import batches, plots
 
-settings = xnn.load_run(study, run)
+groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
+groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
+settings = xnn.load_run(study, run, **groups)
 plots.style()
 settings
 
@@ -42,10 +53,9 @@ settings
 pd.DataFrame({name: str(value) for name, value in settings.training}, index=["training"]).T
 
 # %%
-start = xnn.build(settings)
-counts = xnn.parameter_counts(start.model)
+weights, counts = xnn.training.beginning(settings)
 Markdown(
-    f"{settings.model.backbone}, {settings.model.regime}. Starting weights: **{start.weights}**. "
+    f"{settings.model.backbone}, {settings.model.regime}. Starting weights: **{weights}**. "
     f"{counts['trained']:,} of {counts['total']:,} parameters are trained."
 )
 

@@ -22,16 +22,27 @@
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
-run = "mobilenet_v2"  # a file of that folder
+run = "mobilenet_v2"  # a file of that folder, or a new name for the recipe below
+model = {}  # groups of the run's file (xnn/params.py lists their keys); empty: as its file says
+training = {}  # epochs, learning_rate, ...
+augmentation = {}  # crop, degrees, ...
+evaluation = {}  # flip, resamples
+explanation = {}  # images, measured, baseline, ...
+hardware = {}  # devices, num_nodes, strategy
+seed = None  # of all that is random in the run
+note = ""  # a sentence for the run's pages
+online = None  # whether its weights have to be downloaded
 
 # %%
 import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import calibration, curves, evaluation, plots
+from xnn import calibration, curves, plots
 
-settings = xnn.load_run(study, run)
+groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
+groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
+settings = xnn.load_run(study, run, **groups)
 plots.style()
 settings
 
@@ -50,9 +61,9 @@ scores = pd.DataFrame(metrics["scores"]).T
 scores.style.format("{:.3f}")
 
 # %%
-labels, probabilities = evaluation.positions(predictions, classes), predictions[classes].to_numpy()
-drawn = evaluation.patient_weights(predictions.patient, how.resamples, settings.seed)
-evaluation.per_class(labels, probabilities, classes).style.format(precision=3)
+labels, probabilities = xnn.evaluation.positions(predictions, classes), predictions[classes].to_numpy()
+drawn = xnn.evaluation.patient_weights(predictions.patient, how.resamples, settings.seed)
+xnn.evaluation.per_class(labels, probabilities, classes).style.format(precision=3)
 
 # %% [markdown]
 # ## Precision and recall
@@ -74,7 +85,9 @@ plots.precision_recall_curves(curve, curves.precision_recall_bands(labels, proba
 # %%
 #| fig-alt: F1 of each class against the rest over the threshold of its probability.
 chosen = curves.best_thresholds(
-    curves.f1_by_threshold(evaluation.positions(validation, classes), validation[classes].to_numpy(), classes)
+    curves.f1_by_threshold(
+        xnn.evaluation.positions(validation, classes), validation[classes].to_numpy(), classes
+    )
 )
 by_threshold = curves.f1_by_threshold(labels, probabilities, classes)
 plots.f1_by_threshold(by_threshold, chosen)
@@ -84,7 +97,7 @@ pd.DataFrame(
     {
         "threshold, best on validation": chosen,
         "F1 there": curves.f1_at(by_threshold, chosen),
-        "F1 of the highest probability": evaluation.per_class(labels, probabilities, classes).f1,
+        "F1 of the highest probability": xnn.evaluation.per_class(labels, probabilities, classes).f1,
     }
 ).style.format(precision=3)
 
@@ -97,7 +110,7 @@ plots.confusion_matrices(metrics["confusion"], classes)
 
 # %%
 #| fig-alt: Counts of true and false positives and negatives of each class.
-outcomes = evaluation.outcome_counts(metrics["confusion"], classes)
+outcomes = xnn.evaluation.outcome_counts(metrics["confusion"], classes)
 plots.outcome_counts(outcomes)
 
 # %% [markdown]

@@ -24,7 +24,16 @@
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
-run = "mobilenet_v2"  # a file of that folder
+run = "mobilenet_v2"  # a file of that folder, or a new name for the recipe below
+model = {}  # groups of the run's file (xnn/params.py lists their keys); empty: as its file says
+training = {}  # epochs, learning_rate, ...
+augmentation = {}  # crop, degrees, ...
+evaluation = {}  # flip, resamples
+explanation = {}  # images, measured, baseline, ...
+hardware = {}  # devices, num_nodes, strategy
+seed = None  # of all that is random in the run
+note = ""  # a sentence for the run's pages
+online = None  # whether its weights have to be downloaded
 
 # %%
 from IPython.display import Markdown
@@ -32,7 +41,9 @@ from IPython.display import Markdown
 import xnn
 from xnn import attribution, axioms, card, evidence, gallery, measures, plots, sample
 
-settings = xnn.load_run(study, run)
+groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
+groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
+settings = xnn.load_run(study, run, **groups)
 plots.style()
 settings
 
@@ -63,8 +74,8 @@ drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 # %%
 given = sample.load(settings, drawn)
 images = 255 * given.images[:, 0].numpy()
-model = xnn.load_model(settings)
-found = evidence.integrate(model, settings, given)
+network = xnn.load_model(settings)
+found = evidence.integrate(network, settings, given)
 
 # %% [markdown]
 # Do the attributions of each image sum to the difference of its logit from the baseline's? *gap* is what
@@ -101,7 +112,7 @@ plots.photograph(figure)
 mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.surest]
 true = sample.towards(settings, given.take(mistaken), drawn.label[mistaken])
 true = dict(
-    zip(mistaken, evidence.integrate(model, settings, true).maps if len(mistaken) else [], strict=True)
+    zip(mistaken, evidence.integrate(network, settings, true).maps if len(mistaken) else [], strict=True)
 )
 
 # %%
@@ -128,7 +139,7 @@ plots.photograph(plots.overlay_table(images[surest], pair, titles[surest]))
 # The same images explained in other ways, for one right answer of each class.
 
 # %%
-maps = evidence.explain_all(model, settings, given, {"integrated_gradients": found.maps})
+maps = evidence.explain_all(network, settings, given, {"integrated_gradients": found.maps})
 
 # %%
 #| fig-alt: One radiograph of each class in a row, beside the map of each method.
@@ -152,7 +163,7 @@ plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
 measured = drawn.index[drawn.measured]
 part = given.take(measured)
 own = {name: each[measured] for name, each in maps.items()}
-taken = evidence.measure_all(model, evidence.explainers(settings), part, own)
+taken = evidence.measure_all(network, evidence.explainers(settings), part, own)
 numbers = card.table(taken, part.patients)
 card.wide(numbers).T
 
@@ -182,7 +193,7 @@ plots.insertion_deletion(evidence.rise_curves(taken))
 #| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line a kind of map.
 asked = part.take(slice(None, None, evidence.SHARE_MEASURED))
 start = evidence.single(sample.baseline(settings, asked.images))
-depths = measures.cascade(model, asked.images, asked.targets, start)
+depths = measures.cascade(network, asked.images, asked.targets, start)
 plots.randomisation(depths, measures.DEPTHS)
 
 # %% [markdown]
@@ -193,7 +204,7 @@ plots.randomisation(depths, measures.DEPTHS)
 
 # %%
 alike = evidence.agreement(
-    model, settings, asked, {name: each[:: evidence.SHARE_MEASURED] for name, each in own.items()}
+    network, settings, asked, {name: each[:: evidence.SHARE_MEASURED] for name, each in own.items()}
 )
 repeated = card.agreement(alike, asked.patients)
 card.wide(repeated)

@@ -4,7 +4,8 @@ import contextlib
 import itertools
 
 import pytest
-from conftest import PROJECT, write_study
+import yaml
+from conftest import PROJECT, SMALL, write_study
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -377,3 +378,43 @@ def test_a_published_number_names_its_task():
     with pytest.raises(params.ParameterError, match=r"published\.0\.task"):
         params.load_study("three")
     write_study("three")
+
+
+# ---- parameter files are papermill's ---------------------------------------------------------------
+
+
+RUN = "{study: own, run: a, training: {epochs: 3}, seed: 1}"
+
+
+def test_every_run_s_file_names_its_study_and_run():
+    files = [file for file in (PROJECT / "params").glob("*/*.yaml") if file.parent.name != "sweeps"]
+    files = [file for file in files if file.stem != "study"]
+    assert len(files) > 30
+    for file in files:
+        values = yaml.safe_load(file.read_text())
+        assert (values["study"], values["run"]) == (file.parent.name, file.stem)
+        assert not [v for v in values.get("training", {}).values() if isinstance(v, str) and v[0].isdigit()]
+
+
+def test_a_file_that_names_another_run_is_refused():
+    write_study("own", SMALL, a=RUN, b=RUN)
+    assert load_run("own", "a").seed == 1
+    with pytest.raises(ParameterError, match=r"params/own/b.yaml: run: 'a', but the file's place says 'b'"):
+        load_run("own", "b")
+
+
+def test_a_notebook_takes_a_file_whole_or_makes_a_run_of_its_own():
+    write_study("own", SMALL, a=RUN)
+    whole = {"training": {"epochs": 3}, "seed": 1, "model": {}, "note": "", "online": None}
+    assert load_run("own", "a", **whole) == load_run("own", "a")
+    fast = load_run("own", "fast", training={"learning_rate": "3e-3"})
+    assert fast.training.learning_rate == 0.003
+    assert fast.reports.name == "fast"
+    with pytest.raises(
+        ParameterError, match=r"own/a.yaml: training.epochs: 3, but .* given 4: give the run a"
+    ):
+        load_run("own", "a", training={"epochs": 4}, seed=1)
+    with pytest.raises(ParameterError, match="no run 'fast'"):
+        load_run("own", "fast")
+    with pytest.raises(ParameterError, match=r"no run .\.\./a"):
+        load_run("own", "../a", seed=2)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -342,6 +343,45 @@ def test_one_study_s_report_does_not_stand_for_another_s(copy):
     told = make(copy, "report", "-n", "STUDY=other")
     assert "report other" in told
     assert "report other" not in make(copy, "report", "-n")
+
+
+# ---- by papermill alone ----------------------------------------------------------------------------
+
+
+def papermill(folder, command, expect=0) -> str:
+    """A command of reproduce.qmd, on this study."""
+    words = shlex.split(command.replace("params/phantom/resnet18", f"params/{STUDY}/first"))
+    words = [str(folder / ".venv/bin/papermill"), *words[1:]]
+    here = {**os.environ, "XNN_ROOT": str(folder), "JUPYTER_PLATFORM_DIRS": "1"}
+    done = subprocess.run(words, cwd=folder, env=here, capture_output=True, text=True)
+    assert done.returncode == expect, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_papermill_takes_the_parameter_files(copy):
+    lines = (PROJECT / "reproduce.qmd").read_text().splitlines()
+    one, *sweep = [line for line in lines if line.startswith("papermill ")]
+    reports = copy / "reports" / STUDY
+    result, training = (reports / "first" / name for name in ("metrics.json", "training.json"))
+    before, trained = json.loads(result.read_text()), training.read_text()
+    result.unlink()
+    assert "unknown parameter" not in papermill(copy, one)
+    after = json.loads(result.read_text())
+    assert {**after, "provenance": 0} == {**before, "provenance": 0}
+    for command in sweep:
+        papermill(copy, command)
+    fast = json.loads((reports / "resnet18-fast/training.json").read_text())
+    assert len(fast["history"]) == 2
+    assert fast["inputs"]["parameters"]["run"]["training.learning_rate"] == 0.003
+    assert (reports / "resnet18-fast/metrics.json").exists()
+    assert training.read_text() == trained
+
+    under_its_name = sweep[1].replace("-p run resnet18-fast", "")
+    assert "give the run a name of its own" in papermill(copy, under_its_name, expect=1)
+    mistyped = one + ' -y "{trainin: {epochs: 1}}"'
+    assert "did you mean 'training'" in papermill(copy, mistyped, expect=1)
+    other = sweep[1].replace("epochs: 2", "epochs: 3")
+    assert "was trained otherwise (training.epochs was 2, is 3)" in papermill(copy, other, expect=1)
 
 
 # ---- disturbed -----------------------------------------------------------------------------------

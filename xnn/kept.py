@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from . import freshness, params, prediction, provenance, weights
+from . import freshness, params, provenance, weights
 from .data import load_records
-from .params import Run, Study
+from .params import ParameterError, Run, Study
 
 __by_value__ = True  # this module decides what is kept, and no number
 
@@ -58,6 +58,8 @@ def record(run: Run, now: dict) -> dict | None:
 
 def is_needed(run: Run, step: str) -> bool:
     """Whether a step of a run cannot be executed before its model is trained, once or again."""
+    from . import prediction
+
     now = inputs(run)
     if model(run, now):
         return False
@@ -65,6 +67,19 @@ def is_needed(run: Run, step: str) -> bool:
     if splits is None or not record(run, now):  # the first asks the model itself
         return True
     return now["records"] is not None and not all(prediction.are_kept(run, split) for split in splits)
+
+
+def check_recipe(run: Run) -> None:
+    """Raise ParameterError where a run was trained by another recipe than its parameters are now."""
+    made = (_read(run.reports / "training.json") or {}).get("inputs")
+    if made is None:
+        return
+    names = {key.partition(".")[0] for key in made["parameters"]["run"]}
+    changed = freshness.differences(made, {**made, "parameters": {"run": params.leaves(run, names)}})
+    if changed := [each for each in changed if each.startswith("run: ")]:
+        raise ParameterError(
+            f"run {run.name} was trained otherwise ({changed[0][5:]}): execute its 3-train first"
+        )
 
 
 def seconds(run: Run) -> float | None:

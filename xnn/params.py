@@ -347,7 +347,7 @@ def load_run(study: str, run: str, _before: tuple[str, ...] = (), **given) -> Ru
 
 
 def recipe(file: Path) -> dict:
-    """Return what a run's file says; raise ParameterError where its study and run are not those of its place."""
+    """Return what a run's file says; raise ParameterError where it names another place."""
     values = dict(_read(file))
     for key, wanted in (("study", file.parent.name), ("run", file.stem)):
         if (named := values.pop(key, wanted)) != wanted:

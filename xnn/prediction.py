@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import freshness, provenance
+from . import freshness, kept, provenance
 from .data import load_images, load_records, write_csv
 from .params import Run
 
@@ -19,22 +19,23 @@ def predictions(run: Run, split: str = "test") -> pd.DataFrame:
     Kept as ``predictions.csv`` (of val: ``validation.csv``) in the run's reports and asked of the model
     again only where what decides them has changed; so a page that reads kept ones loads no network.
     """
-    file, kept = files(run, split)
+    kept.check_recipe(run)
+    file, voucher = files(run, split)
     if are_kept(run, split):
         return read(file)
     table = _ask(run, split)
-    kept.unlink(missing_ok=True)
+    voucher.unlink(missing_ok=True)
     write_csv(table, file)
-    provenance.write_json({"key": key(run, split), "sha256": provenance.file_sha256(file)}, kept)
+    provenance.write_json({"key": key(run, split), "sha256": provenance.file_sha256(file)}, voucher)
     return table
 
 
 def are_kept(run: Run, split: str = "test") -> bool:
     """Whether the run's predictions of a split are there, of this very model and of these images."""
-    file, kept = files(run, split)
-    if not (kept.exists() and file.exists()):
+    file, voucher = files(run, split)
+    if not (voucher.exists() and file.exists()):
         return False
-    return json.loads(kept.read_text()) == {"key": key(run, split), "sha256": provenance.file_sha256(file)}
+    return json.loads(voucher.read_text()) == {"key": key(run, split), "sha256": provenance.file_sha256(file)}
 
 
 def files(run: Run, split: str = "test") -> tuple[Path, Path]:
