@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -73,18 +74,34 @@ def timed(origin: Stamp, **changes) -> Stamp:
 
 
 def _git() -> dict:
-    """The commit, and whether code, notebooks or parameters differ from it; None outside of git."""
+    """Commit of the project's own repository, and whether code, notebooks or parameters differ from it.
+
+    Both are None where there is none; no_commit says why.
+    """
+    # an inherited GIT_DIR leads to another repository, and results do not depend on the owner of the folder
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    options = ("--no-optional-locks", "-c", f"safe.directory={ROOT.resolve().as_posix()}", "-C", ROOT)
 
     def git(*arguments):
         return subprocess.run(
-            ["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True
+            ["git", *options, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**environment, "LC_ALL": "C"},  # its messages in English
         ).stdout.strip()
 
     try:
-        changes = git("status", "--porcelain", "--", "xnn", "notebooks", "methods", "params")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
-    except (subprocess.CalledProcessError, FileNotFoundError):
-        return {"commit": None, "dirty": None}
+        if Path(git("rev-parse", "--show-toplevel")).samefile(ROOT):
+            changes = git("status", "--porcelain", "--", "xnn", "notebooks", "methods", "params")
+            return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
+        reason = "the project is inside another git repository"
+    except FileNotFoundError:
+        reason = "git is not installed"
+    except subprocess.CalledProcessError as error:
+        outside = "not a git repository" in error.stderr
+        reason = "not a git repository" if outside else "git finds no commit that it can read"
+    return {"commit": None, "dirty": None, "no_commit": reason}
 
 
 def device() -> str:
