@@ -66,7 +66,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def await_health(port, seconds=120):
+def await_health(port, seconds=600):
     """Wait until an API answers."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

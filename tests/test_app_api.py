@@ -25,7 +25,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(model):
-    with serving(model, max_bytes=200_000, body_seconds=2) as found:
+    with serving(model, max_bytes=200_000) as found:
         yield found
 
 
@@ -110,16 +110,16 @@ def test_clamped_shows_nothing_that_lowers_the_logit(url):
 
 
 def test_the_other_pages(url):
-    assert requests.get(f"{url}/", timeout=10).url == f"{url}/docs"
-    documentation = requests.get(f"{url}/docs", timeout=10).text
+    assert requests.get(f"{url}/", timeout=60).url == f"{url}/docs"
+    documentation = requests.get(f"{url}/docs", timeout=60).text
     assert "POST /predict" in documentation
     assert "http" not in documentation.replace("http://127.0.0.1", "")
-    assert requests.get(f"{url}/health", timeout=10).json() == {"status": "alive"}
-    assert requests.get(f"{url}/ready", timeout=10).json() == {"status": "ready"}
-    card = requests.get(f"{url}/model", timeout=10).json()
+    assert requests.get(f"{url}/health", timeout=60).json() == {"status": "alive"}
+    assert requests.get(f"{url}/ready", timeout=60).json() == {"status": "ready"}
+    card = requests.get(f"{url}/model", timeout=60).json()
     assert card["classes"] == ["bacteria", "normal", "virus"]
     assert "no medical device" in card["card"]
-    numbers = requests.get(f"{url}/metrics", timeout=10).text
+    numbers = requests.get(f"{url}/metrics", timeout=60).text
     assert 'xnn_requests_total{method="POST",route="/predict",status="200"}' in numbers
 
 
@@ -145,39 +145,41 @@ def test_what_is_no_image_is_a_sentence(url):
     assert error(post(url, b"hello"), 422) == "not a JPEG or PNG image"
     assert "truncated" in error(post(url, FILE[:-500]), 422)
     assert "one file, named file" in error(
-        requests.post(f"{url}/predict", files={"x": FILE}, timeout=10), 422
+        requests.post(f"{url}/predict", files={"x": FILE}, timeout=60), 422
     )
-    assert "send the image as" in error(requests.post(f"{url}/predict", json={"a": 1}, timeout=10), 415)
+    assert "send the image as" in error(requests.post(f"{url}/predict", json={"a": 1}, timeout=60), 415)
     assert "accept one of" in error(post(url, headers={"Accept": "text/html"}), 406)
     broken = {"Content-Type": "multipart/form-data"}
-    error(requests.post(f"{url}/predict", data=b"--", headers=broken, timeout=10), 400)
+    error(requests.post(f"{url}/predict", data=b"--", headers=broken, timeout=60), 400)
     two = [("file", ("a", FILE)), ("file", ("b", FILE))]
-    error(requests.post(f"{url}/predict", files=two, timeout=10), 400)
-    error(requests.get(f"{url}/nothing", timeout=10), 404)
-    error(requests.get(f"{url}/predict", timeout=10), 405)
+    error(requests.post(f"{url}/predict", files=two, timeout=60), 400)
+    error(requests.get(f"{url}/nothing", timeout=60), 404)
+    error(requests.get(f"{url}/predict", timeout=60), 405)
 
 
-def test_bytes_are_counted_while_they_arrive(url):
+def test_bytes_are_counted_while_they_arrive(url, model):
     large = bytes(300_000)
     png = {"Content-Type": "image/png"}
     assert "more than" in error(post(url, large), 413)
     chunks = (large[:50_000] for _ in range(12))  # chunked: nothing says how many will come
-    assert "more than" in error(requests.post(f"{url}/predict", data=chunks, headers=png, timeout=10), 413)
+    assert "more than" in error(requests.post(f"{url}/predict", data=chunks, headers=png, timeout=60), 413)
     lies = (
         b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: 99\r\n\r\n"
     )
-    assert b" 408 " in exchange(url, lies + b"x")
+    with serving(model, body_seconds=0.5) as (hasty, _):
+        assert b" 408 " in exchange(hasty, lies + b"x")
 
 
 def test_a_header_that_does_not_end_is_given_up(url, monkeypatch):
     monkeypatch.setattr(impatient, "SECONDS", 0.5)
     assert exchange(url, b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: ") == b""
+    monkeypatch.setattr(impatient, "SECONDS", 2)  # on a busy machine a whole one takes a moment, too
     whole = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
     assert b" 200 " in exchange(url, whole + b"GET /health HTTP/1.1\r\n")
-    assert requests.get(f"{url}/health", timeout=10).ok
+    assert requests.get(f"{url}/health", timeout=60).ok
 
 
-def exchange(url, sent, seconds=30) -> bytes:
+def exchange(url, sent, seconds=60) -> bytes:
     """What a server sends back to bytes, until it closes."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=seconds) as connection:
@@ -189,15 +191,15 @@ def exchange(url, sent, seconds=30) -> bytes:
 
 
 def test_another_host_and_another_origin_get_nothing(url):
-    assert requests.get(f"{url}/health", headers={"Host": "evil.example"}, timeout=10).status_code == 400
+    assert requests.get(f"{url}/health", headers={"Host": "evil.example"}, timeout=60).status_code == 400
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
-    for answer in (requests.options(f"{url}/predict", headers=asked, timeout=10), post(url, headers=asked)):
+    for answer in (requests.options(f"{url}/predict", headers=asked, timeout=60), post(url, headers=asked)):
         assert "access-control-allow-origin" not in answer.headers
 
 
 def test_every_answer_has_the_headers_of_security(url):
     for path in ("/docs", "/health", "/nothing"):
-        headers = requests.get(url + path, timeout=10).headers
+        headers = requests.get(url + path, timeout=60).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["cache-control"] == "no-store"
@@ -213,7 +215,7 @@ def test_too_much_to_do_is_503_with_retry_after(model, monkeypatch):
         raise work.ExpiredError
 
     monkeypatch.setattr(api, "answer", slow)
-    with serving(model, waiting=0, seconds=7) as (url, _):
+    with serving(model, waiting=0, seconds=77) as (url, _):
         first = []
         thread = threading.Thread(target=lambda: first.append(post(url)))
         thread.start()
@@ -221,22 +223,26 @@ def test_too_much_to_do_is_503_with_retry_after(model, monkeypatch):
         second = post(url)
         assert "too many" in error(second, 503)
         assert int(second.headers["retry-after"]) > 0
-        assert requests.get(f"{url}/ready", timeout=10).status_code == 503
-        assert requests.get(f"{url}/health", timeout=10).status_code == 200
+        assert requests.get(f"{url}/ready", timeout=60).status_code == 503
+        assert requests.get(f"{url}/health", timeout=60).status_code == 200
         free.set()
         thread.join(60)
-        assert "no answer within 7 seconds" in error(first[0], 503)
+        assert "no answer within 77 seconds" in error(first[0], 503)
         assert "retry-after" in first[0].headers
-        assert requests.get(f"{url}/ready", timeout=10).status_code == 200
+        assert requests.get(f"{url}/ready", timeout=60).status_code == 200
 
 
 def test_a_request_gives_up_at_its_time_limit(model):
     with serving(model, seconds=0.3, max_gradients=1_000_000) as (url, app):
-        slow = app.state.model.model.register_forward_hook(lambda *_: time.sleep(0.4))  # every pass is
-        began = time.monotonic()
+        passes = []
+
+        def slow(*_):
+            passes.append(time.sleep(0.4))
+
+        hook = app.state.model.model.register_forward_hook(slow)
         assert "no answer within 0.3 seconds" in error(post(url, params={"method": "smoothgrad_ig"}), 503)
-        slow.remove()
-        assert time.monotonic() - began < 5
+        hook.remove()
+        assert len(passes) <= 1, "the time is over after the first of thousands"
 
 
 def test_a_failure_tells_nothing_but_its_id(model, monkeypatch, caplog):

@@ -130,9 +130,10 @@ def test_what_was_not_looked_at_is_before_it_is_shown(study, monkeypatch):
 def test_a_browser_shows_radiographs_with_labels_and_a_heatmap(study, told, tmp_path):
     with opened(study) as address, browser() as chromium:
         page = chromium.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(180_000)
         page.goto(f"{address}/datasets/xnn-{study.name}?view=explained")
-        page.get_by_text("explained", exact=True).first.wait_for(timeout=60_000)
-        page.locator("[data-cy=looker] canvas").first.wait_for(timeout=60_000)
+        page.get_by_text("explained", exact=True).first.wait_for()
+        page.locator("[data-cy=looker] canvas").first.wait_for()
         shot = tmp_path / "shot.png"
         assert wait_for(lambda: coloured(page, shot)), "no heatmap on the page"
         assert page.get_by_text("ig_raises_plain").first.is_visible()
@@ -165,7 +166,7 @@ def opened(study):
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(60)
+        process.wait(180)
         process.stdout.close()
         assert not [
             each for each in psutil.process_iter(["cmdline"]) if str(port) in (each.info["cmdline"] or [])
@@ -180,13 +181,15 @@ def browser():
 
     with sync_playwright() as play:
         chromium = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            timeout=180_000,
         )
         yield chromium
         chromium.close()
 
 
-def wait_for(call, seconds=60):
+def wait_for(call, seconds=180):
     end = time.time() + seconds
     while not (found := call()) and time.time() < end:
         time.sleep(1)

@@ -1,5 +1,6 @@
 """A process on a leash ends with its parent, also with one that is killed."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -19,13 +20,14 @@ child.wait()
 """
 
 
-def gone(pid, seconds=20) -> bool:
+def gone(pid, seconds=60) -> bool:
     """Whether a process has ended, or ends within some seconds."""
     deadline = time.time() + seconds
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        if time.time() > deadline:
-            return False
-        time.sleep(0.05)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if time.time() > deadline:
+                return False
+            time.sleep(0.05)
     return True
 
 

@@ -33,7 +33,7 @@ def servers(folder) -> list[psutil.Process]:
     return result
 
 
-def none_is_left(folder, seconds=30) -> bool:
+def none_is_left(folder, seconds=120) -> bool:
     end = time.time() + seconds
     while servers(folder) and time.time() < end:
         time.sleep(0.2)
