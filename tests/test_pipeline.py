@@ -345,6 +345,25 @@ def test_one_study_s_report_does_not_stand_for_another_s(copy):
     assert "report other" not in make(copy, "report", "-n")
 
 
+def test_only_what_was_current_in_the_last_commit_is_restamped(copy):
+    """One page is stale when a variable of a deciding function gets another name; it stays so."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(copy)]
+    stale = copy / "reports" / STUDY / "second/4-evaluate.ipynb"
+    stale.write_text(stale.read_text().replace('"code": "', '"code": "0'))
+    (copy / ".gitignore").write_text("artifacts\n.venv\n_site\n")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "made"]):
+        subprocess.run([*git, *command], check=True)
+    file = copy / "xnn/evaluation.py"
+    file.write_text(re.sub(r"\bneeded\b", "columns", file.read_text()))
+    before = make(copy, "status")
+    assert f"{STUDY}/first/4-evaluate.ipynb: its code" in before
+    here = {**os.environ, "XNN_ROOT": str(copy)}
+    python = str(copy / ".venv/bin/python")
+    subprocess.run([python, "-m", "xnn.restamp"], cwd=copy, env=here, check=True)
+    after = [line for line in make(copy, "status").splitlines() if ": its code" in line]
+    assert [line.split(":")[0] for line in after] == [f"reports/{STUDY}/second/4-evaluate.ipynb"]
+
+
 # ---- by papermill alone ----------------------------------------------------------------------------
 
 
@@ -509,16 +528,17 @@ def test_a_page_depends_on_the_parameters_that_it_reads_and_no_others():
 
     def changed(text, study=SMALL):
         run = load_run("read", "run")
-        tasks = [Task(step, run) for step in STEPS_OF_A_RUN]
+        of_study = {"6-compare"}
         before = {
-            task: freshness.recorded(steps.inputs(task)) for task in [*tasks, Task("6-compare", run.study)]
+            step: freshness.recorded(steps.inputs(Task(step, run.study if step in of_study else run)))
+            for step in [*STEPS_OF_A_RUN, "6-compare"]
         }
         write_study("read", study, run=text)
         run = load_run("read", "run")
         return {
             step
-            for (step, subject), then in before.items()
-            if freshness.differences(then, steps.inputs(Task(step, run.study if step[0] == "6" else run)))
+            for step, then in before.items()
+            if freshness.differences(then, steps.inputs(Task(step, run.study if step in of_study else run)))
         }
 
     assert changed("# in words\nexplanation: {images: 1}") == set()

@@ -369,15 +369,13 @@ def given_to_notebook(given: dict) -> dict:
 def same(run: Run, given: dict) -> Run:
     """A run that has a file; raise ParameterError where a notebook is given another recipe under its name."""
     where = _short(run.file)
-    if given and (other := validated(Run, given, where)) != run:
-        told = leaves(other)
-        key, leaf = next(
-            (k, leaf) for k, leaf in leaves(run).items() if told.get(k, leaf).value != leaf.value
-        )
-        raise ParameterError(
-            f"{where}: {key}: {leaf.value}, but the notebook is given {told[key].value}: give the run a name "
-            "of its own (-p run NAME), so that it does not overwrite this one's results"
-        )
+    told = leaves(validated(Run, given, where)) if given else {}
+    for key, leaf in leaves(run).items() if given else ():
+        if (other := told.get(key, leaf)).value != leaf.value:
+            raise ParameterError(
+                f"{where}: {key}: {leaf.value}, but the notebook is given {other.value}: give the run a "
+                "name of its own (-p run NAME), so that it does not overwrite this one's results"
+            )
     return run
 
 
