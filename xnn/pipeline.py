@@ -157,13 +157,14 @@ def make_all(tasks: list[Task], jobs: int) -> None:
         allow(needed)
         print(announcement(needed), flush=True)
     by_page = {task.page: task for task in tasks}
+    place = {task.page: number for number, task in enumerate(tasks)}  # what others wait for comes first
     order = TopologicalSorter({task.page: [u.page for u in steps.upstream(task, tasks)] for task in tasks})
     order.prepare()
     ready: list[Path] = []
     running: dict[Path, subprocess.Popen] = {}
     try:
         while order.is_active():
-            ready += order.get_ready()
+            ready = sorted([*ready, *order.get_ready()], key=place.get)
             while ready and len(running) < jobs:
                 page = ready.pop(0)
                 if steps.doubts(by_page[page]):
