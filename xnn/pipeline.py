@@ -23,8 +23,10 @@ from filelock import FileLock
 
 from . import kept, leash, params, steps
 from .params import ParameterError, Run
+from .sources import DataError
 from .steps import STEPS, StepError, Task
 from .sweep import load_sweep
+from .weights import WeightsError
 
 JOBS = 2  # steps side by side, where the variable JOBS says nothing else
 
@@ -276,7 +278,7 @@ def one_line() -> Iterator[None]:
     """Every expected error ends in one clear line and exit status 1, not in a traceback."""
     try:
         yield
-    except (ParameterError, StepError) as error:
+    except (ParameterError, StepError, DataError, WeightsError) as error:
         sys.exit(f"xnn: {error}")
     except OSError as error:
         hints = {

@@ -232,7 +232,11 @@ def code_of(source: Path) -> tuple[freshness.Key, dict[str, params.Leaf]]:
         for name, value in re.findall(r"^(\w+) *= *(.+?)(?: *#.*)?$", text, re.MULTILINE):
             if name not in ("study", "run", "sweep", *Run.model_fields):  # files hold these
                 own[name] = params.Leaf(json.loads(value), None)
-    return freshness.of_cells(rest), own
+    try:
+        return freshness.of_cells(rest), own
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise StepError(f"{short(source)}: {error.msg}: {line}") from None
 
 
 def code_cells(text: str) -> list[tuple[str, str]]:
