@@ -1,5 +1,6 @@
 """The real make, with real notebooks and kernels, on a phantom study small enough for a test."""
 
+import contextlib
 import json
 import os
 import random
@@ -431,12 +432,21 @@ def test_the_caller_s_settings_change_no_page(copy, name):
     assert len(pictures[0]) > 4
 
 
-def test_a_figure_without_a_picture_is_an_error(copy):
-    replaced(
-        "notebooks/2-explore.py", "plots.style()", 'import matplotlib\n\nmatplotlib.use("agg")\nplots.style()'
-    )(copy)
-    told = make(copy, f"reports/{STUDY}/2-explore.ipynb", expect=2)
-    assert "a figure has no picture" in told
+@pytest.mark.parametrize(
+    ("shown", "fails"),
+    [
+        ({"image/png": "x"}, False),
+        ({"text/markdown": ""}, False),
+        ({"text/plain": "<Figure>"}, True),
+        ({}, True),
+    ],
+)
+def test_a_figure_without_a_picture_is_an_error(root, shown, fails):
+    outputs = [nbformat.v4.new_output("display_data", shown)] if shown else []
+    cell = nbformat.v4.new_code_cell("#| code-fold: true\n#| fig-alt: Bars.\nplots.bars()", outputs=outputs)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    with pytest.raises(steps.StepError, match="no picture") if fails else contextlib.nullcontext():
+        execute._check_figures(notebook, root / "reports/a.ipynb")
 
 
 def test_a_killed_step_leaves_nothing_that_looks_done(project):
