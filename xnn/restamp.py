@@ -41,7 +41,9 @@ def restamp(names: set[str]) -> int:
         file = run.reports / "training.json"
         if steps.short(file) in names:
             record = json.loads(file.read_text())
-            provenance.write_json({**record, "inputs": freshness.recorded(kept.inputs(run))}, file)
+            provenance.write_json(
+                {**record, "inputs": renewed_inputs(record["inputs"], kept.inputs(run))}, file
+            )
             renewed += 1
         for split in prediction.FILES:
             table, key = prediction.files(run, split)
@@ -52,13 +54,16 @@ def restamp(names: set[str]) -> int:
     for page in steps.pages():
         if steps.short(page) in names:
             notebook = nbformat.read(page, as_version=4)
-            words = notebook.metadata["xnn"].get("words")
-            notebook.metadata["xnn"] = freshness.recorded(steps.inputs(steps.task_of(page)))
-            if words:
-                notebook.metadata["xnn"]["words"] = words
+            now = steps.inputs(steps.task_of(page))
+            notebook.metadata["xnn"] = renewed_inputs(notebook.metadata["xnn"], now)
             nbformat.write(notebook, page)
             renewed += 1
     return renewed
+
+
+def renewed_inputs(then: dict, now: dict) -> dict:
+    """What is made from `now`; what is not here (the archive, weights, records) stays as it was recorded."""
+    return {**then, **{name: part for name, part in freshness.recorded(now).items() if part is not None}}
 
 
 def current_in_last_commit() -> set[str]:
