@@ -40,7 +40,7 @@ import pandas as pd
 from PIL import Image
 
 import xnn
-from xnn import comparison, provenance
+from xnn import comparison, provenance, steps
 from xnn.params import ROOT
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
@@ -97,7 +97,7 @@ def sweep(count: str) -> dict:
     one = xnn.load_run(loaded.study, loaded.runs()[-1].name)  # what every step of it does
     read = time.perf_counter() - began
     for run in loaded.runs():
-        xnn.steps.doubts(xnn.steps.Task("3-train", run))
+        steps.doubts(steps.Task("3-train", run))
     return {"one": read, "name": one.name}
 
 

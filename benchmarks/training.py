@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 import xnn
-from xnn import comparison, models, provenance, recipe, training
+from xnn import comparison, models, params, provenance, recipe, training
 
 SIZE, BATCH, EPOCHS = 224, 32, 3
 BACKBONES = {
@@ -64,9 +64,9 @@ class Plain(Dataset):
         return self.transform(Image.open(self.files[index]).convert("RGB")), self.labels[index]
 
 
-def study(images: int) -> xnn.params.Study:
+def study(images: int) -> params.Study:
     """A wrangled study of phantoms, nearly all of them for training, and their JPEG files."""
-    folder = xnn.params.ROOT / "params/benchmark"
+    folder = params.ROOT / "params/benchmark"
     folder.mkdir(parents=True)
     text = f"{{title: benchmark, source: phantom, image_size: {SIZE}, patients: {images // 2}, "
     (folder / "study.yaml").write_text(text + "fractions: [0.8, 0.1, 0.1]}")
@@ -75,7 +75,7 @@ def study(images: int) -> xnn.params.Study:
     return made
 
 
-def run_of(study, backbone: str, train) -> xnn.params.Run:
+def run_of(study, backbone: str, train) -> params.Run:
     """A run of the benchmark's study."""
     views = 0 if train == "all" else 1
     text = {

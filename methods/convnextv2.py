@@ -36,7 +36,7 @@ import xnn
 from xnn import plots
 from xnn.appendix import anatomy, masking, modernise, responses, toys
 
-origin = xnn.provenance.stamp_of_page(seed)
+origin = xnn.stamp_of_page(seed)
 plots.style()
 
 # %% [markdown]
@@ -191,4 +191,4 @@ Markdown(
 #   2111.06377](https://arxiv.org/abs/2111.06377)
 
 # %%
-xnn.provenance.timed(origin)
+xnn.timed(origin)

@@ -40,7 +40,7 @@ import xnn
 from xnn import attribution, axioms, fixed, integrated, localisation, plots
 from xnn.appendix import properties, quadrature, toys
 
-origin = xnn.provenance.stamp_of_page(seed)
+origin = xnn.stamp_of_page(seed)
 plots.style()
 
 # %% [markdown]
@@ -237,4 +237,4 @@ Markdown(
 #   2023: [arXiv 2302.11107](https://arxiv.org/abs/2302.11107)
 
 # %%
-xnn.provenance.timed(origin)
+xnn.timed(origin)

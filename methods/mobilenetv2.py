@@ -36,7 +36,7 @@ import xnn
 from xnn import plots
 from xnn.appendix import anatomy, bottleneck
 
-origin = xnn.provenance.stamp_of_page(seed)
+origin = xnn.stamp_of_page(seed)
 plots.style()
 
 # %% [markdown]
@@ -178,4 +178,4 @@ Markdown(
 #   [arXiv 1704.04861](https://arxiv.org/abs/1704.04861)
 
 # %%
-xnn.provenance.timed(origin)
+xnn.timed(origin)

@@ -37,7 +37,7 @@ import xnn
 from xnn import plots
 from xnn.appendix import decay
 
-origin = xnn.provenance.stamp_of_page(seed)
+origin = xnn.stamp_of_page(seed)
 plots.style()
 
 # %% [markdown]
@@ -87,4 +87,4 @@ Markdown(
 #   1412.6980](https://arxiv.org/abs/1412.6980)
 
 # %%
-xnn.provenance.timed(origin)
+xnn.timed(origin)

@@ -41,7 +41,7 @@ import xnn
 from xnn import plots
 from xnn.appendix import anatomy, toys
 
-origin = xnn.provenance.stamp_of_page(seed)
+origin = xnn.stamp_of_page(seed)
 plots.style()
 
 # %% [markdown]
@@ -194,4 +194,4 @@ Markdown(
 #   1902.08129](https://arxiv.org/abs/1902.08129)
 
 # %%
-xnn.provenance.timed(origin)
+xnn.timed(origin)

@@ -31,7 +31,7 @@ from IPython.display import Markdown
 import xnn
 
 settings = xnn.load_study(study)
-origin = xnn.provenance.stamp(settings)
+origin = xnn.stamp(settings)
 settings
 
 # %% [markdown]
@@ -76,7 +76,7 @@ audit.T
 
 # %%
 siblings = xnn.siblings(records)
-xnn.provenance.write_json(siblings, settings.reports / "siblings.json")
+xnn.write_json(siblings, settings.reports / "siblings.json")
 pd.Series(siblings).to_frame("test split").T
 
 # %%
@@ -91,4 +91,4 @@ Markdown(
 )
 
 # %%
-xnn.provenance.timed(origin, records_sha256=xnn.provenance.records_sha256(settings))
+xnn.timed(origin, records_sha256=xnn.records_sha256(settings))

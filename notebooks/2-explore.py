@@ -39,7 +39,7 @@ plots.style()
 settings
 
 # %%
-origin = xnn.provenance.stamp(settings)
+origin = xnn.stamp(settings)
 records, images = xnn.load_records(settings), xnn.load_images(settings)
 train = records[records.split == "train"]
 
@@ -215,4 +215,4 @@ Markdown(
 )
 
 # %%
-xnn.provenance.timed(origin)
+xnn.timed(origin)

@@ -39,6 +39,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import batches, plots
+from xnn import training as fit
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -53,7 +54,7 @@ settings
 pd.DataFrame({name: str(value) for name, value in settings.training}, index=["training"]).T
 
 # %%
-weights, counts = xnn.training.beginning(settings)
+weights, counts = fit.beginning(settings)
 Markdown(
     f"{settings.model.backbone}, {settings.model.regime}. Starting weights: **{weights}**. "
     f"{counts['trained']:,} of {counts['total']:,} parameters are trained."
@@ -82,7 +83,7 @@ plots.image_sheet([views[i, view][0] for i in range(len(data)) for view in range
 
 # %%
 record = xnn.fit(settings)
-xnn.provenance.write_json(record, settings.reports / "training.json")
+xnn.write_json(record, settings.reports / "training.json")
 history = pd.DataFrame(record["history"])
 
 # %%
@@ -111,4 +112,4 @@ Markdown(
 )
 
 # %%
-xnn.provenance.Stamp(record["provenance"])
+xnn.Stamp(record["provenance"])

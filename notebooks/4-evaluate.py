@@ -39,6 +39,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import calibration, curves, plots
+from xnn import evaluation as intervals
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -47,7 +48,7 @@ plots.style()
 settings
 
 # %%
-origin = xnn.provenance.stamp(settings)
+origin = xnn.stamp(settings)
 classes, how = settings.study.classes, settings.evaluation
 predictions, validation = xnn.predictions(settings), xnn.predictions(settings, "val")
 predictions.head()
@@ -61,9 +62,9 @@ scores = pd.DataFrame(metrics["scores"]).T
 scores.style.format("{:.3f}")
 
 # %%
-labels, probabilities = xnn.evaluation.positions(predictions, classes), predictions[classes].to_numpy()
-drawn = xnn.evaluation.patient_weights(predictions.patient, how.resamples, settings.seed)
-xnn.evaluation.per_class(labels, probabilities, classes).style.format(precision=3)
+labels, probabilities = intervals.positions(predictions, classes), predictions[classes].to_numpy()
+drawn = intervals.patient_weights(predictions.patient, how.resamples, settings.seed)
+intervals.per_class(labels, probabilities, classes).style.format(precision=3)
 
 # %% [markdown]
 # ## Precision and recall
@@ -85,9 +86,7 @@ plots.precision_recall_curves(curve, curves.precision_recall_bands(labels, proba
 # %%
 #| fig-alt: F1 of each class against the rest over the threshold of its probability.
 chosen = curves.best_thresholds(
-    curves.f1_by_threshold(
-        xnn.evaluation.positions(validation, classes), validation[classes].to_numpy(), classes
-    )
+    curves.f1_by_threshold(intervals.positions(validation, classes), validation[classes].to_numpy(), classes)
 )
 by_threshold = curves.f1_by_threshold(labels, probabilities, classes)
 plots.f1_by_threshold(by_threshold, chosen)
@@ -97,7 +96,7 @@ pd.DataFrame(
     {
         "threshold, best on validation": chosen,
         "F1 there": curves.f1_at(by_threshold, chosen),
-        "F1 of the highest probability": xnn.evaluation.per_class(labels, probabilities, classes).f1,
+        "F1 of the highest probability": intervals.per_class(labels, probabilities, classes).f1,
     }
 ).style.format(precision=3)
 
@@ -110,7 +109,7 @@ plots.confusion_matrices(metrics["confusion"], classes)
 
 # %%
 #| fig-alt: Counts of true and false positives and negatives of each class.
-outcomes = xnn.evaluation.outcome_counts(metrics["confusion"], classes)
+outcomes = intervals.outcome_counts(metrics["confusion"], classes)
 plots.outcome_counts(outcomes)
 
 # %% [markdown]
@@ -172,8 +171,8 @@ wrong.drop(columns="patient").style.format(precision=3)
 
 # %%
 result = {"study": study, "run": run, **metrics, "calibration": calibrated}
-result |= {"provenance": xnn.provenance.timed(origin)}
-xnn.provenance.write_json(result, settings.reports / "metrics.json")
+result |= {"provenance": xnn.timed(origin)}
+xnn.write_json(result, settings.reports / "metrics.json")
 
 # %%
 f1, told = scores.loc["f1_weighted"], ""
@@ -198,4 +197,4 @@ Markdown(
 )
 
 # %%
-xnn.provenance.Stamp(result["provenance"])
+xnn.Stamp(result["provenance"])

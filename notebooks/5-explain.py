@@ -66,7 +66,7 @@ axioms.saturation().style.format(precision=2, na_rep="")
 # split, each class with its share. The *surest* are not drawn: the most confident mistake of each kind.
 
 # %%
-origin = xnn.provenance.stamp(settings)
+origin = xnn.stamp(settings)
 classes, how = settings.study.classes, settings.explanation
 drawn = sample.draw(xnn.predictions(settings), settings)
 drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
@@ -219,8 +219,8 @@ result |= {
     "against_floors": card.results(against),
     "supports": card.verdicts(against),
 }
-result |= {"baseline": how.baseline, "tolerance": how.tolerance, "provenance": xnn.provenance.timed(origin)}
-xnn.provenance.write_json(result, settings.reports / "explanations.json")
+result |= {"baseline": how.baseline, "tolerance": how.tolerance, "provenance": xnn.timed(origin)}
+xnn.write_json(result, settings.reports / "explanations.json")
 
 # %%
 shown = drawn.index[drawn.shown]
@@ -237,4 +237,4 @@ Markdown(
 )
 
 # %%
-xnn.provenance.Stamp(result["provenance"])
+xnn.Stamp(result["provenance"])

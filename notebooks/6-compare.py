@@ -32,9 +32,9 @@ plots.style()
 settings
 
 # %%
-origin = xnn.provenance.stamp(settings)
+origin = xnn.stamp(settings)
 metrics, training = comparison.load(settings)
-missing = [run for run in xnn.params.runs(study) if run not in metrics]
+missing = [run for run in xnn.runs(study) if run not in metrics]
 Markdown(f"{len(metrics)} runs. Not made here: {', '.join(missing) or 'none'}.")
 
 # %% [markdown]
@@ -191,4 +191,4 @@ Markdown(
 )
 
 # %%
-xnn.provenance.timed(origin)
+xnn.timed(origin)

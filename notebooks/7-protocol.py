@@ -36,7 +36,7 @@ plots.style()
 settings
 
 # %%
-origin = xnn.provenance.stamp(settings)
+origin = xnn.stamp(settings)
 metrics, _ = comparison.load(settings)
 f1 = comparison.score(metrics, "f1_weighted")
 best = f1.loc[f1.value.idxmax()]
@@ -121,8 +121,8 @@ shown.fillna("") if len(shown) else Markdown("Nobody published numbers on this s
 # %%
 result = {"study": study, "shortcut": baseline, "leakage": leaks.to_dict("records")}
 result |= {"mix": {"run": best.run, **shifted.attrs["mixes"], "scores": shifted.to_dict("records")}}
-result |= {"provenance": xnn.provenance.timed(origin)}
-xnn.provenance.write_json(result, settings.reports / "protocol.json")
+result |= {"provenance": xnn.timed(origin)}
+xnn.write_json(result, settings.reports / "protocol.json")
 
 # %%
 without, explained = baseline["scores"]["f1_weighted"], comparison.explanations(settings)
@@ -167,4 +167,4 @@ lines += [
 Markdown("**Answer.** " + " ".join(lines))
 
 # %%
-xnn.provenance.Stamp(result["provenance"])
+xnn.Stamp(result["provenance"])

@@ -36,7 +36,7 @@ settings
 
 # %%
 study = settings.base_run.study
-origin = xnn.provenance.stamp(study)
+origin = xnn.stamp(study)
 table = results(settings)
 table.to_csv(settings.reports / "sweep.csv", index=False)
 missing = [point.name for point in settings.expanded() if point.name not in set(table.run)]
@@ -104,5 +104,5 @@ Markdown(
 )
 
 # %%
-digest = xnn.params.sha256(study, settings, *settings.runs())
-xnn.provenance.timed(origin, params_sha256=digest)
+digest = xnn.sha256(study, settings, *settings.runs())
+xnn.timed(origin, params_sha256=digest)

@@ -1,177 +1,3 @@
-from . import (
-    app as app,
-)
-from . import (
-    appendix as appendix,
-)
-from . import (
-    attribution as attribution,
-)
-from . import (
-    axioms as axioms,
-)
-from . import (
-    batches as batches,
-)
-from . import (
-    calibration as calibration,
-)
-from . import (
-    card as card,
-)
-from . import (
-    cluster as cluster,
-)
-from . import (
-    comparison as comparison,
-)
-from . import (
-    curves as curves,
-)
-from . import (
-    data as data,
-)
-from . import (
-    distributed as distributed,
-)
-from . import (
-    duplicates as duplicates,
-)
-from . import (
-    embedding as embedding,
-)
-from . import (
-    evaluation as evaluation,
-)
-from . import (
-    evidence as evidence,
-)
-from . import (
-    execute as execute,
-)
-from . import (
-    exploration as exploration,
-)
-from . import (
-    features as features,
-)
-from . import (
-    fiftyone_dataset as fiftyone_dataset,
-)
-from . import (
-    fiftyone_view as fiftyone_view,
-)
-from . import (
-    fixed as fixed,
-)
-from . import (
-    freshness as freshness,
-)
-from . import (
-    gallery as gallery,
-)
-from . import (
-    images as images,
-)
-from . import (
-    inference as inference,
-)
-from . import (
-    integrated as integrated,
-)
-from . import (
-    kept as kept,
-)
-from . import (
-    leakage as leakage,
-)
-from . import (
-    localisation as localisation,
-)
-from . import (
-    measures as measures,
-)
-from . import (
-    methods as methods,
-)
-from . import (
-    models as models,
-)
-from . import (
-    mongo as mongo,
-)
-from . import (
-    params as params,
-)
-from . import (
-    phantom as phantom,
-)
-from . import (
-    pictures as pictures,
-)
-from . import (
-    pipeline as pipeline,
-)
-from . import (
-    plots as plots,
-)
-from . import (
-    prediction as prediction,
-)
-from . import (
-    protocol as protocol,
-)
-from . import (
-    provenance as provenance,
-)
-from . import (
-    recipe as recipe,
-)
-from . import (
-    restamp as restamp,
-)
-from . import (
-    sample as sample,
-)
-from . import (
-    scoring as scoring,
-)
-from . import (
-    shipping as shipping,
-)
-from . import (
-    shortcut as shortcut,
-)
-from . import (
-    sources as sources,
-)
-from . import (
-    splits as splits,
-)
-from . import (
-    steps as steps,
-)
-from . import (
-    suspects as suspects,
-)
-from . import (
-    sweep as sweep,
-)
-from . import (
-    tracking as tracking,
-)
-from . import (
-    training as training,
-)
-from . import (
-    verify as verify,
-)
-from . import (
-    weights as weights,
-)
-from . import (
-    wrangling as wrangling,
-)
 from .attribution import baseline as baseline
 from .batches import Radiographs as Radiographs
 from .data import load_images as load_images
@@ -197,8 +23,15 @@ from .params import ParameterError as ParameterError
 from .params import load_run as load_run
 from .params import load_study as load_study
 from .params import runs as runs
+from .params import sha256 as sha256
 from .params import studies as studies
 from .prediction import predictions as predictions
+from .provenance import Stamp as Stamp
+from .provenance import records_sha256 as records_sha256
+from .provenance import stamp as stamp
+from .provenance import stamp_of_page as stamp_of_page
+from .provenance import timed as timed
+from .provenance import write_json as write_json
 from .scoring import scores as scores
 from .sources import DataError as DataError
 from .sweep import load_sweep as load_sweep
