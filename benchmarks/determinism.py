@@ -23,7 +23,8 @@ import pandas as pd
 import torch
 
 import xnn
-from xnn import comparison, params, provenance, recipe
+from xnn import comparison, recipe
+from xnn.config import params, provenance
 
 EPOCHS = 3
 STUDY = "{title: benchmark, source: phantom, image_size: 128, patients: 120, fractions: [0.8, 0.1, 0.1]}"

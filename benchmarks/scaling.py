@@ -40,8 +40,9 @@ import pandas as pd
 from PIL import Image
 
 import xnn
-from xnn import comparison, provenance, steps
-from xnn.params import ROOT
+from xnn import comparison, steps
+from xnn.config import provenance
+from xnn.config.params import ROOT
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 CLASSES = (3, 6, 12, 24)  # how many, in 3,000 predictions

@@ -31,7 +31,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 import xnn
-from xnn import comparison, models, params, provenance, recipe, training
+from xnn import comparison, models, recipe, training
+from xnn.config import params, provenance
 
 SIZE, BATCH, EPOCHS = 224, 32, 3
 BACKBONES = {

@@ -28,7 +28,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import comparison, plots
-from xnn.sweep import by_setting, results
+from xnn.config.sweep import by_setting, results
 
 settings = xnn.load_sweep(sweep)
 plots.style()

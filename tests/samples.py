@@ -9,7 +9,7 @@ import yaml
 from conftest import PROJECT
 
 from xnn import DataError, evaluation
-from xnn.params import Study
+from xnn.config.params import Study
 from xnn.splits import groups
 
 CLASSES = ["bacteria", "normal", "virus"]

@@ -17,7 +17,6 @@ from xnn import (
     load_run,
     methods,
     plots,
-    provenance,
     sample,
     shipping,
     to_input,
@@ -25,6 +24,7 @@ from xnn import (
 from xnn.app import answers, distance, explaining, served
 from xnn.app.explaining import Question
 from xnn.calibration import tempered
+from xnn.config import provenance
 
 
 @pytest.fixture(scope="module")

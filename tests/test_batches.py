@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from xnn import batches, load_images, load_records, load_run
-from xnn.params import Augmentation
+from xnn.config.params import Augmentation
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from conftest import PROJECT, SMALL
 
-from xnn import cluster, provenance
+from xnn import cluster
+from xnn.config import provenance
 
 BASE = """
 model: {backbone: convnextv2, weights: none, config: {depths: [1, 1, 1, 1], hidden_sizes: [8, 8, 16, 16]}}

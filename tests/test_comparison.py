@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from conftest import write_study
 
-from xnn import comparison, load_study, provenance
+from xnn import comparison, load_study
+from xnn.config import provenance
 from xnn.data import write_csv
 
 SCORE = {"value": 0.8, "low": 0.7, "high": 0.9}

@@ -7,8 +7,9 @@ import torch
 from conftest import write_study
 from torch.utils.data import BatchSampler
 
-from xnn import ParameterError, distributed, fit, freshness, kept, load_model, load_run
+from xnn import ParameterError, distributed, fit, kept, load_model, load_run
 from xnn.batches import Epochs, Radiographs
+from xnn.config import freshness
 
 # layer norm, no dropout, float32: nothing else depends on which process an image is seen by
 RECIPE = """

@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import QUICK, SMALL, write_study
 
-from xnn import Classifier, card, evidence, load_records, load_run, provenance, sample
+from xnn import Classifier, card, evidence, load_records, load_run, sample
+from xnn.config import provenance
 
 METHODS = ("integrated_gradients", "saliency", "grad_cam", *evidence.FLOORS)
 

@@ -7,7 +7,8 @@ import pytest
 from conftest import PROJECT
 from PIL import Image
 
-from xnn import load_study, methods, models, params, pipeline
+from xnn import load_study, methods, models, pipeline
+from xnn.config import params
 
 TEXT = (PROJECT / "reproduce.qmd").read_text()
 

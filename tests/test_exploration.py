@@ -6,7 +6,8 @@ import pytest
 from conftest import PROJECT, SMALL, write_study
 from samples import data_error
 
-from xnn import exploration, load_records, load_study, provenance, wrangle
+from xnn import exploration, load_records, load_study, wrangle
+from xnn.config import provenance
 
 SPLITS = PROJECT / "reports/kermany/splits.csv"
 

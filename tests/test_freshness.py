@@ -2,8 +2,8 @@
 
 import pytest
 
-from xnn import freshness, params
-from xnn.params import Leaf
+from xnn.config import freshness, params
+from xnn.config.params import Leaf
 
 FILES = {
     "__init__.py": "from .colours import RED\n",

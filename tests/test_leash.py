@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from xnn import leash
+from xnn.config import leash
 
 PARENT = """
 import sys

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from xnn import Classifier, WeightsError, build, load_run, models, parameter_counts, to_input
-from xnn.params import Lora
+from xnn.config.params import Lora
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
 EACH = [("mobilenet_v2", None), ("resnet18", None), ("resnet50", None), ("convnextv2", TINY)]

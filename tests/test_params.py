@@ -9,8 +9,8 @@ from conftest import PROJECT, SMALL, write_study
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from xnn import params
-from xnn.params import ParameterError, Run, load_run, load_study
+from xnn.config import params
+from xnn.config.params import ParameterError, Run, load_run, load_study
 
 STUDY = "{title: t, source: phantom}"
 NUMBERS = itertools.count()

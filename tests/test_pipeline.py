@@ -16,7 +16,8 @@ import pytest
 from conftest import PROJECT, QUICK, SMALL, write_study
 from test_mongo import MISSING, none_is_left
 
-from xnn import execute, freshness, load_run, load_study, params, pipeline, steps
+from xnn import execute, load_run, load_study, pipeline, steps
+from xnn.config import freshness, params
 from xnn.steps import Task
 
 STUDY = "tiny"
@@ -235,13 +236,17 @@ EDITS = {
         0,
     ),
     "a key with a default": (
-        replaced("xnn/params.py", "    epochs: Count = 20", "    warm_up: Count = 1\n    epochs: Count = 20"),
+        replaced(
+            "xnn/config/params.py",
+            "    epochs: Count = 20",
+            "    warm_up: Count = 1\n    epochs: Count = 20",
+        ),
         set(),
         0,
     ),
     "a default that this study relies on": (
         replaced(
-            "xnn/params.py",
+            "xnn/config/params.py",
             "weight_decay: Annotated[float, Field(ge=0)] = 0.05",
             "weight_decay: Annotated[float, Field(ge=0)] = 0.1",
         ),

@@ -1,18 +1,8 @@
 import numpy as np
 import pytest
 
-from xnn import (
-    fit,
-    inference,
-    load_images,
-    load_model,
-    load_records,
-    load_run,
-    metrics,
-    models,
-    prediction,
-    provenance,
-)
+from xnn import fit, inference, load_images, load_model, load_records, load_run, metrics, models, prediction
+from xnn.config import provenance
 from xnn.evaluation import predictions_table
 
 

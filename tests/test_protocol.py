@@ -8,7 +8,8 @@ import pytest
 from conftest import write_study
 from samples import CLASSES, table
 
-from xnn import calibration, evaluation, load_study, protocol, provenance
+from xnn import calibration, evaluation, load_study, protocol
+from xnn.config import provenance
 from xnn.data import write_csv
 
 RUN = "model: {weights: none}\n"

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from xnn import load_run, load_study, provenance
+from xnn import load_run, load_study
+from xnn.config import provenance
 
 
 def test_a_stamp_has_what_the_contract_names(small):

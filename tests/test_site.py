@@ -16,7 +16,8 @@ import nbformat
 import pytest
 from conftest import CHROMIUM, PROJECT, SMALL, write_study
 
-from xnn import freshness, load_run, load_study, site, steps
+from xnn import load_run, load_study, site, steps
+from xnn.config import freshness
 from xnn.steps import Task
 
 LARGE = {"width": 1280, "height": 900}

@@ -7,7 +7,8 @@ import pytest
 from conftest import ROOT
 from samples import CLASSES, table
 
-from xnn import ParameterError, evaluation, execute, load_run, load_sweep, pipeline, plots, steps, sweep
+from xnn import ParameterError, evaluation, execute, load_run, load_sweep, pipeline, plots, steps
+from xnn.config import sweep
 from xnn.steps import Task
 
 GRID = "grid: {training.learning_rate: [1e-3, 3e-3], training.weight_decay: [0.0, 0.1], seed: [0, 1]}"

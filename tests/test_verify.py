@@ -6,7 +6,8 @@ import shutil
 import pytest
 from conftest import QUICK, SMALL, write_study
 
-from xnn import load_study, params, pipeline, verify
+from xnn import load_study, pipeline, verify
+from xnn.config import params
 
 STUDY = "verified"
 

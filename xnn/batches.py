@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import InterpolationMode, v2
 
+from .config.params import Augmentation, Run
 from .data import load_images, load_records
 from .images import ImageStore
 from .models import to_input
-from .params import Augmentation, Run
 
 
 def augmentation(parameters: Augmentation, size: int) -> v2.Transform:

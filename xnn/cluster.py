@@ -24,10 +24,11 @@ from dask.distributed import Client, LocalCluster, as_completed
 from dask.system import CPU_COUNT
 from distributed.scheduler import KilledWorker
 
-from . import leash, pipeline
-from .params import ROOT, Run
+from . import pipeline
+from .config import leash
+from .config.params import ROOT, Run
+from .config.sweep import Sweep, load_sweep
 from .steps import StepError, Task, doubts
-from .sweep import Sweep, load_sweep
 
 LOST = 10  # workers that a run may lose before it is given up
 AGAIN = 2  # more tries of a run whose process was killed, for want of memory, say

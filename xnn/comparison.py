@@ -4,8 +4,9 @@ import json
 
 import pandas as pd
 
-from . import evaluation, params, prediction
-from .params import Run, Study
+from . import evaluation, prediction
+from .config import params
+from .config.params import Run, Study
 
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 

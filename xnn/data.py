@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from .config.params import Study
 from .images import ImageStore
 from .leakage import audit
-from .params import Study
 from .sources import DataError
 
 __all__ = ["audit", "load_images", "load_markers", "load_masks", "load_records", "write_csv"]

@@ -13,9 +13,9 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from . import leash
 from .batches import Radiographs, mix
-from .params import ParameterError, Run
+from .config import leash
+from .config.params import ParameterError, Run
 
 TOLD = 20  # lines of a failed training
 

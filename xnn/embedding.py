@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from . import freshness, params
+from .config import freshness, params
+from .config.params import Model, Study
 from .data import load_images
-from .params import Model, Study
 
 SIDE = 32  # pixels of the small images that components are taken of
 COMPONENTS = 50

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from . import localisation, measures, params
+from . import localisation, measures
+from .config import params
+from .config.params import Run
 from .integrated import Attribution, integrated_gradients
 from .methods import METHODS
 from .models import load_model
-from .params import Run
 from .sample import Sample, baseline
 
 FLOORS = ("random", "sobel")  # they know nothing: of chance, and of the network

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from . import duplicates, embedding, suspects
+from .config.params import Study, load_study
 from .data import load_images, load_records, write_csv
 from .embedding import Embedding
-from .params import Study, load_study
 from .sources import SPLITS, DataError
 from .splits import split
 

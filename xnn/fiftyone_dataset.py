@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from . import params, plots
+from . import plots
+from .config import params
+from .config.params import Run, Study
 from .data import load_images, load_records
 from .exploration import load_audit
-from .params import Run, Study
 
 LARGEST = 10  # patients with the most images, in a view of their own
 NAMES = ("patient", "sha256", "duplicate_group", "nearest_of_another_class")

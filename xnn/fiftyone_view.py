@@ -16,8 +16,9 @@ from subprocess import PIPE
 
 import psutil
 
-from . import fiftyone_dataset, freshness, mongo, provenance
-from .params import ROOT, Study, load_study
+from . import fiftyone_dataset, mongo
+from .config import freshness, provenance
+from .config.params import ROOT, Study, load_study
 
 PORT = 5151
 QUIET = {

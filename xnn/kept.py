@@ -3,16 +3,17 @@
 import json
 from pathlib import Path
 
-from . import freshness, params, provenance, weights
+from . import weights
+from .config import freshness, params, provenance
+from .config.params import ParameterError, Run, Study
 from .data import load_records
-from .params import ParameterError, Run, Study
 
 __by_value__ = True  # this module decides what is kept, and no number
 
 
 def inputs(run: Run) -> dict:
     """Return what decides a trained model: code, parameters, records, and what it starts from."""
-    code = freshness.of_function(f"{__package__}.training", "trained")
+    code = freshness.of_function("xnn.training", "trained")
     found = {
         "code": code.sha256,
         "parameters": {

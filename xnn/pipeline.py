@@ -21,11 +21,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from . import kept, leash, params, steps
-from .params import ParameterError, Run
+from . import kept, steps
+from .config import leash, params
+from .config.params import ParameterError, Run
+from .config.sweep import load_sweep
 from .sources import DataError
 from .steps import STEPS, StepError, Task
-from .sweep import load_sweep
 from .weights import WeightsError
 
 JOBS = 2  # steps side by side, where the variable JOBS says nothing else
@@ -51,7 +52,8 @@ def make(task: Task, force: bool = False) -> Path:
         if not force and not steps.doubts(task):
             refresh(task)
             return task.page
-        from . import execute, freshness  # nbformat and papermill take a second to import
+        from . import execute
+        from .config import freshness  # nbformat and papermill take a second to import
 
         provide(task)
         print(f"{task} ...", flush=True)

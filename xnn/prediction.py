@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import freshness, kept, provenance
+from . import kept
+from .config import freshness, provenance
+from .config.params import Run
 from .data import load_images, load_records, write_csv
-from .params import Run
 
 FILES = {"test": "predictions", "val": "validation"}  # stem of what is kept, by split
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import f1_score
 
-from . import params
 from .calibration import estimated_mix, for_mix, tempered
 from .comparison import load
+from .config import params
+from .config.params import Run, Study
 from .evaluation import confidence_intervals, interval, patient_weights, positions
-from .params import Run, Study
 from .prediction import read
 from .scoring import scores
 

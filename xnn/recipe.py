@@ -9,8 +9,8 @@ from torch import nn
 from torchmetrics.classification import MulticlassF1Score
 
 from .batches import Radiographs, mix
+from .config.params import Run
 from .models import Classifier
-from .params import Run
 
 PLATEAU = {"factor": 0.2, "patience": 2}  # of ReduceLROnPlateau, epochs
 

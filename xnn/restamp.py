@@ -15,8 +15,9 @@ from pathlib import Path
 
 import nbformat
 
-from . import freshness, kept, params, prediction, provenance, steps
-from .params import ROOT, Run
+from . import kept, prediction, steps
+from .config import freshness, params, provenance
+from .config.params import ROOT, Run
 
 CURRENT = "xnn.restamp current"  # prints what is current in a tree
 

@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 
 from . import attribution, curves
+from .config.params import Run
 from .data import load_images, load_markers, load_masks, load_records
 from .models import to_input
-from .params import Run
 
 TRAINING_IMAGES = 200  # whose mean is the baseline "mean"
 HEALTHY = 8  # training images that expected gradients start from

@@ -22,12 +22,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from . import prediction, provenance, sample
+from . import prediction, sample
 from .app import distance
+from .config import provenance
+from .config.params import ROOT, ParameterError, Run, load_run
 from .data import load_images, load_records
 from .inference import BATCH, logits, probabilities
 from .models import Classifier, load_model, to_input
-from .params import ROOT, ParameterError, Run, load_run
 from .sources import DataError
 
 NOTE = """

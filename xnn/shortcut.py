@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from .config.params import Study
 from .data import SIZES, load_images, load_records
 from .evaluation import metrics, predictions_table
-from .params import Study
 
 
 def features(records: pd.DataFrame, images) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import nbformat
 from filelock import FileLock
 
 from . import steps
-from .params import ROOT, ParameterError
+from .config.params import ROOT, ParameterError
 from .steps import StepError
 
 SITE = "_site"

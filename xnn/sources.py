@@ -6,8 +6,8 @@ import re
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from .config.params import ROOT, Study
 from .images import MAX_BYTES, ImageError
-from .params import ROOT, Study
 
 SPLITS = ("train", "val", "test")
 LITTER = re.compile(r"(^|/)(\.|__MACOSX/|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)

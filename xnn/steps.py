@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import freshness, params, provenance
-from .params import ROOT, Run, Study
-from .sweep import Sweep, load_sweep
+from .config import freshness, params, provenance
+from .config.params import ROOT, Run, Study
+from .config.sweep import Sweep, load_sweep
 
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 UNCOUNTED = ("provenance",)  # parts of a result that say where it is from, and change when nothing else does

@@ -20,11 +20,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
-from . import distributed, freshness, kept, params, provenance
+from . import distributed, kept
 from .batches import Radiographs
+from .config import freshness, params, provenance
+from .config.params import Run
 from .features import FrozenRadiographs
 from .models import Classifier, Start, build, merge, parameter_counts
-from .params import Run
 from .recipe import Learner, callbacks, class_weights, precision
 
 # Lightning tells of absent devices, loader workers and frozen modules; the record says what matters.

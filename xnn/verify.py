@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from . import calibration, comparison, evaluation, params, provenance
+from . import calibration, comparison, evaluation
+from .config import params, provenance
+from .config.params import ROOT, Run, Study
 from .data import load_images, load_records
-from .params import ROOT, Run, Study
 from .prediction import read
 from .sources import DataError
 

@@ -12,9 +12,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from . import phantom
+from .config.params import Study
 from .data import NEEDED, SIZES, write_csv
 from .images import ImageError, ImageStore, decode
-from .params import Study
 from .sources import Archive, DataError, archive, label_of, patient_of, source_split_of
 from .splits import groups, split
 

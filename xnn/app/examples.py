@@ -6,8 +6,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from .. import phantom
+from ..config.params import ParameterError, load_study
 from ..data import load_images, load_records
-from ..params import ParameterError, load_study
 from ..sources import DataError
 
 SIDE, SEED = 224, 0  # of phantoms, as in the phantom study

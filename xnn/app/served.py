@@ -19,10 +19,10 @@ from safetensors.numpy import load_file
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ..config.params import ROOT
+from ..config.provenance import file_sha256
 from ..inference import logits
 from ..models import Classifier, to_input
-from ..params import ROOT
-from ..provenance import file_sha256
 from . import distance
 from .distance import Distance
 

@@ -1,7 +1,7 @@
 """Runs a module in a process that ends with the process that started it, however that one ends.
 
-``python -m xnn.leash MODULE ARGUMENTS...`` is told of the end by its standard input, a pipe whose other end
-its parent holds: that works on every system, and for a parent that was killed. ``start`` starts one.
+``python -m xnn.config.leash MODULE ARGUMENTS...`` is told of the end by its standard input, a pipe whose
+other end its parent holds: that works on every system, and for a parent that was killed. ``start`` starts one.
 """
 
 import os
@@ -17,7 +17,7 @@ GRACE = 20  # seconds to clear up
 
 def start(module: str, *arguments: str, **options) -> subprocess.Popen:
     """``python -m MODULE ARGUMENTS...`` on a leash; options are Popen's."""
-    command = [sys.executable, "-m", "xnn.leash", module, *arguments]
+    command = [sys.executable, "-m", "xnn.config.leash", module, *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, **options)
 
 

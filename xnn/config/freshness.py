@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 __by_value__ = True  # this module decides what is kept, and no number
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 ROUNDS = 4  # how far the content of a definition travels along references, beside being in every key itself
 SKIPPED = ("ctx", "kind", "type_comment", "type_params", "returns")  # fields of syntax trees
 EFFECTS = ""  # the name of what a module does when it is imported

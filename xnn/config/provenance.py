@@ -13,7 +13,7 @@ from . import params
 from .params import ROOT, Run, Study
 
 __by_value__ = True  # what a result says of its origin decides no number
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 STAMPED = ("torch", "torchvision", "lightning", "transformers", "captum", "scikit-learn", "numpy")
 
 

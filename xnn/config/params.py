@@ -34,7 +34,7 @@ from pydantic_core import to_jsonable_python
 __by_value__ = True  # pages depend on the values, not on the code that reads them
 
 # Tests and tools may point to another project folder with the same layout.
-ROOT = Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[1]))
+ROOT = Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[2]))
 
 FLOAT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$")  # what YAML 1.1 takes for text
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
