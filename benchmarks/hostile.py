@@ -32,7 +32,7 @@ import pandas as pd
 import xnn
 from xnn import comparison
 from xnn.config.params import ROOT, ParameterError
-from xnn.images import ImageError, decode
+from xnn.data.images import ImageError, decode
 
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = "{title: hostile, source: archive, image_size: 32, fractions: [0.5, 0.25, 0.25]}"

@@ -10,7 +10,7 @@ from conftest import PROJECT
 
 from xnn import DataError, evaluation
 from xnn.config.params import Study
-from xnn.splits import groups
+from xnn.data.splits import groups
 
 CLASSES = ["bacteria", "normal", "virus"]
 PATTERNS = yaml.safe_load((PROJECT / "params/kermany/study.yaml").read_text())["archive"]["patient"]

@@ -7,9 +7,9 @@ from PIL import Image
 from serving import encoded
 from skimage import data
 
-from xnn import phantom
 from xnn.app import explaining, served, settings
 from xnn.app.explaining import Question
+from xnn.data import phantom
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from samples import data_error, study_of
 
-from xnn import data
-from xnn.data import load_records
+from xnn.data import records
+from xnn.data.records import load_records
 
 
 def test_records_that_are_not_there_say_what_to_run():
@@ -18,17 +18,17 @@ def test_records_that_are_not_there_say_what_to_run():
 
 def test_a_table_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
     file = tmp_path / "table.csv"
-    data.write_csv(pd.DataFrame({"a": [1]}), file)
+    records.write_csv(pd.DataFrame({"a": [1]}), file)
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        data.write_csv(pd.DataFrame({"a": [2]}), file)
+        records.write_csv(pd.DataFrame({"a": [2]}), file)
     assert os.listdir(tmp_path) == ["table.csv"]
     assert file.read_text() == "a\n1\n"
 
 
 def test_real_radiographs_have_no_masks():
-    assert data.load_masks(study_of()) is None
+    assert records.load_masks(study_of()) is None

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance
 
-from xnn import duplicates, phantom
+from xnn import duplicates
+from xnn.data import phantom
 
 
 def jpeg(image):

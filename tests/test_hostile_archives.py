@@ -10,7 +10,7 @@ from hostile_archives import DAMAGED
 from samples import NUMBERS, study_of
 
 from xnn import DataError, wrangle
-from xnn.sources import LITTER
+from xnn.data.sources import LITTER
 
 NOTHING = ("empty", "two in one")  # of two zip files in one, what counts is the second, of three images
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xnn import images
-from xnn.images import ImageError, ImageStore, decode
+from xnn.data import images
+from xnn.data.images import ImageError, ImageStore, decode
 
 RAMP = np.tile(np.linspace(0, 255, 96).round().astype(np.uint8), (64, 1))  # 64 high, 96 wide
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -6,8 +6,8 @@ import yaml
 from conftest import PROJECT
 from samples import cohort, data_error, sizes_of, study_of
 
-from xnn.leakage import PATTERNS, audit, siblings
-from xnn.splits import split
+from xnn.data.leakage import PATTERNS, audit, siblings
+from xnn.data.splits import split
 
 
 def test_an_image_split_leaks_and_the_audit_counts_it():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from xnn import phantom
+from xnn.data import phantom
 
 SIZE, SEED, PATIENTS = 64, 3, 24
 SICK = ("bacteria", "virus")

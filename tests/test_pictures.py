@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from xnn import phantom, pictures, plots
+from xnn import pictures, plots
+from xnn.data import phantom
 
 
 def png(image):

@@ -10,7 +10,7 @@ from samples import CLASSES, table
 
 from xnn import calibration, evaluation, load_study, protocol
 from xnn.config import provenance
-from xnn.data import write_csv
+from xnn.data.records import write_csv
 
 RUN = "model: {weights: none}\n"
 

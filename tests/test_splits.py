@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import CLASSES, cohort, data_error, sizes_of, study_of
 
-from xnn.leakage import audit
-from xnn.splits import groups, split
+from xnn.data.leakage import audit
+from xnn.data.splits import groups, split
 
 
 @settings(max_examples=10, derandomize=True, deadline=None, database=None)

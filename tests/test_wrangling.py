@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from samples import CLASSES, NUMBERS, PATTERNS, data_error, study_of
 
-from xnn import data, sources
-from xnn.data import load_records
-from xnn.images import MAX_BYTES, ImageError, ImageStore, decode
-from xnn.sources import DataError, label_of, patient_of
-from xnn.wrangling import wrangle
+from xnn.data import records as data
+from xnn.data import sources
+from xnn.data.images import MAX_BYTES, ImageError, ImageStore, decode
+from xnn.data.records import load_records
+from xnn.data.sources import DataError, label_of, patient_of
+from xnn.data.wrangling import wrangle
 
 CONTRACT = ["path", "label", "patient", "source_split", "split", "sha256"]
 

@@ -14,10 +14,14 @@ from .config.provenance import timed as timed
 from .config.provenance import write_json as write_json
 from .config.sweep import load_sweep as load_sweep
 from .config.sweep import sweeps as sweeps
-from .data import load_images as load_images
-from .data import load_markers as load_markers
-from .data import load_masks as load_masks
-from .data import load_records as load_records
+from .data.leakage import audit as audit
+from .data.leakage import siblings as siblings
+from .data.records import load_images as load_images
+from .data.records import load_markers as load_markers
+from .data.records import load_masks as load_masks
+from .data.records import load_records as load_records
+from .data.sources import DataError as DataError
+from .data.wrangling import wrangle as wrangle
 from .evaluation import confidence_intervals as confidence_intervals
 from .evaluation import confusion as confusion
 from .evaluation import metrics as metrics
@@ -25,8 +29,6 @@ from .evaluation import outcome_counts as outcome_counts
 from .inference import logits as logits
 from .inference import probabilities as probabilities
 from .integrated import integrated_gradients as integrated_gradients
-from .leakage import audit as audit
-from .leakage import siblings as siblings
 from .methods import explain as explain
 from .models import Classifier as Classifier
 from .models import build as build
@@ -35,8 +37,6 @@ from .models import parameter_counts as parameter_counts
 from .models import to_input as to_input
 from .prediction import predictions as predictions
 from .scoring import scores as scores
-from .sources import DataError as DataError
 from .tracking import track as track
 from .training import fit as fit
 from .weights import WeightsError as WeightsError
-from .wrangling import wrangle as wrangle

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import InterpolationMode, v2
 
 from .config.params import Augmentation, Run
-from .data import load_images, load_records
-from .images import ImageStore
+from .data.images import ImageStore
+from .data.records import load_images, load_records
 from .models import to_input
 
 

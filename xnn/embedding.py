@@ -8,7 +8,7 @@ from PIL import Image
 
 from .config import freshness, params
 from .config.params import Model, Study
-from .data import load_images
+from .data.records import load_images
 
 SIDE = 32  # pixels of the small images that components are taken of
 COMPONENTS = 50

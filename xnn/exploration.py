@@ -7,10 +7,10 @@ import pandas as pd
 
 from . import duplicates, embedding, suspects
 from .config.params import Study, load_study
-from .data import load_images, load_records, write_csv
+from .data.records import load_images, load_records, write_csv
+from .data.sources import SPLITS, DataError
+from .data.splits import split
 from .embedding import Embedding
-from .sources import SPLITS, DataError
-from .splits import split
 
 ALIKE = 25  # pairs of two classes that are kept
 

@@ -11,7 +11,7 @@ from PIL import Image
 from . import plots
 from .config import params
 from .config.params import Run, Study
-from .data import load_images, load_records
+from .data.records import load_images, load_records
 from .exploration import load_audit
 
 LARGEST = 10  # patients with the most images, in a view of their own

@@ -6,7 +6,7 @@ from pathlib import Path
 from . import weights
 from .config import freshness, params, provenance
 from .config.params import ParameterError, Run, Study
-from .data import load_records
+from .data.records import load_records
 
 __by_value__ = True  # this module decides what is kept, and no number
 

@@ -25,7 +25,7 @@ from . import kept, steps
 from .config import leash, params
 from .config.params import ParameterError, Run
 from .config.sweep import load_sweep
-from .sources import DataError
+from .data.sources import DataError
 from .steps import STEPS, StepError, Task
 from .weights import WeightsError
 

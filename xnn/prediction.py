@@ -9,7 +9,7 @@ import pandas as pd
 from . import kept
 from .config import freshness, provenance
 from .config.params import Run
-from .data import load_images, load_records, write_csv
+from .data.records import load_images, load_records, write_csv
 
 FILES = {"test": "predictions", "val": "validation"}  # stem of what is kept, by split
 

@@ -8,7 +8,7 @@ import torch
 
 from . import attribution, curves
 from .config.params import Run
-from .data import load_images, load_markers, load_masks, load_records
+from .data.records import load_images, load_markers, load_masks, load_records
 from .models import to_input
 
 TRAINING_IMAGES = 200  # whose mean is the baseline "mean"

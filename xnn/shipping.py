@@ -26,10 +26,10 @@ from . import prediction, sample
 from .app import distance
 from .config import provenance
 from .config.params import ROOT, ParameterError, Run, load_run
-from .data import load_images, load_records
+from .data.records import load_images, load_records
+from .data.sources import DataError
 from .inference import BATCH, logits, probabilities
 from .models import Classifier, load_model, to_input
-from .sources import DataError
 
 NOTE = """
 ## Shipped

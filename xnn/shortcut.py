@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from .config.params import Study
-from .data import SIZES, load_images, load_records
+from .data.records import SIZES, load_images, load_records
 from .evaluation import metrics, predictions_table
 
 

@@ -210,7 +210,7 @@ def inputs(of: Task) -> dict:
     if of.step != "1-wrangle":
         made["records"] = provenance.records_sha256(of.study)
     elif not of.study.synthetic and os.environ.get("ARCHIVE"):
-        from .sources import archive
+        from .data.sources import archive
 
         made["archive"] = archive(of.study).fingerprint()
     return made

@@ -21,9 +21,9 @@ import pandas as pd
 from . import calibration, comparison, evaluation
 from .config import params, provenance
 from .config.params import ROOT, Run, Study
-from .data import load_images, load_records
+from .data.records import load_images, load_records
+from .data.sources import DataError
 from .prediction import read
-from .sources import DataError
 
 ROUNDING = 1e-9  # relative: sums in another order
 ANOTHER_PROCESSOR = 0.02  # of a probability: bf16 keeps three digits, and processors round on their own

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ..images import MAX_PIXELS, MIN_SIDE, ImageError
+from ..data.images import MAX_PIXELS, MIN_SIDE, ImageError
 
 MAGIC = slice(128, 132)  # after a preamble of 128 bytes
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # the only syntax that pydicom unpacks without a bound

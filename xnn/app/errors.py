@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from ..images import ImageError
+from ..data.images import ImageError
 from . import work
 from .explaining import Question, QuestionError
 

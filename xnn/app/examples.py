@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from .. import phantom
 from ..config.params import ParameterError, load_study
-from ..data import load_images, load_records
-from ..sources import DataError
+from ..data import phantom
+from ..data.records import load_images, load_records
+from ..data.sources import DataError
 
 SIDE, SEED = 224, 0  # of phantoms, as in the phantom study
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .. import attribution, inference, localisation
 from ..calibration import tempered
-from ..images import decode
+from ..data.images import decode
 from ..integrated import Attribution, integrated_gradients
 from ..methods import METHODS
 from ..models import to_input

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import phantom
+from ..data import phantom
 from ..models import Prepare
 
 

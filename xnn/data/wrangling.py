@@ -11,10 +11,10 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from ..config.params import Study
 from . import phantom
-from .config.params import Study
-from .data import NEEDED, SIZES, write_csv
 from .images import ImageError, ImageStore, decode
+from .records import NEEDED, SIZES, write_csv
 from .sources import Archive, DataError, archive, label_of, patient_of, source_split_of
 from .splits import groups, split
 

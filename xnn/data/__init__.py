@@ -1,0 +1,1 @@
+"""Radiographs: phantoms, archives, images, records, splits and their leakage."""
