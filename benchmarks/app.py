@@ -28,10 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import hostile
 
-from xnn import comparison
 from xnn.app import examples
 from xnn.app.__main__ import ALLOCATION
 from xnn.config import provenance
+from xnn.evaluation import comparison
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = examples.find("kermany")

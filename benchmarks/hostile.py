@@ -30,9 +30,9 @@ import hostile_archives
 import pandas as pd
 
 import xnn
-from xnn import comparison
 from xnn.config.params import ROOT, ParameterError
 from xnn.data.images import ImageError, decode
+from xnn.evaluation import comparison
 
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = "{title: hostile, source: archive, image_size: 32, fractions: [0.5, 0.25, 0.25]}"

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from xnn import load_images, load_model, load_records, load_run, load_study, runs, to_input
-from xnn.evaluation import confidence_intervals, positions
+from xnn.evaluation.intervals import confidence_intervals, positions
 from xnn.inference import logits, probabilities
 from xnn.models import Classifier
 from xnn.prediction import read

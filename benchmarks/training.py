@@ -31,8 +31,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 import xnn
-from xnn import comparison, models, recipe, training
+from xnn import models, recipe, training
 from xnn.config import params, provenance
+from xnn.evaluation import comparison
 
 SIZE, BATCH, EPOCHS = 224, 32, 3
 BACKBONES = {

@@ -32,7 +32,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import comparison, exploration, fiftyone_view, plots, suspects
+from xnn import exploration, fiftyone_view, plots, suspects
+from xnn.evaluation import comparison
 
 settings = xnn.load_study(study)
 plots.style()

@@ -38,8 +38,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import calibration, curves, plots
-from xnn import evaluation as intervals
+from xnn import plots
+from xnn.evaluation import calibration, curves, intervals
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}

@@ -25,7 +25,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import comparison, plots
+from xnn import plots
+from xnn.evaluation import comparison
 
 settings = xnn.load_study(study)
 plots.style()

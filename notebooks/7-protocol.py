@@ -29,7 +29,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import comparison, plots, protocol, shortcut
+from xnn import plots
+from xnn.evaluation import comparison, protocol, shortcut
 
 settings = xnn.load_study(study)
 plots.style()

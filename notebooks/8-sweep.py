@@ -27,8 +27,9 @@ sweep = "phantom-rates"  # a file of params/sweeps/
 from IPython.display import Markdown
 
 import xnn
-from xnn import comparison, plots
+from xnn import plots
 from xnn.config.sweep import by_setting, results
+from xnn.evaluation import comparison
 
 settings = xnn.load_sweep(sweep)
 plots.style()

@@ -8,9 +8,10 @@ import pytest
 import yaml
 from conftest import PROJECT
 
-from xnn import DataError, evaluation
+from xnn import DataError
 from xnn.config.params import Study
 from xnn.data.splits import groups
+from xnn.evaluation import intervals
 
 CLASSES = ["bacteria", "normal", "virus"]
 PATTERNS = yaml.safe_load((PROJECT / "params/kermany/study.yaml").read_text())["archive"]["patient"]
@@ -40,7 +41,7 @@ def table(n=200, seed=0):
             "split": "test",
         }
     )
-    return evaluation.predictions_table(records, probabilities, CLASSES)
+    return intervals.predictions_table(records, probabilities, CLASSES)
 
 
 def study_of(source="archive", archive=None, **values):

@@ -8,7 +8,6 @@ from serving import encoded
 
 from xnn import (
     Classifier,
-    evaluation,
     evidence,
     inference,
     load_images,
@@ -23,8 +22,9 @@ from xnn import (
 )
 from xnn.app import answers, distance, explaining, served
 from xnn.app.explaining import Question
-from xnn.calibration import tempered
 from xnn.config import provenance
+from xnn.evaluation import intervals
+from xnn.evaluation.calibration import tempered
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def run(small):
     test = records[records.split == "test"].sort_values("path").reset_index(drop=True)
     images = load_images(found.study)[test.row.to_numpy()]
     logits = inference.logits(load_model(found), images, found.evaluation.flip)
-    predictions = evaluation.predictions_table(test, inference.probabilities(logits), CLASSES)
+    predictions = intervals.predictions_table(test, inference.probabilities(logits), CLASSES)
     found.reports.mkdir(parents=True, exist_ok=True)
     predictions.to_csv(found.reports / "predictions.csv", index=False)
     score = {"value": 0.5, "low": 0.4, "high": 0.6}

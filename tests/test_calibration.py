@@ -5,7 +5,7 @@ import pytest
 from samples import CLASSES, sample, table
 from scipy.special import softmax
 
-from xnn import calibration
+from xnn.evaluation import calibration
 
 
 def calibrated(n=20_000, seed=0, shares=(0.5, 0.25, 0.25)):

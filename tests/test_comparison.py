@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 from conftest import write_study
 
-from xnn import comparison, load_study
+from xnn import load_study
 from xnn.config import provenance
 from xnn.data.records import write_csv
+from xnn.evaluation import comparison
 
 SCORE = {"value": 0.8, "low": 0.7, "high": 0.9}
 NAMES = ("f1_weighted", "f1_macro", "average_precision_virus", "auroc_pneumonia")

@@ -6,7 +6,7 @@ import pytest
 from samples import CLASSES, sample, table
 from sklearn import metrics as sk
 
-from xnn import curves, evaluation, scoring
+from xnn.evaluation import curves, intervals, scoring
 
 
 def test_precision_recall_curves_hold_their_average_precision():
@@ -26,7 +26,7 @@ def test_bands_of_precision_hold_the_curve_and_narrow_with_more_patients():
     widths = []
     for n in (150, 1500):
         labels, probabilities, patients = sample(n)
-        weights = evaluation.patient_weights(patients, 200)
+        weights = intervals.patient_weights(patients, 200)
         bands = curves.precision_recall_bands(labels, probabilities, weights, CLASSES)
         assert set(bands.curve) == {*CLASSES, "micro"}
         assert (bands.low <= bands.high).all()
@@ -71,15 +71,15 @@ def test_risk_falls_to_nothing_where_the_unsure_answers_are_the_wrong_ones():
 
 def test_risk_at_full_coverage_is_the_error_rate():
     labels, probabilities, patients = sample()
-    weights = evaluation.patient_weights(patients, 300)
+    weights = intervals.patient_weights(patients, 300)
     last = curves.risk_coverage(labels, probabilities, weights, CLASSES).iloc[-1]
-    interval = evaluation.confidence_intervals(labels, probabilities, CLASSES, patients, 300)["accuracy"]
+    interval = intervals.confidence_intervals(labels, probabilities, CLASSES, patients, 300)["accuracy"]
     assert [1 - last.risk, 1 - last.high, 1 - last.low] == pytest.approx(list(interval.values()))
 
 
 def test_the_reliability_table_adds_up_to_the_calibration_error():
     labels, probabilities, patients = sample()
-    found = curves.reliability(labels, probabilities, evaluation.patient_weights(patients, 50), CLASSES)
+    found = curves.reliability(labels, probabilities, intervals.patient_weights(patients, 50), CLASSES)
     error = (found.images * (found.accuracy - found.confidence).abs()).sum() / found.images.sum()
     assert error == pytest.approx(scoring.scores(labels, probabilities, CLASSES)["ece"][0], abs=1e-6)
     assert found.images.sum() == len(labels)

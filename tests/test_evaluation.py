@@ -10,7 +10,7 @@ import pytest
 from samples import CLASSES, sample, table
 from sklearn import metrics as sk
 
-from xnn import evaluation, scoring
+from xnn.evaluation import intervals, scoring
 
 START = np.array([[239, 4, 35], [7, 149, 2], [55, 11, 84]])  # the starting point's published table
 
@@ -21,9 +21,9 @@ START = np.array([[239, 4, 35], [7, 149, 2], [55, 11, 84]])  # the starting poin
 @pytest.mark.parametrize("seed", range(3))
 def test_metrics_do_not_depend_on_row_order(seed):
     predictions = table()
-    expected = evaluation.metrics(predictions, CLASSES, resamples=50)
+    expected = intervals.metrics(predictions, CLASSES, resamples=50)
     shuffled = predictions.sample(frac=1, random_state=seed)
-    assert evaluation.metrics(shuffled, CLASSES, resamples=50) == expected  # to the last bit
+    assert intervals.metrics(shuffled, CLASSES, resamples=50) == expected  # to the last bit
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -31,16 +31,16 @@ def test_metrics_do_not_depend_on_batches(size):
     predictions = table()
     batches = [predictions.iloc[start : start + size] for start in range(0, len(predictions), size)]
     joined = pd.concat(batches[::-1])
-    expected = evaluation.metrics(predictions, CLASSES, resamples=20)
-    assert evaluation.metrics(joined, CLASSES, resamples=20) == expected
+    expected = intervals.metrics(predictions, CLASSES, resamples=20)
+    assert intervals.metrics(joined, CLASSES, resamples=20) == expected
 
 
 def test_metrics_of_a_table_read_back_are_the_same(tmp_path):
     predictions = table()
     predictions.to_csv(tmp_path / "predictions.csv", index=False)
     again = pd.read_csv(tmp_path / "predictions.csv")
-    expected = evaluation.metrics(predictions, CLASSES, resamples=20)
-    assert evaluation.metrics(again, CLASSES, resamples=20) == expected
+    expected = intervals.metrics(predictions, CLASSES, resamples=20)
+    assert intervals.metrics(again, CLASSES, resamples=20) == expected
 
 
 # ---- intervals ----------------------------------------------------------------------------------
@@ -48,26 +48,26 @@ def test_metrics_of_a_table_read_back_are_the_same(tmp_path):
 
 def test_patient_weights_draw_whole_patients():
     patients = np.array(["b", "a", "b", "c", "10", "9"])
-    weights = evaluation.patient_weights(patients, 500, seed=1)
+    weights = intervals.patient_weights(patients, 500, seed=1)
     assert weights.shape == (500, 6)
     np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
     assert (weights[:, [0, 1, 3, 4, 5]].sum(axis=1) == 5).all()  # as many patients as there are
     np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.15)
     order = [3, 5, 0, 1, 4, 2]
-    np.testing.assert_array_equal(evaluation.patient_weights(patients[order], 500, seed=1), weights[:, order])
+    np.testing.assert_array_equal(intervals.patient_weights(patients[order], 500, seed=1), weights[:, order])
 
 
 def test_interval_of_an_accuracy_is_the_binomial_one():
     labels = np.arange(400) % 2
     right = np.arange(400) < 320
     probabilities = np.eye(3)[np.where(right, labels, 2)]
-    one = evaluation.confidence_intervals(labels, probabilities, CLASSES, np.arange(400))["accuracy"]
+    one = intervals.confidence_intervals(labels, probabilities, CLASSES, np.arange(400))["accuracy"]
     half = 1.96 * np.sqrt(0.8 * 0.2 / 400)
     assert one["value"] == pytest.approx(0.8)
     assert [one["low"], one["high"]] == pytest.approx([0.8 - half, 0.8 + half], abs=0.006)
     # Ten alike images a patient tell as much as one: the interval is wider by the root of 10.
     patients = np.arange(400) // 10
-    ten = evaluation.confidence_intervals(labels, probabilities, CLASSES, patients)["accuracy"]
+    ten = intervals.confidence_intervals(labels, probabilities, CLASSES, patients)["accuracy"]
     width = (ten["high"] - ten["low"]) / (one["high"] - one["low"])
     assert width == pytest.approx(np.sqrt(10), rel=0.1)
 
@@ -80,8 +80,8 @@ def test_intervals_cover_where_patients_are_resampled_and_not_where_images_are(u
         right = np.repeat(rng.random(100) < 0.8, 3) ^ (rng.random(300) < 0.1)
         truth = 0.8 * 0.9 + 0.2 * 0.1
         units = np.repeat(np.arange(100), 3) if unit == "patients" else np.arange(300)
-        drawn = evaluation.patient_weights(units, 300, number)
-        edges = evaluation.interval(drawn @ right / drawn.sum(axis=1))
+        drawn = intervals.patient_weights(units, 300, number)
+        edges = intervals.interval(drawn @ right / drawn.sum(axis=1))
         held += edges["low"] <= truth <= edges["high"]
     assert low < held / 400 < high
 
@@ -89,10 +89,10 @@ def test_intervals_cover_where_patients_are_resampled_and_not_where_images_are(u
 def test_level_widens_the_interval_and_seed_repeats_it():
     labels, probabilities, patients = sample(60)
     given = (labels, probabilities, CLASSES, patients, 200)
-    narrow, wide = (evaluation.confidence_intervals(*given, level=level) for level in (0.5, 0.95))
+    narrow, wide = (intervals.confidence_intervals(*given, level=level) for level in (0.5, 0.95))
     assert wide["accuracy"]["low"] < narrow["accuracy"]["low"] <= narrow["accuracy"]["value"]
-    assert evaluation.confidence_intervals(*given) == wide
-    assert evaluation.confidence_intervals(*given, seed=1) != wide
+    assert intervals.confidence_intervals(*given) == wide
+    assert intervals.confidence_intervals(*given, seed=1) != wide
     assert all(type(number) is float for each in wide.values() for number in each.values())
 
 
@@ -111,21 +111,21 @@ def test_intervals_take_less_time_than_scoring_each_resample_by_itself():
 
     a_few_scores()  # the first call of anything takes longer
     once = np.median([spent(a_few_scores) for _ in range(20)])
-    assert spent(lambda: evaluation.confidence_intervals(*given, resamples=2000)) < 500 * once
+    assert spent(lambda: intervals.confidence_intervals(*given, resamples=2000)) < 500 * once
 
 
 # ---- tables -------------------------------------------------------------------------------------
 
 
 def test_outcome_counts_of_the_starting_point():
-    found = evaluation.outcome_counts(START)
+    found = intervals.outcome_counts(START)
     assert found.loc["virus"].to_dict() == {"TP": 84, "FP": 37, "FN": 66, "TN": 399}
     assert (found.sum(axis=1) == START.sum()).all()
 
 
 def test_per_class_equals_scikit_learn():
     labels, probabilities, _ = sample()
-    found = evaluation.per_class(labels, probabilities, CLASSES)
+    found = intervals.per_class(labels, probabilities, CLASSES)
     report = sk.classification_report(
         labels, probabilities.argmax(axis=1), target_names=CLASSES, output_dict=True
     )
@@ -138,7 +138,7 @@ def test_per_class_equals_scikit_learn():
 
 def test_metrics_keep_the_contract():
     predictions = table()
-    found = evaluation.metrics(predictions, CLASSES, "val", resamples=20)
+    found = intervals.metrics(predictions, CLASSES, "val", resamples=20)
     assert list(predictions.columns) == ["path", "label", "patient", *CLASSES]
     assert (found["split"], found["n"], found["classes"]) == ("val", 200, CLASSES)
     assert found["patients"] == predictions["patient"].nunique()
@@ -161,7 +161,7 @@ def test_metrics_keep_the_contract():
 
 def test_metrics_without_a_class_are_still_json():
     predictions = table().query("label != 'normal'")
-    found = evaluation.metrics(predictions, CLASSES, resamples=20)
+    found = intervals.metrics(predictions, CLASSES, resamples=20)
     assert found["scores"]["specificity_pneumonia"] == {"value": None, "low": None, "high": None}
     json.dumps(found, allow_nan=False)
 
@@ -185,19 +185,19 @@ def test_metrics_without_a_class_are_still_json():
 )
 def test_bad_tables_are_refused(spoil, says):
     with pytest.raises(ValueError, match=says):
-        evaluation.metrics(spoil(table(20)), CLASSES, resamples=2)
+        intervals.metrics(spoil(table(20)), CLASSES, resamples=2)
 
 
 def test_a_table_needs_a_row_of_probabilities_a_record():
     records = table(5)[["path", "label", "patient"]]
     with pytest.raises(ValueError, match=r"\(4, 3\), expected \(5, 3\)"):
-        evaluation.predictions_table(records, np.full((4, 3), 1 / 3), CLASSES)
+        intervals.predictions_table(records, np.full((4, 3), 1 / 3), CLASSES)
     with pytest.raises(ValueError, match="3 patients for 5 labels"):
-        evaluation.confidence_intervals([0] * 5, np.full((5, 3), 1 / 3), CLASSES, ["a"] * 3)
+        intervals.confidence_intervals([0] * 5, np.full((5, 3), 1 / 3), CLASSES, ["a"] * 3)
 
 
 def test_evaluation_imports_without_torch():
-    assert "import torch" not in inspect.getsource(evaluation)
+    assert "import torch" not in inspect.getsource(intervals)
 
 
 def test_a_paired_difference_is_surer_than_two_intervals():
@@ -207,8 +207,8 @@ def test_a_paired_difference_is_surer_than_two_intervals():
     before = rng.dirichlet([1, 1, 1], 300)
     after = before.copy()
     after[::10] = np.eye(3)[labels[::10]]
-    found = evaluation.differences(labels, after, before, evaluation.CLASSES, patients, resamples=400)
-    levels = evaluation.confidence_intervals(labels, before, evaluation.CLASSES, patients, resamples=400)
+    found = intervals.differences(labels, after, before, intervals.CLASSES, patients, resamples=400)
+    levels = intervals.confidence_intervals(labels, before, intervals.CLASSES, patients, resamples=400)
     gain, level = found["accuracy"], levels["accuracy"]
     right = (after.argmax(1) == labels).mean() - (before.argmax(1) == labels).mean()
     assert gain["value"] == pytest.approx(right)

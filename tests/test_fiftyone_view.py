@@ -32,7 +32,7 @@ from xnn import (
     steps,
 )
 from xnn import sample as samples
-from xnn.evaluation import predictions_table
+from xnn.evaluation.intervals import predictions_table
 
 pytestmark = MISSING
 ASK = """

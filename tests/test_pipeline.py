@@ -189,7 +189,7 @@ def moved(folder):
     package = folder / "xnn/judging"
     package.mkdir()
     (package / "__init__.py").touch()
-    (folder / "xnn/scoring.py").rename(package / "marks.py")
+    (folder / "xnn/evaluation/scoring.py").rename(package / "marks.py")
     for file in [*(folder / "xnn").rglob("*.py"), folder / "xnn/__init__.pyi"]:
         text = file.read_text().replace("from .scoring import", "from .judging.marks import")
         text = text.replace("    scoring as scoring,\n", "    judging as judging,\n")
@@ -230,7 +230,7 @@ EDITS = {
         lambda folder: [
             replaced("xnn/models.py", '"""Pool, then small', '"""Pool; small')(folder),
             replaced("xnn/weights.py", "cannot be had: tried", "was not found: tried")(folder),
-            replaced("xnn/scoring.py", "def scores(", "# why\ndef scores(")(folder),
+            replaced("xnn/evaluation/scoring.py", "def scores(", "# why\ndef scores(")(folder),
         ],
         set(),
         0,
@@ -362,7 +362,7 @@ def test_only_what_was_current_in_the_last_commit_is_restamped(copy):
     (copy / ".gitignore").write_text("artifacts\n.venv\n_site\n")
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "made"]):
         subprocess.run([*git, *command], check=True)
-    file = copy / "xnn/evaluation.py"
+    file = copy / "xnn/evaluation/intervals.py"
     file.write_text(re.sub(r"\bneeded\b", "columns", file.read_text()))
     before = make(copy, "status")
     assert f"{STUDY}/first/4-evaluate.ipynb: its code" in before

@@ -3,7 +3,7 @@ import pytest
 
 from xnn import fit, inference, load_images, load_model, load_records, load_run, metrics, models, prediction
 from xnn.config import provenance
-from xnn.evaluation import predictions_table
+from xnn.evaluation.intervals import predictions_table
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import pytest
 from conftest import write_study
 from samples import CLASSES, table
 
-from xnn import calibration, evaluation, load_study, protocol
+from xnn import load_study
 from xnn.config import provenance
 from xnn.data.records import write_csv
+from xnn.evaluation import calibration, intervals, protocol
 
 RUN = "model: {weights: none}\n"
 
@@ -21,7 +22,7 @@ def make(study: str, run: str, predictions: pd.DataFrame, validation: pd.DataFra
     validation = predictions if validation is None else validation
     write_csv(predictions, folder / "predictions.csv")
     write_csv(validation, folder / "validation.csv")
-    found = evaluation.metrics(predictions, CLASSES, resamples=50)
+    found = intervals.metrics(predictions, CLASSES, resamples=50)
     found["calibration"] = calibration.report(predictions, validation, CLASSES, 50)
     provenance.write_json(found, folder / "metrics.json")
     record = {"weights": "random", "history": [{"seconds": 1}], "frozen_seconds": 0}

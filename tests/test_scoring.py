@@ -7,7 +7,7 @@ from samples import CLASSES, sample
 from sklearn import metrics as sk
 from torchmetrics.functional import classification as tm
 
-from xnn import curves, evaluation, scoring
+from xnn.evaluation import curves, intervals, scoring
 
 START = np.array([[239, 4, 35], [7, 149, 2], [55, 11, 84]])  # the starting point's published table
 THIRD = np.full((2, 3), 1 / 3)
@@ -54,7 +54,7 @@ def calibration_error(labels, probabilities):
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_equal_scikit_learn_and_torchmetrics(seed, decimals):
     labels, probabilities, patients = sample(150, seed, decimals)
-    weights = np.vstack([np.ones(150), evaluation.patient_weights(patients, 4, seed)]).astype(int)
+    weights = np.vstack([np.ones(150), intervals.patient_weights(patients, 4, seed)]).astype(int)
     found = scoring.scores(labels, probabilities, CLASSES, weights)
     for b, weight in enumerate(weights):
         rows = np.repeat(np.arange(150), weight)  # a weight of 2 is the row twice
@@ -99,7 +99,7 @@ def test_calibration_error_in_closed_form():
 
 def test_scores_do_not_depend_on_how_many_are_computed_at_once(monkeypatch):
     labels, probabilities, patients = sample(50)
-    weights = evaluation.patient_weights(patients, 30)
+    weights = intervals.patient_weights(patients, 30)
     whole = scoring.scores(labels, probabilities, CLASSES, weights)
     monkeypatch.setattr(scoring, "CELLS", 1000)
     for name, value in scoring.scores(labels, probabilities, CLASSES, weights).items():
@@ -120,7 +120,7 @@ def test_an_absent_class_leaves_its_scores_undefined():
     }
     healthy = scoring.scores(labels * 0 + 1, probabilities, CLASSES)
     assert np.isnan(healthy["accuracy_bacteria_vs_virus"][0])
-    interval = evaluation.confidence_intervals(labels * 0, probabilities, CLASSES, patients, 20)
+    interval = intervals.confidence_intervals(labels * 0, probabilities, CLASSES, patients, 20)
     assert np.isnan(interval["auroc_pneumonia"]["low"])
     assert interval["accuracy"]["low"] <= interval["accuracy"]["high"]
 
@@ -134,7 +134,7 @@ def test_scores_of_other_classes_leave_pneumonia_out():
 
 def test_scores_of_the_starting_point_in_closed_form():
     labels, predicted = from_matrix(START)
-    np.testing.assert_array_equal(evaluation.confusion(labels, predicted, CLASSES), START)
+    np.testing.assert_array_equal(intervals.confusion(labels, predicted, CLASSES), START)
     found = scoring.scores(labels, np.eye(3)[predicted], CLASSES)
     f1 = 2 * np.diag(START) / (START.sum(axis=0) + START.sum(axis=1))
     assert found["f1_weighted"][0] == pytest.approx(f1 @ START.sum(axis=1) / START.sum())
@@ -173,7 +173,7 @@ def test_averaging_over_class_sorted_batches_is_the_known_trap():
     ],
 )
 def test_bad_predictions_are_refused_in_one_line(labels, probabilities, says):
-    for function in (scoring.scores, evaluation.per_class, curves.precision_recall):
+    for function in (scoring.scores, intervals.per_class, curves.precision_recall):
         with pytest.raises(ValueError, match=says) as error:
             function(labels, probabilities, CLASSES)
         assert "\n" not in str(error.value)
@@ -188,7 +188,7 @@ def test_bad_weights_are_refused(weights):
 def test_rates_are_scikit_learns_per_class():
     rng = np.random.default_rng(3)
     labels, probabilities = rng.integers(0, 3, 80), rng.dirichlet([1, 1, 1], 80)
-    found, table = scoring.rates(labels, probabilities), evaluation.per_class(labels, probabilities)
-    for name in evaluation.CLASSES:
+    found, table = scoring.rates(labels, probabilities), intervals.per_class(labels, probabilities)
+    for name in intervals.CLASSES:
         for kind in ("precision", "recall", "f1"):
             assert found[f"{kind}_{name}"] == pytest.approx([table.loc[name, kind]])

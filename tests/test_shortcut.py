@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xnn import load_images, load_records, load_study, shortcut
+from xnn import load_images, load_records, load_study
+from xnn.evaluation import shortcut
 
 
 def test_columns_that_are_the_same_everywhere_are_left_out(small):

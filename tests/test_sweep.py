@@ -7,8 +7,9 @@ import pytest
 from conftest import ROOT
 from samples import CLASSES, table
 
-from xnn import ParameterError, evaluation, execute, load_run, load_sweep, pipeline, plots, steps
+from xnn import ParameterError, execute, load_run, load_sweep, pipeline, plots, steps
 from xnn.config import sweep
+from xnn.evaluation import intervals
 from xnn.steps import Task
 
 GRID = "grid: {training.learning_rate: [1e-3, 3e-3], training.weight_decay: [0.0, 0.1], seed: [0, 1]}"
@@ -128,7 +129,7 @@ def made(small):
         predictions[CLASSES] = 0.6 * predictions[CLASSES] + 0.4 * noise
         run.reports.mkdir(parents=True, exist_ok=True)
         predictions.to_csv(run.reports / "predictions.csv", index=False)
-        metrics = evaluation.metrics(predictions, run.study.classes, "test", 50, 0)
+        metrics = intervals.metrics(predictions, run.study.classes, "test", 50, 0)
         (run.reports / "metrics.json").write_text(json.dumps(metrics))
         rows = [{"epoch": 1, "val_f1": 0.5 + number / 20, "seconds": 3.0}]
         (run.reports / "training.json").write_text(json.dumps({"history": rows, "key": str(number)}))

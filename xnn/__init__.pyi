@@ -22,10 +22,11 @@ from .data.records import load_masks as load_masks
 from .data.records import load_records as load_records
 from .data.sources import DataError as DataError
 from .data.wrangling import wrangle as wrangle
-from .evaluation import confidence_intervals as confidence_intervals
-from .evaluation import confusion as confusion
-from .evaluation import metrics as metrics
-from .evaluation import outcome_counts as outcome_counts
+from .evaluation.intervals import confidence_intervals as confidence_intervals
+from .evaluation.intervals import confusion as confusion
+from .evaluation.intervals import metrics as metrics
+from .evaluation.intervals import outcome_counts as outcome_counts
+from .evaluation.scoring import scores as scores
 from .inference import logits as logits
 from .inference import probabilities as probabilities
 from .integrated import integrated_gradients as integrated_gradients
@@ -36,7 +37,6 @@ from .models import load_model as load_model
 from .models import parameter_counts as parameter_counts
 from .models import to_input as to_input
 from .prediction import predictions as predictions
-from .scoring import scores as scores
 from .tracking import track as track
 from .training import fit as fit
 from .weights import WeightsError as WeightsError

@@ -63,7 +63,7 @@ def key(run: Run, split: str = "test") -> str:
 
 
 def _ask(run: Run, split: str) -> pd.DataFrame:
-    from .evaluation import predictions_table
+    from .evaluation.intervals import predictions_table
     from .inference import logits, probabilities  # takes seconds to import
     from .models import load_model
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import attribution, curves
+from . import attribution
 from .config.params import Run
 from .data.records import load_images, load_markers, load_masks, load_records
+from .evaluation import curves
 from .models import to_input
 
 TRAINING_IMAGES = 200  # whose mean is the baseline "mean"

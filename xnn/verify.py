@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from . import calibration, comparison, evaluation
 from .config import params, provenance
 from .config.params import ROOT, Run, Study
 from .data.records import load_images, load_records
 from .data.sources import DataError
+from .evaluation import calibration, comparison, intervals
 from .prediction import read
 
 ROUNDING = 1e-9  # relative: sums in another order
@@ -75,7 +75,7 @@ def scores_again(run: Run) -> Check:
     test, classes = read(run.reports / "predictions.csv"), run.study.classes
     how = run.evaluation.resamples, run.seed
     again = {"study": run.study.name, "run": run.name}
-    again |= evaluation.metrics(test, classes, committed["split"], *how)
+    again |= intervals.metrics(test, classes, committed["split"], *how)
     if (run.reports / "validation.csv").exists():
         validation = read(run.reports / "validation.csv")
         again["calibration"] = calibration.report(test, validation, classes, *how)

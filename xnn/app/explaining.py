@@ -11,8 +11,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from .. import attribution, inference, localisation
-from ..calibration import tempered
 from ..data.images import decode
+from ..evaluation.calibration import tempered
 from ..integrated import Attribution, integrated_gradients
 from ..methods import METHODS
 from ..models import to_input

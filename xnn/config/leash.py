@@ -1,7 +1,8 @@
 """Runs a module in a process that ends with the process that started it, however that one ends.
 
 ``python -m xnn.config.leash MODULE ARGUMENTS...`` is told of the end by its standard input, a pipe whose
-other end its parent holds: that works on every system, and for a parent that was killed. ``start`` starts one.
+other end its parent holds: that works on every system, and for a parent that was killed. ``start`` starts
+one.
 """
 
 import os

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from .evaluation import interval, patient_weights, positions
+from .intervals import interval, patient_weights, positions
 from .scoring import CLASSES, checked, checked_weights, scores
 
 TEMPERATURES = (0.05, 20.0)  # between which the best one is looked for

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from .config.params import Study
-from .data.records import SIZES, load_images, load_records
-from .evaluation import metrics, predictions_table
+from ..config.params import Study
+from ..data.records import SIZES, load_images, load_records
+from .intervals import metrics, predictions_table
 
 
 def features(records: pd.DataFrame, images) -> pd.DataFrame:

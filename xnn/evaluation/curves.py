@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from .evaluation import interval
+from .intervals import interval
 from .scoring import BINS, CELLS, CLASSES, checked, checked_weights, ranked, ratio
 
 GRID = np.linspace(0, 1, 101)  # places along a curve at which a band is computed

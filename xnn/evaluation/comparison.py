@@ -4,9 +4,10 @@ import json
 
 import pandas as pd
 
-from . import evaluation, prediction
-from .config import params
-from .config.params import Run, Study
+from .. import prediction
+from ..config import params
+from ..config.params import Run, Study
+from . import intervals
 
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 
@@ -104,7 +105,7 @@ def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) ->
             raise ValueError(f"{run} and {other} were not tested on the same images: make both again")
         labels = one.label.map(study.classes.index).to_numpy()
         arrays = (one[study.classes].to_numpy(), two[study.classes].to_numpy())
-        found = evaluation.differences(labels, *arrays, study.classes, one.patient, seed=study.seed)
+        found = intervals.differences(labels, *arrays, study.classes, one.patient, seed=study.seed)
         rows += [{"run": run, "against": other, "score": name, **found[name]} for name in names]
     table = pd.DataFrame(rows, columns=["run", "against", "score", "value", "low", "high"])
     return table.assign(real=(table.low > 0) | (table.high < 0))

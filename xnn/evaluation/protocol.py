@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import f1_score
 
+from ..config import params
+from ..config.params import Run, Study
+from ..prediction import read
 from .calibration import estimated_mix, for_mix, tempered
 from .comparison import load
-from .config import params
-from .config.params import Run, Study
-from .evaluation import confidence_intervals, interval, patient_weights, positions
-from .prediction import read
+from .intervals import confidence_intervals, interval, patient_weights, positions
 from .scoring import scores
 
 # what published tasks call a score, by the name that metrics.json has for it

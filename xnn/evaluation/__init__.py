@@ -1,0 +1,1 @@
+"""Scores with their intervals, curves, calibration, and runs side by side."""
