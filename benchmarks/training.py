@@ -31,9 +31,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 import xnn
-from xnn import models, recipe, training
+from xnn import recipe, training
 from xnn.config import params, provenance
 from xnn.evaluation import comparison
+from xnn.models import classifier
 
 SIZE, BATCH, EPOCHS = 224, 32, 3
 BACKBONES = {
@@ -55,7 +56,7 @@ class Plain(Dataset):
                 v2.RandomResizedCrop(SIZE, (0.9, 1)),
                 v2.ToImage(),
                 v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(models.MEAN, models.STD),
+                v2.Normalize(classifier.MEAN, classifier.STD),
             ]
         )
 

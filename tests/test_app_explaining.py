@@ -9,7 +9,6 @@ from serving import encoded
 from xnn import (
     Classifier,
     evidence,
-    inference,
     load_images,
     load_model,
     load_records,
@@ -25,6 +24,7 @@ from xnn.app.explaining import Question
 from xnn.config import provenance
 from xnn.evaluation import intervals
 from xnn.evaluation.calibration import tempered
+from xnn.models import inference
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import torch
 from conftest import write_study
 from torch.utils.data import BatchSampler
 
-from xnn import ParameterError, distributed, fit, kept, load_model, load_run
+from xnn import ParameterError, distributed, fit, load_model, load_run
 from xnn.batches import Epochs, Radiographs
 from xnn.config import freshness
+from xnn.models import kept
 
 # layer norm, no dropout, float32: nothing else depends on which process an image is seen by
 RECIPE = """

@@ -7,8 +7,9 @@ import pytest
 from conftest import PROJECT
 from PIL import Image
 
-from xnn import load_study, methods, models, pipeline
+from xnn import load_study, methods, pipeline
 from xnn.config import params
+from xnn.models import classifier
 
 TEXT = (PROJECT / "reproduce.qmd").read_text()
 
@@ -37,7 +38,7 @@ def mine(tmp_path_factory):
 @pytest.fixture
 def registries(monkeypatch):
     """The examples add to them; afterwards they are as before."""
-    monkeypatch.setattr(models, "_BACKBONES", dict(models._BACKBONES))
+    monkeypatch.setattr(classifier, "_BACKBONES", dict(classifier._BACKBONES))
     monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
 
 

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from xnn import Classifier, WeightsError, build, load_run, models, parameter_counts, to_input
+from xnn import Classifier, WeightsError, build, load_run, parameter_counts, to_input
 from xnn.config.params import Lora
+from xnn.models import classifier
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
 EACH = [("mobilenet_v2", None), ("resnet18", None), ("resnet50", None), ("convnextv2", TINY)]
@@ -44,7 +45,7 @@ def test_transformers_gives_the_same_pooled_output():
     from transformers import ConvNextV2Config, ConvNextV2Model
 
     network = ConvNextV2Model(ConvNextV2Config(**TINY)).eval()
-    blocks, norm, _ = models._convnextv2(TINY, network.state_dict())
+    blocks, norm, _ = classifier._convnextv2(TINY, network.state_dict())
     images = torch.rand(2, 3, 64, 64)
     pooled = norm(blocks.eval()(images).mean((-2, -1)))
     assert torch.allclose(pooled, network(images).pooler_output, atol=1e-6)
@@ -76,7 +77,7 @@ def test_a_pickle_is_never_loaded(tmp_path):
 
 def test_feature_extraction_trains_the_head_alone():
     model = Classifier(image_size=32, hidden=[4])
-    models.freeze(model, "head")
+    classifier.freeze(model, "head")
     head = sum(p.numel() for p in model.head.parameters())
     assert parameter_counts(model)["trained"] == head
     model.train()
@@ -88,26 +89,26 @@ def test_feature_extraction_trains_the_head_alone():
 
 def test_fine_tuning_trains_the_last_tensors_but_no_norm():
     model = Classifier()
-    models.freeze(model, 15)
+    classifier.freeze(model, 15)
     trained = [name for name, p in model.backbone.named_parameters() if p.requires_grad]
     last = [name for name, _ in model.backbone.named_parameters()][-15:]
     assert trained == [name for name in last if model.backbone.get_parameter(name).ndim == 4]
     model.train()
-    norms = [m for m in model.backbone.modules() if isinstance(m, models.NORMS)]
+    norms = [m for m in model.backbone.modules() if isinstance(m, classifier.NORMS)]
     assert norms
     assert not any(m.training for m in norms)
 
 
 def test_full_training_trains_all():
     model = Classifier()
-    models.freeze(model, "all")
+    classifier.freeze(model, "all")
     counts = parameter_counts(model)
     assert counts["trained"] == counts["total"]
 
 
 def test_more_tensors_than_there_are_is_an_error():
     with pytest.raises(WeightsError, match="has only"):
-        models.freeze(Classifier(), 10_000)
+        classifier.freeze(Classifier(), 10_000)
 
 
 def test_the_same_seed_builds_the_same_network(small):
@@ -130,7 +131,7 @@ def test_the_network_brings_images_to_its_size():
 @pytest.mark.parametrize("train", ["head", 5, "all"])
 def test_what_lies_before_the_boundary_never_changes(backbone, config, train):
     model = Classifier(backbone, image_size=64, hidden=[4], backbone_config=config)
-    models.freeze(model, train)
+    classifier.freeze(model, train)
     model.train()
     first, images = model.boundary(), torch.rand(2, 3, 64, 64)
     assert (first == 1) == (train == "all")
@@ -147,8 +148,8 @@ def test_what_lies_before_the_boundary_never_changes(backbone, config, train):
 def test_lora_trains_updates_and_head_and_merges_into_a_plain_network(backbone, config, tmp_path):
     model = Classifier(backbone, image_size=32, backbone_config=config)
     plain = {k: v.clone() for k, v in model.state_dict().items()}
-    models.freeze(model, 12)
-    models.adapt(model, Lora(rank=2))
+    classifier.freeze(model, 12)
+    classifier.adapt(model, Lora(rank=2))
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     assert any("lora_A" in name for name in trained)
     assert all("lora_" in name or name.startswith("head.") for name in trained)
@@ -157,7 +158,7 @@ def test_lora_trains_updates_and_head_and_merges_into_a_plain_network(backbone, 
             nn.init.normal_(parameter, std=0.1)
     images = torch.rand(2, 3, 32, 32)
     adapted = model.eval()(images)
-    models.merge(model)
+    classifier.merge(model)
     assert torch.allclose(model(images), adapted, atol=1e-4)
     assert set(model.state_dict()) == set(plain)
     model.save_pretrained(tmp_path)
@@ -169,6 +170,6 @@ def test_lora_trains_updates_and_head_and_merges_into_a_plain_network(backbone, 
 
 def test_lora_without_a_layer_to_update_is_an_error():
     model = Classifier("convnextv2", backbone_config=TINY)
-    models.freeze(model, 1)  # the bias of the last layer
+    classifier.freeze(model, 1)  # the bias of the last layer
     with pytest.raises(WeightsError, match="lora"):
-        models.adapt(model, Lora())
+        classifier.adapt(model, Lora())

@@ -209,7 +209,7 @@ def without_models(folder):
         shutil.rmtree(folder / "artifacts" / STUDY / run / "model")
 
 
-READER = replaced("xnn/prediction.py", "keep_default_na=False)", "keep_default_na=False)[::2]")
+READER = replaced("xnn/models/prediction.py", "keep_default_na=False)", "keep_default_na=False)[::2]")
 EDITS = {
     "the reader of predictions returns every second row": (READER, {"6-compare", "7-protocol", *OF_RUNS}, 0),
     "the gradient is clipped": (
@@ -219,7 +219,7 @@ EDITS = {
     ),
     "a line is wrapped in another way": (
         replaced(
-            "xnn/models.py",
+            "xnn/models/classifier.py",
             "model.head.requires_grad_(True)",
             "model.head.requires_grad_(\n        True\n    )",
         ),
@@ -228,8 +228,8 @@ EDITS = {
     ),
     "comments, docstrings and the words of an error": (
         lambda folder: [
-            replaced("xnn/models.py", '"""Pool, then small', '"""Pool; small')(folder),
-            replaced("xnn/weights.py", "cannot be had: tried", "was not found: tried")(folder),
+            replaced("xnn/models/classifier.py", '"""Pool, then small', '"""Pool; small')(folder),
+            replaced("xnn/models/weights.py", "cannot be had: tried", "was not found: tried")(folder),
             replaced("xnn/evaluation/scoring.py", "def scores(", "# why\ndef scores(")(folder),
         ],
         set(),

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from xnn import fit, inference, load_images, load_model, load_records, load_run, metrics, models, prediction
+from xnn import fit, load_images, load_model, load_records, load_run, metrics
 from xnn.config import provenance
 from xnn.evaluation.intervals import predictions_table
+from xnn.models import classifier, inference, prediction
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_predictions_are_kept_until_what_decides_them_changes(run, monkeypatch, 
     first = prediction.predictions(run)
     assert list(first.columns) == ["path", "label", "patient", "bacteria", "normal", "virus"]
     with monkeypatch.context() as patch:
-        patch.setattr(models, "load_model", lambda run: pytest.fail("asked again"))
+        patch.setattr(classifier, "load_model", lambda run: pytest.fail("asked again"))
         kept = prediction.predictions(run)
     assert kept.equals(first)
     other = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"flip": True})})

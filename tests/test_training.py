@@ -4,7 +4,8 @@ import shutil
 import pytest
 import torch
 
-from xnn import fit, kept, load_model, load_run, recipe, training
+from xnn import fit, load_model, load_run, recipe, training
+from xnn.models import kept
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from conftest import write_study
 from safetensors.torch import save_file
 from torchvision.models import mobilenet_v2
 
-from xnn import WeightsError, build, load_run, weights
+from xnn import WeightsError, build, load_run
+from xnn.models import weights
 
 TINY = {"depths": [1, 1, 2, 1], "hidden_sizes": [8, 8, 16, 16]}
 

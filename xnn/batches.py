@@ -12,7 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 from .config.params import Augmentation, Run
 from .data.images import ImageStore
 from .data.records import load_images, load_records
-from .models import to_input
+from .models.classifier import to_input
 
 
 def augmentation(parameters: Augmentation, size: int) -> v2.Transform:

@@ -85,7 +85,7 @@ def _weights(study: Study):
     """ImageNet weights, or None and why not."""
     if study.synthetic:
         return None, "drawn images need no more"
-    from . import weights
+    from .models import weights
 
     try:
         return weights.find(Model(backbone="mobilenet_v2", weights="imagenet")), ""
@@ -99,7 +99,7 @@ def _features(images, rows, state) -> np.ndarray:
     import torchvision
     from tqdm import tqdm
 
-    from .models import Prepare, to_input
+    from .models.classifier import Prepare, to_input
 
     network = torchvision.models.mobilenet_v2(weights=None)
     network.load_state_dict(state)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from .batches import Radiographs
 from .config import freshness, params
 from .config.params import Run
-from .models import Classifier, to_input
+from .models.classifier import Classifier, to_input
 from .recipe import channels_last, precision
 
 BATCH = 16  # images in one pass; more do not fit a CPU's cache

@@ -18,7 +18,7 @@ from torch import nn
 from torchvision.transforms.v2 import functional
 
 from .localisation import spearman
-from .models import NORMS
+from .models.classifier import NORMS
 
 BATCH = 16  # images in one pass of the network
 # of the pixels, along the curves of insertion and deletion: closer where the curves turn

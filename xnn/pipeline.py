@@ -21,13 +21,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from . import kept, steps
+from . import steps
 from .config import leash, params
 from .config.params import ParameterError, Run
 from .config.sweep import load_sweep
 from .data.sources import DataError
+from .models import kept
+from .models.weights import WeightsError
 from .steps import STEPS, StepError, Task
-from .weights import WeightsError
 
 JOBS = 2  # steps side by side, where the variable JOBS says nothing else
 

@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassF1Score
 
 from .batches import Radiographs, mix
 from .config.params import Run
-from .models import Classifier
+from .models.classifier import Classifier
 
 PLATEAU = {"factor": 0.2, "patience": 2}  # of ReduceLROnPlateau, epochs
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import nbformat
 
-from . import kept, prediction, steps
+from . import steps
 from .config import freshness, params, provenance
 from .config.params import ROOT, Run
+from .models import kept, prediction
 
 CURRENT = "xnn.restamp current"  # prints what is current in a tree
 

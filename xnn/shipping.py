@@ -22,14 +22,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from . import prediction, sample
+from . import sample
 from .app import distance
 from .config import provenance
 from .config.params import ROOT, ParameterError, Run, load_run
 from .data.records import load_images, load_records
 from .data.sources import DataError
-from .inference import BATCH, logits, probabilities
-from .models import Classifier, load_model, to_input
+from .models import prediction
+from .models.classifier import Classifier, load_model, to_input
+from .models.inference import BATCH, logits, probabilities
 
 NOTE = """
 ## Shipped

@@ -20,12 +20,13 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
-from . import distributed, kept
+from . import distributed
 from .batches import Radiographs
 from .config import freshness, params, provenance
 from .config.params import Run
 from .features import FrozenRadiographs
-from .models import Classifier, Start, build, merge, parameter_counts
+from .models import kept
+from .models.classifier import Classifier, Start, build, merge, parameter_counts
 from .recipe import Learner, callbacks, class_weights, precision
 
 # Lightning tells of absent devices, loader workers and frozen modules; the record says what matters.

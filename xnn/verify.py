@@ -23,7 +23,7 @@ from .config.params import ROOT, Run, Study
 from .data.records import load_images, load_records
 from .data.sources import DataError
 from .evaluation import calibration, comparison, intervals
-from .prediction import read
+from .models.prediction import read
 
 ROUNDING = 1e-9  # relative: sums in another order
 ANOTHER_PROCESSOR = 0.02  # of a probability: bf16 keeps three digits, and processors round on their own
@@ -96,8 +96,8 @@ def answers_again(run: Run) -> Check:
     record = run.artifacts / "training.json"
     if not record.exists() or _json(record)["key"] != _json(run.reports / "training.json")["key"]:
         return Check(what, why="the model of this very training is not here")
-    from .inference import logits, probabilities  # takes seconds to import
-    from .models import load_model
+    from .models.classifier import load_model
+    from .models.inference import logits, probabilities  # takes seconds to import
 
     committed = read(run.reports / "predictions.csv").set_index("path")
     records = load_records(run.study).set_index("path")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..integrated import ready
-from ..models import Classifier
+from ..models.classifier import Classifier
 
 DEPTH = 0.75  # of the backbone's blocks
 DIRECTIONS = 64

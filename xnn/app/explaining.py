@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from .. import attribution, inference, localisation
+from .. import attribution, localisation
 from ..data.images import decode
 from ..evaluation.calibration import tempered
 from ..integrated import Attribution, integrated_gradients
 from ..methods import METHODS
-from ..models import to_input
+from ..models import inference
+from ..models.classifier import to_input
 from . import dicom, distance
 from .served import Served
 

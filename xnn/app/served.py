@@ -21,8 +21,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ..config.params import ROOT
 from ..config.provenance import file_sha256
-from ..inference import logits
-from ..models import Classifier, to_input
+from ..models.classifier import Classifier, to_input
+from ..models.inference import logits
 from . import distance
 from .distance import Distance
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..data import phantom
-from ..models import Prepare
+from ..models.classifier import Prepare
 
 
 class Phantoms(NamedTuple):

@@ -4,9 +4,9 @@ import json
 
 import pandas as pd
 
-from .. import prediction
 from ..config import params
 from ..config.params import Run, Study
+from ..models import prediction
 from . import intervals
 
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 
 from ..config import params
 from ..config.params import Run, Study
-from ..prediction import read
+from ..models.prediction import read
 from .calibration import estimated_mix, for_mix, tempered
 from .comparison import load
 from .intervals import confidence_intervals, interval, patient_weights, positions

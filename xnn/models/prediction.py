@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..config import freshness, provenance
+from ..config.params import Run
+from ..data.records import load_images, load_records, write_csv
 from . import kept
-from .config import freshness, provenance
-from .config.params import Run
-from .data.records import load_images, load_records, write_csv
 
 FILES = {"test": "predictions", "val": "validation"}  # stem of what is kept, by split
 
@@ -63,9 +63,9 @@ def key(run: Run, split: str = "test") -> str:
 
 
 def _ask(run: Run, split: str) -> pd.DataFrame:
-    from .evaluation.intervals import predictions_table
+    from ..evaluation.intervals import predictions_table
+    from .classifier import load_model
     from .inference import logits, probabilities  # takes seconds to import
-    from .models import load_model
 
     records = load_records(run.study)
     records = records[records.split == split].sort_values("path").reset_index(drop=True)

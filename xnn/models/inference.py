@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .models import Classifier, to_input
+from .classifier import Classifier, to_input
 
 BATCH = 16  # small enough for a CPU's cache; no effect on the result beyond rounding
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from ..config import freshness, params, provenance
+from ..config.params import ParameterError, Run, Study
+from ..data.records import load_records
 from . import weights
-from .config import freshness, params, provenance
-from .config.params import ParameterError, Run, Study
-from .data.records import load_records
 
 __by_value__ = True  # this module decides what is kept, and no number
 

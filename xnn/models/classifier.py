@@ -11,9 +11,9 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_model as load_safetensors
 from torch import nn
 
+from ..config.params import Lora, Run
+from ..config.provenance import file_sha256
 from . import weights
-from .config.params import Lora, Run
-from .config.provenance import file_sha256
 from .weights import WeightsError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as every backbone here expects

@@ -1,0 +1,1 @@
+"""Classifiers: backbones, pretrained weights, kept models and their predictions."""
