@@ -23,9 +23,9 @@ import pandas as pd
 import torch
 
 import xnn
-from xnn import recipe
 from xnn.config import params, provenance
 from xnn.evaluation import comparison
+from xnn.training import recipe
 
 EPOCHS = 3
 STUDY = "{title: benchmark, source: phantom, image_size: 128, patients: 120, fractions: [0.8, 0.1, 0.1]}"

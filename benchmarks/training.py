@@ -31,10 +31,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 import xnn
-from xnn import recipe, training
 from xnn.config import params, provenance
 from xnn.evaluation import comparison
 from xnn.models import classifier
+from xnn.training import fit, recipe
 
 SIZE, BATCH, EPOCHS = 224, 32, 3
 BACKBONES = {
@@ -124,7 +124,7 @@ def ours(run) -> tuple[float, float, float]:
     """Seconds before the first epoch, of one epoch of our loop (b), and of the bare passes of an epoch."""
     began = time.perf_counter()
     model = xnn.build(run).model
-    data = training.data_of(run, model)
+    data = fit.data_of(run, model)
     prepared = time.perf_counter() - began
     learner = recipe.Learner(model, run, None, data.first)
     learner.to(memory_format=torch.channels_last)

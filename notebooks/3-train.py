@@ -38,8 +38,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import batches, plots
-from xnn import training as fit
+from xnn import plots
+from xnn.training import batches, fit
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from xnn import batches, load_images, load_records, load_run
+from xnn import load_images, load_records, load_run
 from xnn.config.params import Augmentation
+from xnn.training import batches
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import torch
 from conftest import write_study
 from torch.utils.data import BatchSampler
 
-from xnn import ParameterError, distributed, fit, load_model, load_run
-from xnn.batches import Epochs, Radiographs
+from xnn import ParameterError, fit, load_model, load_run
 from xnn.config import freshness
 from xnn.models import kept
+from xnn.training import distributed
+from xnn.training.batches import Epochs, Radiographs
 
 # layer norm, no dropout, float32: nothing else depends on which process an image is seen by
 RECIPE = """
@@ -70,7 +71,7 @@ def test_a_batch_that_cannot_be_shared_is_an_error(small):
 
 def test_several_hosts_are_for_the_user_to_start(small):
     write_study(small, far=f"{RECIPE}hardware: {{num_nodes: 2}}\n")
-    with pytest.raises(ParameterError, match=r"torchrun --nnodes 2 .* -m xnn.training small far"):
+    with pytest.raises(ParameterError, match=r"torchrun --nnodes 2 .* -m xnn.training.fit small far"):
         fit(load_run(small, "far"))
     load_run(small, "far").file.unlink()
 

@@ -4,7 +4,9 @@ import shutil
 import pytest
 import torch
 
-from xnn import build, features, fit, load_run, training
+from xnn import build, fit, load_run
+from xnn.training import fit as training
+from xnn.training import frozen as features
 
 
 def changed(run, **updates):

@@ -213,7 +213,7 @@ READER = replaced("xnn/models/prediction.py", "keep_default_na=False)", "keep_de
 EDITS = {
     "the reader of predictions returns every second row": (READER, {"6-compare", "7-protocol", *OF_RUNS}, 0),
     "the gradient is clipped": (
-        replaced("xnn/training.py", "logger=False,", "logger=False,\n        gradient_clip_val=0.1,"),
+        replaced("xnn/training/fit.py", "logger=False,", "logger=False,\n        gradient_clip_val=0.1,"),
         TRAININGS,
         2,
     ),

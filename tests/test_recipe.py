@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from xnn import load_run, recipe, training
+from xnn import load_run
+from xnn.training import fit, recipe
 
 
 def test_class_weights_are_balanced(small):
     run = load_run(small, "tuned")
-    data = training.Radiographs(run)
+    data = fit.Radiographs(run)
     counts = data.part("train").label.value_counts()[run.study.classes].to_numpy()
     weights = recipe.class_weights(run, data).numpy()
     assert weights * counts == pytest.approx([counts.sum() / 3] * 3, rel=1e-6)

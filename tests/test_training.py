@@ -4,8 +4,10 @@ import shutil
 import pytest
 import torch
 
-from xnn import fit, load_model, load_run, recipe, training
+from xnn import fit, load_model, load_run
 from xnn.models import kept
+from xnn.training import fit as training
+from xnn.training import recipe
 
 
 @pytest.fixture(scope="module")

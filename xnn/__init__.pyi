@@ -1,5 +1,4 @@
 from .attribution import baseline as baseline
-from .batches import Radiographs as Radiographs
 from .config.params import ParameterError as ParameterError
 from .config.params import load_run as load_run
 from .config.params import load_study as load_study
@@ -39,4 +38,5 @@ from .models.inference import probabilities as probabilities
 from .models.prediction import predictions as predictions
 from .models.weights import WeightsError as WeightsError
 from .tracking import track as track
-from .training import fit as fit
+from .training.batches import Radiographs as Radiographs
+from .training.fit import fit as fit

@@ -102,7 +102,7 @@ def provide(task: Task) -> None:
 def _train(run: Run) -> None:
     """Train a run in a process of its own: this one loads no network."""
     print(f"{run.study.name}/{run.name}: its model is not here; training ...", flush=True)
-    process = leash.start("xnn.training", run.study.name, run.name)
+    process = leash.start("xnn.training.fit", run.study.name, run.name)
     if process.wait():
         raise StepError(f"training of {run.name} failed: see above")
 

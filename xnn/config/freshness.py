@@ -62,7 +62,7 @@ def of_cells(cells: Iterable[str]) -> Key:
 
 @functools.cache
 def of_function(module: str, name: str) -> Key:
-    """The key of a definition, as ``of_function("xnn.training", "trained")``."""
+    """The key of a definition, as ``of_function("xnn.training.fit", "trained")``."""
     return _key(Definition("", ((tuple(module.split(".")), name),), frozenset()))
 
 

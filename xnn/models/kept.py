@@ -13,7 +13,7 @@ __by_value__ = True  # this module decides what is kept, and no number
 
 def inputs(run: Run) -> dict:
     """Return what decides a trained model: code, parameters, records, and what it starts from."""
-    code = freshness.of_function("xnn.training", "trained")
+    code = freshness.of_function("xnn.training.fit", "trained")
     found = {
         "code": code.sha256,
         "parameters": {

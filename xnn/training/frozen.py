@@ -16,10 +16,10 @@ from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
+from ..config import freshness, params
+from ..config.params import Run
+from ..models.classifier import Classifier, to_input
 from .batches import Radiographs
-from .config import freshness, params
-from .config.params import Run
-from .models.classifier import Classifier, to_input
 from .recipe import channels_last, precision
 
 BATCH = 16  # images in one pass; more do not fit a CPU's cache

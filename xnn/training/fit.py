@@ -1,7 +1,7 @@
 """Training of a run: `fit` keeps what it has done, goes on where it was interrupted, and records it.
 
-``python -m xnn.training STUDY RUN`` trains one without a notebook; under torchrun it is one of the processes
-that the run's `hardware` asks for.
+``python -m xnn.training.fit STUDY RUN`` trains one without a notebook; under torchrun it is one of the
+processes that the run's `hardware` asks for.
 """
 
 import json
@@ -20,13 +20,13 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
+from ..config import freshness, params, provenance
+from ..config.params import Run
+from ..models import kept
+from ..models.classifier import Classifier, Start, build, merge, parameter_counts
 from . import distributed
 from .batches import Radiographs
-from .config import freshness, params, provenance
-from .config.params import Run
-from .features import FrozenRadiographs
-from .models import kept
-from .models.classifier import Classifier, Start, build, merge, parameter_counts
+from .frozen import FrozenRadiographs
 from .recipe import Learner, callbacks, class_weights, precision
 
 # Lightning tells of absent devices, loader workers and frozen modules; the record says what matters.

@@ -8,9 +8,9 @@ from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, Model
 from torch import nn
 from torchmetrics.classification import MulticlassF1Score
 
+from ..config.params import Run
+from ..models.classifier import Classifier
 from .batches import Radiographs, mix
-from .config.params import Run
-from .models.classifier import Classifier
 
 PLATEAU = {"factor": 0.2, "patience": 2}  # of ReduceLROnPlateau, epochs
 

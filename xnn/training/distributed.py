@@ -13,9 +13,9 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from ..config import leash
+from ..config.params import ParameterError, Run
 from .batches import Radiographs, mix
-from .config import leash
-from .config.params import ParameterError, Run
 
 TOLD = 20  # lines of a failed training
 
@@ -84,7 +84,7 @@ def first() -> bool:
 
 
 def launch(run: Run) -> None:
-    """Train a run by ``torchrun -m xnn.training`` on this host, its progress printed.
+    """Train a run by ``torchrun -m xnn.training.fit`` on this host, its progress printed.
 
     Raises ParameterError where several hosts are asked for, which only their user can start, and RuntimeError
     with its last lines where the training fails.
@@ -94,14 +94,14 @@ def launch(run: Run) -> None:
         raise ParameterError(
             f"{run.file.name}: hardware.num_nodes: start `torchrun --nnodes {hardware.num_nodes} "
             f"--nproc-per-node {hardware.devices} --rdzv-backend c10d --rdzv-endpoint HOST:29400 "
-            f"-m xnn.training {run.study.name} {run.name}` on each host, HOST being the first of them; then "
-            "make this step again: it finds the model"
+            f"-m xnn.training.fit {run.study.name} {run.name}` on each host, HOST being the first of them; "
+            "then make this step again: it finds the model"
         )
     threads = max(1, torch.get_num_threads() // hardware.devices)
     process = leash.start(
         "torch.distributed.run",
         *("--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={hardware.devices}"),
-        *("-m", "xnn.training", run.study.name, run.name),
+        *("-m", "xnn.training.fit", run.study.name, run.name),
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"},
         stdout=-1,  # a pipe: a notebook shows what is printed here
         stderr=-2,  # into the same

@@ -1,0 +1,1 @@
+"""Training: batches, frozen layers, recipe, fit, several devices."""
