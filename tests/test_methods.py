@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from xnn import Classifier, methods
-from xnn.methods import METHODS, explain
+from xnn.methods import METHODS, attributions
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
 BACKBONES = {"mobilenet_v2": {}, "resnet18": {}, "resnet50": {}, "convnextv2": TINY}
@@ -35,7 +35,7 @@ def quick(monkeypatch):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_explains_every_backbone(model, name):
-    found = explain(name, model, images(), torch.tensor([0, 2]), seed=3)
+    found = attributions(name, model, images(), torch.tensor([0, 2]), seed=3)
     assert found.maps.shape == (2, 32, 32)
     assert found.maps.dtype == np.float32
     assert np.isfinite(found.maps).all()
@@ -129,6 +129,6 @@ def test_sobel_sees_edges_and_nothing_else():
 
 def test_what_cannot_be_explained_is_an_error():
     with pytest.raises(ValueError, match=r"choose integrated_gradients, .* sobel"):
-        explain("lime", Linear(), images(), torch.tensor([0, 1]))
+        attributions("lime", Linear(), images(), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="no image"):
-        explain("sobel", Linear(), images(0), torch.zeros(0).long())
+        attributions("sobel", Linear(), images(0), torch.zeros(0).long())

@@ -3,7 +3,7 @@
 - studies and runs: `load_study`, `load_run`
 - data: `wrangle`, `load_records`, `load_images`, `load_masks`, `load_markers`, `audit`
 - models: `Classifier`, `fit`, `load_model`, `predictions`
-- evidence: `metrics`, `integrated_gradients`, `explain`; the modules `evidence` and `card`
+- evidence: `metrics`, `integrated_gradients`, `attributions`; the modules `evidence` and `card`
 - tracking: `track`; sweeps: `load_sweep`
 - pages on methods: the package `appendix`
 - figures: the module `plots`

@@ -27,7 +27,7 @@ from .evaluation.intervals import metrics as metrics
 from .evaluation.intervals import outcome_counts as outcome_counts
 from .evaluation.scoring import scores as scores
 from .integrated import integrated_gradients as integrated_gradients
-from .methods import explain as explain
+from .methods import attributions as attributions
 from .models.classifier import Classifier as Classifier
 from .models.classifier import build as build
 from .models.classifier import load_model as load_model

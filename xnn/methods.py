@@ -39,7 +39,7 @@ class Explained(NamedTuple):
     images_per_second: float
 
 
-def explain(
+def attributions(
     name: str,
     model: nn.Module,
     images: torch.Tensor,
