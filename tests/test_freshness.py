@@ -155,6 +155,14 @@ def test_names_and_places_of_definitions_are_in_no_key(key):
     assert key(page=through_the_package) == key(page=direct)
 
 
+def test_the_place_of_a_module_that_is_named_is_in_no_key(key):
+    page = "from toy import shapes\n\nshapes.__name__"
+    moved = [("solids/__init__.py", ""), ("solids/flat.py", FILES["shapes.py"])]
+    assert key(page=page) == key(
+        *moved, page=page.replace("toy import shapes", "toy.solids import flat as shapes")
+    )
+
+
 def test_recursion_ends_and_two_that_call_each_other_differ(key):
     both = [key(function=("toy.drawing", name)).sha256 for name in ("first", "second")]
     assert both[0] != both[1]

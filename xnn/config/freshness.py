@@ -224,7 +224,7 @@ def _resolve(path: Dotted) -> tuple[_Module | None, str, Dotted]:
         if bound and bound != inner:
             return _resolve(bound + rest)
         if not (further := _module(inner)):
-            return None, "", path
+            return module, "", left  # of a module itself: its place is in no key
         module, left = further, rest
     return module, "", left
 
