@@ -19,9 +19,9 @@ import pandas as pd
 import torch
 
 import xnn
-from xnn import fixed, integrated
 from xnn.config import provenance
 from xnn.evaluation import comparison
+from xnn.explain import fixed, integrated
 
 STEPS, NON_UNIFORM, TOLERANCES, BATCHES = (20, 50, 100, 200, 400), (50, 200), (0.05, 0.01), (8, 16, 50)
 INTERNAL = 2  # images of the comparison of internal batches

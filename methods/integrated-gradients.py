@@ -37,8 +37,9 @@ import torch
 from IPython.display import Markdown
 
 import xnn
-from xnn import attribution, axioms, fixed, integrated, localisation, plots
+from xnn import plots
 from xnn.appendix import properties, quadrature, toys
+from xnn.explain import attribution, axioms, fixed, integrated, localisation
 
 origin = xnn.stamp_of_page(seed)
 plots.style()

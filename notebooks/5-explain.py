@@ -39,7 +39,8 @@ online = None  # whether its weights have to be downloaded
 from IPython.display import Markdown
 
 import xnn
-from xnn import attribution, axioms, card, evidence, gallery, measures, plots, sample
+from xnn import gallery, plots
+from xnn.explain import attribution, axioms, card, evidence, measures, sample
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}

@@ -6,24 +6,13 @@ import torch
 from samples import CLASSES
 from serving import encoded
 
-from xnn import (
-    Classifier,
-    evidence,
-    load_images,
-    load_model,
-    load_records,
-    load_run,
-    methods,
-    plots,
-    sample,
-    shipping,
-    to_input,
-)
+from xnn import Classifier, load_images, load_model, load_records, load_run, plots, shipping, to_input
 from xnn.app import answers, distance, explaining, served
 from xnn.app.explaining import Question
 from xnn.config import provenance
 from xnn.evaluation import intervals
 from xnn.evaluation.calibration import tempered
+from xnn.explain import evidence, methods, sample
 from xnn.models import inference
 
 

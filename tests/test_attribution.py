@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 import torch
 
-from xnn import attribution, baseline, integrated
+from xnn import baseline
+from xnn.explain import attribution, integrated
 
 CLASSES = ["bacteria", "normal", "virus"]
 

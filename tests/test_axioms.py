@@ -1,6 +1,6 @@
 import pytest
 
-from xnn import axioms
+from xnn.explain import axioms
 
 
 def test_the_gradient_misses_what_is_saturated_and_integrated_gradients_do_not():

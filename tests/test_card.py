@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xnn import card
+from xnn.explain import card
 
 METHOD = "integrated_gradients"
 
 
 def measured(**values):
     """A method of which only these measures were taken."""
-    from xnn.evidence import Measured
+    from xnn.explain.evidence import Measured
 
     return Measured({name: np.asarray(each, float) for name, each in values.items()}, {})
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from conftest import QUICK, SMALL, write_study
 
-from xnn import Classifier, card, evidence, load_records, load_run, sample
+from xnn import Classifier, load_records, load_run
 from xnn.config import provenance
+from xnn.explain import card, evidence, sample
 
 METHODS = ("integrated_gradients", "saliency", "grad_cam", *evidence.FLOORS)
 

@@ -7,8 +7,9 @@ import pytest
 from conftest import PROJECT
 from PIL import Image
 
-from xnn import load_study, methods, pipeline
+from xnn import load_study, pipeline
 from xnn.config import params
+from xnn.explain import methods
 from xnn.models import classifier
 
 TEXT = (PROJECT / "reproduce.qmd").read_text()

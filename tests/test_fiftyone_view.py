@@ -31,8 +31,8 @@ from xnn import (
     plots,
     steps,
 )
-from xnn import sample as samples
 from xnn.evaluation.intervals import predictions_table
+from xnn.explain import sample as samples
 
 pytestmark = MISSING
 ASK = """

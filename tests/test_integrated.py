@@ -4,7 +4,8 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import nn
 
-from xnn import fixed, integrated, integrated_gradients
+from xnn import integrated_gradients
+from xnn.explain import fixed, integrated
 
 NOTHING = torch.zeros(1, 3, 6, 6)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xnn import localisation
+from xnn.explain import localisation
 
 SIZE = 20
 MASK = np.zeros((2, SIZE, SIZE), bool)

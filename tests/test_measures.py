@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from xnn import Classifier, measures
+from xnn import Classifier
+from xnn.explain import measures
 
 SIZE = 8
 FLOORS = {"blank": lambda m, x, t: np.zeros((len(x), *x.shape[-2:]), np.float32)}

@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from xnn import Classifier, methods
-from xnn.methods import METHODS, attributions
+from xnn import Classifier
+from xnn.explain import methods
+from xnn.explain.methods import METHODS, attributions
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
 BACKBONES = {"mobilenet_v2": {}, "resnet18": {}, "resnet50": {}, "convnextv2": TINY}

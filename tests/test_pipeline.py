@@ -273,7 +273,7 @@ EDITS = {
     ),
     "a measure of explanations, in a clone without models": (
         lambda folder: [
-            replaced("xnn/card.py", "def table(", "def table(ignored=None, *, ")(folder),
+            replaced("xnn/explain/card.py", "def table(", "def table(ignored=None, *, ")(folder),
             without_models(folder),
         ],
         {f"{run}/5-explain" for run in RUNS},

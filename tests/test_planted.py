@@ -3,9 +3,10 @@
 import pytest
 from conftest import write_study
 
-from xnn import card, evidence, fit, load_model, load_run, load_study, predictions, sample, wrangle
+from xnn import fit, load_model, load_run, load_study, predictions, wrangle
 from xnn.config import provenance
-from xnn.methods import METHODS
+from xnn.explain import card, evidence, sample
+from xnn.explain.methods import METHODS
 
 STUDY = "title: t\nsource: phantom\nimage_size: 64\npatients: 120\nfractions: [0.6, 0.1, 0.3]\nmarker: {}\n"
 RUN = """

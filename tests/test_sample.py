@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 import torch
 
-from xnn import load_records, load_run, sample
+from xnn import load_records, load_run
+from xnn.explain import sample
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-from .attribution import baseline as baseline
 from .config.params import ParameterError as ParameterError
 from .config.params import load_run as load_run
 from .config.params import load_study as load_study
@@ -26,8 +25,9 @@ from .evaluation.intervals import confusion as confusion
 from .evaluation.intervals import metrics as metrics
 from .evaluation.intervals import outcome_counts as outcome_counts
 from .evaluation.scoring import scores as scores
-from .integrated import integrated_gradients as integrated_gradients
-from .methods import attributions as attributions
+from .explain.attribution import baseline as baseline
+from .explain.integrated import integrated_gradients as integrated_gradients
+from .explain.methods import attributions as attributions
 from .models.classifier import Classifier as Classifier
 from .models.classifier import build as build
 from .models.classifier import load_model as load_model

@@ -137,7 +137,7 @@ def _add_run(dataset, run: Run) -> None:
 
 def _maps(run: Run) -> dict[str, np.ndarray]:
     """Path and signed map (-1 to 1) of the cases in a run's gallery: Integrated Gradients as shown there."""
-    from . import sample
+    from .explain import sample
 
     folder = run.reports / "gallery"
     data, sheet = folder / "data.js", folder / "integrated_gradients.webp"

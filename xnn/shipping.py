@@ -22,12 +22,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from . import sample
 from .app import distance
 from .config import provenance
 from .config.params import ROOT, ParameterError, Run, load_run
 from .data.records import load_images, load_records
 from .data.sources import DataError
+from .explain import sample
 from .models import prediction
 from .models.classifier import Classifier, load_model, to_input
 from .models.inference import BATCH, logits, probabilities

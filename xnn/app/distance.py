@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..integrated import ready
+from ..explain.integrated import ready
 from ..models.classifier import Classifier
 
 DEPTH = 0.75  # of the backbone's blocks

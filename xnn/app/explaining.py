@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from .. import attribution, localisation
 from ..data.images import decode
 from ..evaluation.calibration import tempered
-from ..integrated import Attribution, integrated_gradients
-from ..methods import METHODS
+from ..explain import attribution, localisation
+from ..explain.integrated import Attribution, integrated_gradients
+from ..explain.methods import METHODS
 from ..models import inference
 from ..models.classifier import to_input
 from . import dicom, distance

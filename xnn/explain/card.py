@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .evaluation.intervals import patient_weights
+from ..evaluation.intervals import patient_weights
 from .evidence import FLOORS, Measured
 
 UNLIKE = 0.5  # rank correlation below which maps of a randomised network count as others

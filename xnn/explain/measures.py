@@ -17,8 +17,8 @@ from captum.metrics import sensitivity_max as captum_sensitivity
 from torch import nn
 from torchvision.transforms.v2 import functional
 
+from ..models.classifier import NORMS
 from .localisation import spearman
-from .models.classifier import NORMS
 
 BATCH = 16  # images in one pass of the network
 # of the pixels, along the curves of insertion and deletion: closer where the curves turn

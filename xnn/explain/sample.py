@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..config.params import Run
+from ..data.records import load_images, load_markers, load_masks, load_records
+from ..evaluation import curves
+from ..models.classifier import to_input
 from . import attribution
-from .config.params import Run
-from .data.records import load_images, load_markers, load_masks, load_records
-from .evaluation import curves
-from .models.classifier import to_input
 
 TRAINING_IMAGES = 200  # whose mean is the baseline "mean"
 HEALTHY = 8  # training images that expected gradients start from

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from ..config import params
+from ..config.params import Run
+from ..models.classifier import load_model
 from . import localisation, measures
-from .config import params
-from .config.params import Run
 from .integrated import Attribution, integrated_gradients
 from .methods import METHODS
-from .models.classifier import load_model
 from .sample import Sample, baseline
 
 FLOORS = ("random", "sobel")  # they know nothing: of chance, and of the network

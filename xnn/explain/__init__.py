@@ -1,0 +1,1 @@
+"""Attributions: Integrated Gradients and other methods, the cases shown, and their measures."""
