@@ -32,8 +32,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 import xnn
-from xnn import exploration, fiftyone_view, plots, suspects
+from xnn import plots
 from xnn.evaluation import comparison
+from xnn.explore import exploration, fiftyone_view, suspects
 
 settings = xnn.load_study(study)
 plots.style()

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance
 
-from xnn import duplicates
 from xnn.data import phantom
+from xnn.explore import duplicates
 
 
 def jpeg(image):

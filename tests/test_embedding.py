@@ -5,7 +5,8 @@ import pytest
 from conftest import PROJECT, write_study
 from PIL import Image
 
-from xnn import embedding, load_images, load_records, load_study, wrangle
+from xnn import load_images, load_records, load_study, wrangle
+from xnn.explore import embedding
 
 WEIGHTS = PROJECT.parent / "shared/weights"
 

@@ -6,8 +6,9 @@ import pytest
 from conftest import PROJECT, SMALL, write_study
 from samples import data_error
 
-from xnn import exploration, load_records, load_study, wrangle
+from xnn import load_records, load_study, wrangle
 from xnn.config import provenance
+from xnn.explore import exploration
 
 SPLITS = PROJECT / "reports/kermany/splits.csv"
 

@@ -18,21 +18,10 @@ from conftest import CHROMIUM, ROOT
 from PIL import Image
 from test_mongo import MISSING, none_is_left
 
-from xnn import (
-    exploration,
-    fiftyone_view,
-    gallery,
-    load_images,
-    load_records,
-    load_run,
-    load_study,
-    mongo,
-    pipeline,
-    plots,
-    steps,
-)
+from xnn import gallery, load_images, load_records, load_run, load_study, pipeline, plots, steps
 from xnn.evaluation.intervals import predictions_table
 from xnn.explain import sample as samples
+from xnn.explore import exploration, fiftyone_view, mongo
 
 pytestmark = MISSING
 ASK = """

@@ -12,7 +12,7 @@ import psutil
 import pymongo
 import pytest
 
-from xnn import mongo
+from xnn.explore import mongo
 
 
 def found():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from samples import CLASSES, study_of
 
-from xnn import suspects
+from xnn.explore import suspects
 
 
 @pytest.fixture(scope="module")

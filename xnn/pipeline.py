@@ -259,7 +259,7 @@ def track(study: str) -> None:
 
 def show(study: str) -> None:
     """Open a study's radiographs in FiftyOne; look at them first where that was not done since wrangling."""
-    from . import exploration, fiftyone_view, mongo
+    from .explore import exploration, fiftyone_view, mongo
 
     subject = params.load_study(study)
     provide(Task("2-explore", subject))

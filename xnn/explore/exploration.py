@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..config.params import Study, load_study
+from ..data.records import load_images, load_records, write_csv
+from ..data.sources import SPLITS, DataError
+from ..data.splits import split
 from . import duplicates, embedding, suspects
-from .config.params import Study, load_study
-from .data.records import load_images, load_records, write_csv
-from .data.sources import SPLITS, DataError
-from .data.splits import split
 from .embedding import Embedding
 
 ALIKE = 25  # pairs of two classes that are kept

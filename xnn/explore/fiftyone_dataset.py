@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from . import plots
-from .config import params
-from .config.params import Run, Study
-from .data.records import load_images, load_records
+from .. import plots
+from ..config import params
+from ..config.params import Run, Study
+from ..data.records import load_images, load_records
 from .exploration import load_audit
 
 LARGEST = 10  # patients with the most images, in a view of their own
@@ -137,7 +137,7 @@ def _add_run(dataset, run: Run) -> None:
 
 def _maps(run: Run) -> dict[str, np.ndarray]:
     """Path and signed map (-1 to 1) of the cases in a run's gallery: Integrated Gradients as shown there."""
-    from .explain import sample
+    from ..explain import sample
 
     folder = run.reports / "gallery"
     data, sheet = folder / "data.js", folder / "integrated_gradients.webp"

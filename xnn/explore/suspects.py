@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-from .config.params import Study
-from .data.records import SIZES
+from ..config.params import Study
+from ..data.records import SIZES
 
 FOLDS = 5
 

@@ -16,9 +16,9 @@ from subprocess import PIPE
 
 import psutil
 
+from ..config import freshness, provenance
+from ..config.params import ROOT, Study, load_study
 from . import fiftyone_dataset, mongo
-from .config import freshness, provenance
-from .config.params import ROOT, Study, load_study
 
 PORT = 5151
 QUIET = {
@@ -69,7 +69,7 @@ def folder(study: Study) -> Path:
 
 def _fiftyone(database: str, *arguments: str, **how) -> subprocess.CompletedProcess:
     """Run this module as a program, with the database of the address; end all that it has started."""
-    command = [sys.executable, "-m", "xnn.fiftyone_view", *arguments]
+    command = [sys.executable, "-m", "xnn.explore.fiftyone_view", *arguments]
     environment = {**os.environ, **QUIET, mongo.VARIABLE: database, "XNN_ROOT": str(ROOT)}
     with subprocess.Popen(command, env=environment, text=True, start_new_session=True, **how) as child:
         try:

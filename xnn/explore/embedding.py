@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from .config import freshness, params
-from .config.params import Model, Study
-from .data.records import load_images
+from ..config import freshness, params
+from ..config.params import Model, Study
+from ..data.records import load_images
 
 SIDE = 32  # pixels of the small images that components are taken of
 COMPONENTS = 50
@@ -85,7 +85,7 @@ def _weights(study: Study):
     """ImageNet weights, or None and why not."""
     if study.synthetic:
         return None, "drawn images need no more"
-    from .models import weights
+    from ..models import weights
 
     try:
         return weights.find(Model(backbone="mobilenet_v2", weights="imagenet")), ""
@@ -99,7 +99,7 @@ def _features(images, rows, state) -> np.ndarray:
     import torchvision
     from tqdm import tqdm
 
-    from .models.classifier import Prepare, to_input
+    from ..models.classifier import Prepare, to_input
 
     network = torchvision.models.mobilenet_v2(weights=None)
     network.load_state_dict(state)

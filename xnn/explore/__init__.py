@@ -1,0 +1,1 @@
+"""A look at the data: duplicates, likely label errors, embedding, FiftyOne."""
