@@ -28,7 +28,7 @@ ifeq ($(origin BIN),undefined)
 BIN := .venv/bin
 ENVIRONMENT := .venv/.installed
 endif
-xnn = $(BIN)/python -m xnn.pipeline
+xnn = $(BIN)/python -m xnn.report.pipeline
 # all that decides a page or the site; a folder's time changes with the files in it
 SOURCES := $(filter-out notebooks,$(shell find xnn notebooks methods params reports *.qmd *.html *.css *.yml models -name __pycache__ -prune -o -not -name '.*' -print 2> /dev/null))
 
@@ -59,10 +59,10 @@ site: | $(ENVIRONMENT) ## render the site from the reports that there are
 	@$(xnn) site
 
 verify: | $(ENVIRONMENT) ## make the numbers of STUDY's report again, and compare
-	@$(BIN)/python -m xnn.verify $(STUDY)
+	@$(BIN)/python -m xnn.report.verify $(STUDY)
 
 sweep: | $(ENVIRONMENT) ## make the runs of SWEEP, their summary and the site
-	@SCHEDULER=$(SCHEDULER) $(BIN)/python -m xnn.cluster $(SWEEP)
+	@SCHEDULER=$(SCHEDULER) $(BIN)/python -m xnn.report.cluster $(SWEEP)
 	@$(xnn) site
 
 mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 5000

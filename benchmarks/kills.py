@@ -26,7 +26,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from xnn.verify import compare
+from xnn.report.verify import compare
 
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = "kills"

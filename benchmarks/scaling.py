@@ -40,10 +40,10 @@ import pandas as pd
 from PIL import Image
 
 import xnn
-from xnn import steps
 from xnn.config import provenance
 from xnn.config.params import ROOT
 from xnn.evaluation import comparison
+from xnn.report import steps
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 CLASSES = (3, 6, 12, 24)  # how many, in 3,000 predictions

@@ -39,8 +39,9 @@ online = None  # whether its weights have to be downloaded
 from IPython.display import Markdown
 
 import xnn
-from xnn import gallery, plots
+from xnn import plots
 from xnn.explain import attribution, axioms, card, evidence, measures, sample
+from xnn.report import gallery
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}

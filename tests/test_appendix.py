@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from xnn import pipeline, plots, steps
+from xnn import plots
+from xnn.report import pipeline, steps
 
 PAGE = "optimiser"
 

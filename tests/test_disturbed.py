@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT, QUICK, SMALL
 
-from xnn import steps
+from xnn.report import steps
 
 STUDY = "disturbed"
 RUN = f"model: {{weights: none}}\ntraining: {QUICK}}}\n"
-STEP = f"{sys.executable} -m xnn.pipeline"
+STEP = f"{sys.executable} -m xnn.report.pipeline"
 # a mount of its own needs a name space of its own, and not every machine gives one
 ALONE = ("unshare", "--map-root-user", "--mount")
 MOUNTED = (

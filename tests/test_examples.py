@@ -7,10 +7,11 @@ import pytest
 from conftest import PROJECT
 from PIL import Image
 
-from xnn import load_study, pipeline
+from xnn import load_study
 from xnn.config import params
 from xnn.explain import methods
 from xnn.models import classifier
+from xnn.report import pipeline
 
 TEXT = (PROJECT / "reproduce.qmd").read_text()
 

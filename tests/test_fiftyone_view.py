@@ -18,10 +18,11 @@ from conftest import CHROMIUM, ROOT
 from PIL import Image
 from test_mongo import MISSING, none_is_left
 
-from xnn import gallery, load_images, load_records, load_run, load_study, pipeline, plots, steps
+from xnn import load_images, load_records, load_run, load_study, plots
 from xnn.evaluation.intervals import predictions_table
 from xnn.explain import sample as samples
 from xnn.explore import exploration, fiftyone_view, mongo
+from xnn.report import gallery, pipeline, steps
 
 pytestmark = MISSING
 ASK = """

@@ -10,7 +10,8 @@ import pytest
 from conftest import CHROMIUM, PROJECT
 from PIL import Image
 
-from xnn import gallery, load_run, plots
+from xnn import load_run, plots
+from xnn.report import gallery
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from conftest import PROJECT
 
-from xnn import steps
-from xnn.steps import STEPS
+from xnn.report import steps
+from xnn.report.steps import STEPS
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.py"))
 METHODS = sorted((PROJECT / "methods").glob("*.py"))

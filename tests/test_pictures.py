@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from xnn import pictures, plots
+from xnn import plots
 from xnn.data import phantom
+from xnn.report import pictures
 
 
 def png(image):

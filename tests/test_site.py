@@ -16,9 +16,10 @@ import nbformat
 import pytest
 from conftest import CHROMIUM, PROJECT, SMALL, write_study
 
-from xnn import load_run, load_study, site, steps
+from xnn import load_run, load_study
 from xnn.config import freshness
-from xnn.steps import Task
+from xnn.report import site, steps
+from xnn.report.steps import Task
 
 LARGE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -46,7 +47,7 @@ def root(tmp_path_factory, request):
         notebook = nbformat.read(file, as_version=4)
         notebook.metadata |= {"papermill": {"end_time": "now"}, "xnn": {"step": file.stem, "inputs": {}}}
         nbformat.write(notebook, folder / "reports/methods" / file.name)
-    command = [sys.executable, "-m", "xnn.pipeline", "site", request.param]
+    command = [sys.executable, "-m", "xnn.report.pipeline", "site", request.param]
     here = {**os.environ, "XNN_ROOT": str(folder)}
     said = subprocess.run(command, cwd=folder, env=here, stdout=subprocess.PIPE, text=True, check=True).stdout
     (folder / "said.txt").write_text(said)

@@ -7,10 +7,11 @@ import pytest
 from conftest import ROOT
 from samples import CLASSES, table
 
-from xnn import ParameterError, execute, load_run, load_sweep, pipeline, plots, steps
+from xnn import ParameterError, load_run, load_sweep, plots
 from xnn.config import sweep
 from xnn.evaluation import intervals
-from xnn.steps import Task
+from xnn.report import execute, pipeline, steps
+from xnn.report.steps import Task
 
 GRID = "grid: {training.learning_rate: [1e-3, 3e-3], training.weight_decay: [0.0, 0.1], seed: [0, 1]}"
 POINTS = (

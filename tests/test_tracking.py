@@ -7,9 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from xnn import load_run, load_study, tracking
+from xnn import load_run, load_study
 from xnn.config import provenance
 from xnn.config.params import ROOT
+from xnn.report import tracking
 
 PIXEL = base64.b64encode(b"\x89PNG not really").decode()
 STAMP = {"commit": "abc", "dirty": False, "started": "2026-01-01T00:00:00.000+00:00", "seconds": 20.0}

@@ -6,8 +6,9 @@ import shutil
 import pytest
 from conftest import QUICK, SMALL, write_study
 
-from xnn import load_study, pipeline, verify
+from xnn import load_study
 from xnn.config import params
+from xnn.report import pipeline, verify
 
 STUDY = "verified"
 

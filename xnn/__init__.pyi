@@ -37,6 +37,6 @@ from .models.inference import logits as logits
 from .models.inference import probabilities as probabilities
 from .models.prediction import predictions as predictions
 from .models.weights import WeightsError as WeightsError
-from .tracking import track as track
+from .report.tracking import track as track
 from .training.batches import Radiographs as Radiographs
 from .training.fit import fit as fit

@@ -1,6 +1,6 @@
 """Whether a report can be made again: its numbers beside those computed now, from fewest to most inputs.
 
-``python -m xnn.verify kermany`` recomputes every score from the predictions beside it, asks the models that
+``python -m xnn.report.verify kermany`` recomputes every score from the predictions beside it, asks the models that
 are there anew, makes the records again where their source is there, and retrains the run that took least.
 """
 
@@ -18,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .config import params, provenance
-from .config.params import ROOT, Run, Study
-from .data.records import load_images, load_records
-from .data.sources import DataError
-from .evaluation import calibration, comparison, intervals
-from .models.prediction import read
+from ..config import params, provenance
+from ..config.params import ROOT, Run, Study
+from ..data.records import load_images, load_records
+from ..data.sources import DataError
+from ..evaluation import calibration, comparison, intervals
+from ..models.prediction import read
 
 ROUNDING = 1e-9  # relative: sums in another order
 ANOTHER_PROCESSOR = 0.02  # of a probability: bf16 keeps three digits, and processors round on their own
@@ -96,8 +96,8 @@ def answers_again(run: Run) -> Check:
     record = run.artifacts / "training.json"
     if not record.exists() or _json(record)["key"] != _json(run.reports / "training.json")["key"]:
         return Check(what, why="the model of this very training is not here")
-    from .models.classifier import load_model
-    from .models.inference import logits, probabilities  # takes seconds to import
+    from ..models.classifier import load_model
+    from ..models.inference import logits, probabilities  # takes seconds to import
 
     committed = read(run.reports / "predictions.csv").set_index("path")
     records = load_records(run.study).set_index("path")
@@ -119,7 +119,7 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
         shutil.copytree(ROOT / name, folder / name)
     here = {**os.environ, "XNN_ROOT": str(folder)}
     for step, *which in ("1-wrangle",), ("3-train", run.name), ("4-evaluate", run.name):
-        command = [sys.executable, "-m", "xnn.pipeline", step, study.name, *which]
+        command = [sys.executable, "-m", "xnn.report.pipeline", step, study.name, *which]
         if subprocess.run(command, env=here, stdout=sys.stderr).returncode:
             yield Check(f"{run.name}, trained again", lost=(f"{step} failed: see above",))
             return

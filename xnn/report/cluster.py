@@ -1,6 +1,6 @@
 """The engine of sweeps: every run a subprocess on a worker of dask, on this machine or a cluster.
 
-``python -m xnn.cluster params/sweeps/<sweep>.yaml`` makes what is not made yet, as many runs side by side as
+``python -m xnn.report.cluster params/sweeps/<sweep>.yaml`` makes what is not made yet, as many runs side by side as
 JOBS, each with its share of the cores; SCHEDULER=tcp://... takes the workers of a cluster that the user
 runs instead. A run is the steps of every other run, by papermill, so all that holds for those holds here:
 what is finished is not repeated, an interrupted training goes on, nothing half-written is left.
@@ -24,10 +24,10 @@ from dask.distributed import Client, LocalCluster, as_completed
 from dask.system import CPU_COUNT
 from distributed.scheduler import KilledWorker
 
+from ..config import leash
+from ..config.params import ROOT, Run
+from ..config.sweep import Sweep, load_sweep
 from . import pipeline
-from .config import leash
-from .config.params import ROOT, Run
-from .config.sweep import Sweep, load_sweep
 from .steps import StepError, Task, doubts
 
 LOST = 10  # workers that a run may lose before it is given up
@@ -74,7 +74,14 @@ def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str
     with log.open("ab+") as out:
         before = out.tell()
         process = leash.start(
-            "xnn.pipeline", step, study, run, cwd=root, env=environment, stdout=out, stderr=subprocess.STDOUT
+            "xnn.report.pipeline",
+            step,
+            study,
+            run,
+            cwd=root,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
         status = process.wait()
         out.seek(before)
@@ -205,7 +212,7 @@ def main(arguments: list[str]) -> None:
         signal.signal(number, lambda *_: sys.exit(stop))  # so that workers are closed
     with pipeline.one_line():
         if not arguments:
-            sys.exit("usage: python -m xnn.cluster params/sweeps/SWEEP.yaml [STEP...]")
+            sys.exit("usage: python -m xnn.report.cluster params/sweeps/SWEEP.yaml [STEP...]")
         sweep = load_sweep(Path(arguments[0]).name.removesuffix(".yaml"))
         jobs = int(os.environ.get("JOBS") or 2)
         failed = make(sweep, jobs, os.environ.get("SCHEDULER") or None, tuple(arguments[1:]))

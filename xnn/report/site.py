@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock
 
+from ..config.params import ROOT, ParameterError
 from . import steps
-from .config.params import ROOT, ParameterError
 from .steps import StepError
 
 SITE = "_site"

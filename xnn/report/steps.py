@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .config import freshness, params, provenance
-from .config.params import ROOT, Run, Study
-from .config.sweep import Sweep, load_sweep
+from ..config import freshness, params, provenance
+from ..config.params import ROOT, Run, Study
+from ..config.sweep import Sweep, load_sweep
 
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 UNCOUNTED = ("provenance",)  # parts of a result that say where it is from, and change when nothing else does
@@ -210,7 +210,7 @@ def inputs(of: Task) -> dict:
     if of.step != "1-wrangle":
         made["records"] = provenance.records_sha256(of.study)
     elif not of.study.synthetic and os.environ.get("ARCHIVE"):
-        from .data.sources import archive
+        from ..data.sources import archive
 
         made["archive"] = archive(of.study).fingerprint()
     return made

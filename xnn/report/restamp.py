@@ -1,6 +1,6 @@
 """Renewal of the keys of committed results after a change of code that changes no number.
 
-``python -m xnn.restamp`` renews the keys of what was current in the last commit, and of nothing else: a page
+``python -m xnn.report.restamp`` renews the keys of what was current in the last commit, and of nothing else: a page
 that was stale then stays so. Whether a change leaves every number as it was, a key cannot say: see that
 ``make verify`` is green, and say in the commit why the change is neutral.
 """
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import nbformat
 
+from ..config import freshness, params, provenance
+from ..config.params import ROOT, Run
+from ..models import kept, prediction
 from . import steps
-from .config import freshness, params, provenance
-from .config.params import ROOT, Run
-from .models import kept, prediction
 
 CURRENT = "xnn.restamp current"  # prints what is current in a tree
 

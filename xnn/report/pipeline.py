@@ -1,6 +1,6 @@
 """The report, made: what is stale is executed, what is current is left alone.
 
-``python -m xnn.pipeline report STUDY [RUN...]`` makes the report of a study (of some runs) and the site;
+``python -m xnn.report.pipeline report STUDY [RUN...]`` makes the report of a study (of some runs) and the site;
 ``page FILE`` makes one page, and what it follows; ``status STUDY`` says what there is to do;
 ``4-evaluate STUDY RUN`` is one step alone, ``8-sweep SWEEP`` a sweep's summary, ``resnet`` a page on
 methods; ``track STUDY`` logs its runs to MLflow; ``fiftyone STUDY`` opens its radiographs
@@ -21,13 +21,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ..config import leash, params
+from ..config.params import ParameterError, Run
+from ..config.sweep import load_sweep
+from ..data.sources import DataError
+from ..models import kept
+from ..models.weights import WeightsError
 from . import steps
-from .config import leash, params
-from .config.params import ParameterError, Run
-from .config.sweep import load_sweep
-from .data.sources import DataError
-from .models import kept
-from .models.weights import WeightsError
 from .steps import STEPS, StepError, Task
 
 JOBS = 2  # steps side by side, where the variable JOBS says nothing else
@@ -53,8 +53,8 @@ def make(task: Task, force: bool = False) -> Path:
         if not force and not steps.doubts(task):
             refresh(task)
             return task.page
+        from ..config import freshness  # nbformat and papermill take a second to import
         from . import execute
-        from .config import freshness  # nbformat and papermill take a second to import
 
         provide(task)
         print(f"{task} ...", flush=True)
@@ -187,7 +187,7 @@ def make_all(tasks: list[Task], jobs: int) -> None:
 def _start(task: Task) -> subprocess.Popen:
     """Make a task in a process of its own, which ends with this one."""
     environment = {**os.environ, "XNN_ROOT": str(params.ROOT)}
-    return leash.start("xnn.pipeline", task.step, *task.names.values(), env=environment)
+    return leash.start("xnn.report.pipeline", task.step, *task.names.values(), env=environment)
 
 
 def _ended(running: dict[Path, subprocess.Popen]) -> list[Path]:
@@ -259,7 +259,7 @@ def track(study: str) -> None:
 
 def show(study: str) -> None:
     """Open a study's radiographs in FiftyOne; look at them first where that was not done since wrangling."""
-    from .explore import exploration, fiftyone_view, mongo
+    from ..explore import exploration, fiftyone_view, mongo
 
     subject = params.load_study(study)
     provide(Task("2-explore", subject))

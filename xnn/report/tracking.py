@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock
 
-from .config import params
-from .config.params import ROOT, Run, Study
+from ..config import params
+from ..config.params import ROOT, Run, Study
 
 KEY = "xnn.results"  # the tag that holds the hash of the result files; set last, so it means "whole"
 STEPS = ("3-train", "4-evaluate", "5-explain")

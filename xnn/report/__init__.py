@@ -1,0 +1,1 @@
+"""The report: steps and their freshness, execution, site, tracking, sweeps."""
