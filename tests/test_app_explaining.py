@@ -6,8 +6,8 @@ import torch
 from samples import CLASSES
 from serving import encoded
 
-from xnn import Classifier, load_images, load_model, load_records, load_run, plots, shipping, to_input
-from xnn.app import answers, distance, explaining, served
+from xnn import Classifier, load_images, load_model, load_records, load_run, plots, to_input
+from xnn.app import answers, distance, explaining, served, shipping
 from xnn.app.explaining import Question
 from xnn.config import provenance
 from xnn.evaluation import intervals

@@ -1,7 +1,7 @@
 """The model that is served: read from a folder or the hub, checked, and how it wants to be asked.
 
 A folder that a report's training leaves is enough: model.safetensors and config.json. What
-`python -m xnn.shipping` makes has more beside them: the temperature (metrics.json), the distance from the
+`python -m xnn.app.shipping` makes has more beside them: the temperature (metrics.json), the distance from the
 training images and their mean (statistics.safetensors), and how the notebooks asked (shipped.json).
 """
 

@@ -1,6 +1,6 @@
 """A trained run's model, made small enough to ship with the project, with all that the app wants to know.
 
-    python -m xnn.shipping STUDY RUN [FOLDER]
+    python -m xnn.app.shipping STUDY RUN [FOLDER]
 
 writes to models/<study>-<run>, or the folder named:
 
@@ -22,15 +22,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from .app import distance
-from .config import provenance
-from .config.params import ROOT, ParameterError, Run, load_run
-from .data.records import load_images, load_records
-from .data.sources import DataError
-from .explain import sample
-from .models import prediction
-from .models.classifier import Classifier, load_model, to_input
-from .models.inference import BATCH, logits, probabilities
+from ..config import provenance
+from ..config.params import ROOT, ParameterError, Run, load_run
+from ..data.records import load_images, load_records
+from ..data.sources import DataError
+from ..explain import sample
+from ..models import prediction
+from ..models.classifier import Classifier, load_model, to_input
+from ..models.inference import BATCH, logits, probabilities
+from . import distance
 
 NOTE = """
 ## Shipped
@@ -146,7 +146,7 @@ def note(run: Run, rounding: dict, far: float) -> str:
 
 def main(arguments: list[str]) -> None:
     if len(arguments) not in (2, 3):
-        sys.exit("usage: python -m xnn.shipping STUDY RUN [FOLDER]")
+        sys.exit("usage: python -m xnn.app.shipping STUDY RUN [FOLDER]")
     try:
         run = load_run(*arguments[:2])
         folder = Path(arguments[2]) if arguments[2:] else ROOT / "models" / "-".join(arguments[:2])
