@@ -1,9 +1,9 @@
 """The engine of sweeps: every run a subprocess on a worker of dask, on this machine or a cluster.
 
-``python -m xnn.report.cluster params/sweeps/<sweep>.yaml`` makes what is not made yet, as many runs
-side by side as JOBS, each with its share of the cores; SCHEDULER=tcp://... takes the workers of a cluster
-that the user runs instead. A run is the steps of every other run, by papermill, so all that holds for those holds here:
-what is finished is not repeated, an interrupted training goes on, nothing half-written is left.
+``python -m xnn.report.cluster params/sweeps/<sweep>.yaml`` makes what is not made yet, as many runs side by
+side as JOBS, each with its share of the cores; SCHEDULER=tcp://... takes the workers of a cluster that the
+user runs instead. A run is the steps of every other run, by papermill, so all that holds for those holds
+here: what is finished is not repeated, an interrupted training goes on, nothing half-written is left.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The report, made: what is stale is executed, what is current is left alone.
 
-``python -m xnn.report.pipeline report STUDY [RUN...]`` makes the report of a study (of some runs) and the site;
-``page FILE`` makes one page, and what it follows; ``status STUDY`` says what there is to do;
+``python -m xnn.report.pipeline report STUDY [RUN...]`` makes the report of a study (of some runs) and the
+site; ``page FILE`` makes one page, and what it follows; ``status STUDY`` says what there is to do;
 ``4-evaluate STUDY RUN`` is one step alone, ``8-sweep SWEEP`` a sweep's summary, ``resnet`` a page on
 methods; ``track STUDY`` logs its runs to MLflow; ``fiftyone STUDY`` opens its radiographs
 in FiftyOne; ``site [RENDERER]`` renders what there is.

@@ -1,8 +1,8 @@
 """Renewal of the keys of committed results after a change of code that changes no number.
 
-``python -m xnn.report.restamp`` renews the keys of what was current in the last commit, and of nothing else: a page
-that was stale then stays so. Whether a change leaves every number as it was, a key cannot say: see that
-``make verify`` is green, and say in the commit why the change is neutral.
+``python -m xnn.report.restamp`` renews the keys of what was current in the last commit, and of nothing
+else: a page that was stale then stays so. Whether a change leaves every number as it was, a key cannot say:
+see that ``make verify`` is green, and say in the commit why the change is neutral.
 """
 
 import json

@@ -1,7 +1,8 @@
 """Whether a report can be made again: its numbers beside those computed now, from fewest to most inputs.
 
-``python -m xnn.report.verify kermany`` recomputes every score from the predictions beside it, asks the models that
-are there anew, makes the records again where their source is there, and retrains the run that took least.
+``python -m xnn.report.verify kermany`` recomputes every score from the predictions beside it, asks the
+models that are there anew, makes the records again where their source is there, and retrains the run that
+took least.
 """
 
 import json
