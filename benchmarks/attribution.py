@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,10 @@ import torch
 import xnn
 from xnn.config import provenance
 from xnn.evaluation import comparison
-from xnn.explain import fixed, integrated
+from xnn.explain import integrated
+
+sys.path.append(str(Path(__file__).parents[1] / "methods"))
+from demo import fixed
 
 STEPS, NON_UNIFORM, TOLERANCES, BATCHES = (20, 50, 100, 200, 400), (50, 200), (0.05, 0.01), (8, 16, 50)
 INTERNAL = 2  # images of the comparison of internal batches

@@ -33,8 +33,8 @@ from IPython.display import Markdown
 from torch import nn
 
 import xnn
+from demo import anatomy, bottleneck, figures
 from xnn import plots
-from xnn.appendix import anatomy, bottleneck
 
 origin = xnn.stamp_of_page(seed)
 plots.style()
@@ -84,7 +84,7 @@ parameters.rename("width {:g}".format).to_frame().T.style.format("{:,}")
 # %%
 #| fig-alt: Multiply-adds against the side of the image, a line a width, on logarithmic axes.
 named = work.rename(columns="width {:g}".format)
-plots.lines({"MobileNetV2": named}, "side of the image (pixels)", "multiply-adds (millions)", log="xy")
+figures.lines({"MobileNetV2": named}, "side of the image (pixels)", "multiply-adds (millions)", log="xy")
 
 # %%
 by_side = np.polyfit(np.log(sides), np.log(work[1.0]), 1)[0]
@@ -128,7 +128,7 @@ Markdown(
 #| fig-alt: A spiral, and what is left of it after a ReLU in 2, 3, 5, 15 and 30 dimensions.
 spiral = bottleneck.spiral()
 panels = {f"n = {n}": bottleneck.through_relu(spiral, n, seed) for n in (2, 3, 5, 15, 30)}
-plots.scatters({"before": spiral, **panels})
+figures.scatters({"before": spiral, **panels})
 
 # %% [markdown]
 # Folded parts might still be told apart by another map; where fewer than d of the n values pass the ReLU,
@@ -147,7 +147,7 @@ expected = pd.DataFrame(
 
 # %%
 #| fig-alt: Share of points at which information is lost against the expansion factor, counted and by formula.
-plots.lines({"Counted": counted, "By formula": expected}, "expansion n / d", "share of points lost")
+figures.lines({"Counted": counted, "By formula": expected}, "expansion n / d", "share of points lost")
 
 # %% [markdown]
 # So a ReLU on a narrow layer (expansion 1) loses a direction almost everywhere, and one in a space six times

@@ -34,8 +34,8 @@ seed = 0  # of the noise
 from IPython.display import Markdown
 
 import xnn
+from demo import decay, figures
 from xnn import plots
-from xnn.appendix import decay
 
 origin = xnn.stamp_of_page(seed)
 plots.style()
@@ -64,7 +64,7 @@ pulled.style.format("{:.3f}").format_index("{:g}")
 
 # %%
 #| fig-alt: Mean weight after a thousand steps against the size of the gradients, a line an optimiser.
-plots.lines({"What decay leaves": pulled}, "size of the gradients", "mean weight at the end", log="x")
+figures.lines({"What decay leaves": pulled}, "size of the gradients", "mean weight at the end", log="x")
 
 # %%
 off = (pulled.AdamW - pulled["decay alone"]).abs().max()

@@ -38,8 +38,8 @@ from IPython.display import Markdown
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 import xnn
+from demo import anatomy, figures, toys
 from xnn import plots
-from xnn.appendix import anatomy, toys
 
 origin = xnn.stamp_of_page(seed)
 plots.style()
@@ -67,7 +67,7 @@ curves = {
     for kind, each in first.groupby("kind")
 }
 curves = {kind: each.rolling(10).mean() for kind, each in curves.items()}
-plots.lines(curves, "step", "training loss (nats, mean of 10 steps)")
+figures.lines(curves, "step", "training loss (nats, mean of 10 steps)")
 
 # %% [markdown]
 # So few steps show how fast a network learns, not where it would end; the paper shows the same after a full
@@ -96,11 +96,11 @@ norms, alike = ({kind: pd.DataFrame(each) for kind, each in both.items()} for bo
 
 # %%
 #| fig-alt: Norm of the gradient by layer, of plain and residual networks at initialisation.
-plots.lines(norms, "layer", "gradient, relative to the last", log="y")
+figures.lines(norms, "layer", "gradient, relative to the last", log="y")
 
 # %%
 #| fig-alt: Cosine of the gradients at two inputs against their distance, of plain and residual networks.
-plots.lines(alike, "share of the way to another digit", "cosine of the gradients", log="x")
+figures.lines(alike, "share of the way to another digit", "cosine of the gradients", log="x")
 
 # %% [markdown]
 # ## One block less
@@ -157,7 +157,7 @@ sizes.style.format("{:,.0f}")
 #| fig-alt: Parameters and multiply-adds of five ResNets.
 units = {"parameters": (1e6, "parameters (millions)")}
 units["multiply_adds"] = (1e9, "multiply-adds (thousand millions)")
-plots.bars(sizes, units)
+figures.bars(sizes, units)
 
 # %%
 deep = trained[trained.depth == depths[-1]].groupby("kind").loss.mean()

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from xnn.appendix import anatomy, modernise
+from demo import anatomy, modernise
 
 
 def test_a_convolution_costs_what_the_formula_says():

@@ -4,8 +4,9 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import nn
 
+from demo import fixed
 from xnn import integrated_gradients
-from xnn.explain import fixed, integrated
+from xnn.explain import integrated
 
 NOTHING = torch.zeros(1, 3, 6, 6)
 

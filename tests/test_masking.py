@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xnn.appendix import masking
+from demo import masking
 
 
 def test_as_many_whole_patches_are_hidden_in_every_image():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients
 
-from xnn.appendix import properties, quadrature
+from demo import properties, quadrature
 
 POINTS = torch.tensor([[0.9, 1.2], [1.4, 0.6]], dtype=torch.float64)
 ZERO = torch.zeros(2, dtype=torch.float64)

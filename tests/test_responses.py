@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers.models.convnextv2.modeling_convnextv2 import ConvNextV2GRN
 
-from xnn.appendix import responses
+from demo import responses
 
 FEATURES = torch.rand(2, 6, 5, 4, generator=torch.Generator().manual_seed(0))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from xnn.appendix import bottleneck, decay, toys
+from demo import bottleneck, decay, toys
 
 
 def test_phantoms_come_with_masks_and_classes_in_turn():

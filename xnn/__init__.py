@@ -5,7 +5,7 @@
 - models: `Classifier`, `fit`, `load_model`, `predictions`
 - evidence: `metrics`, `integrated_gradients`, `attributions`; the modules `evidence` and `card`
 - tracking: `track`; sweeps: `load_sweep`
-- pages on methods: the package `appendix`
+
 - figures: the module `plots`
 - the app: the package `app`; `shipping` makes a trained run's model small
 

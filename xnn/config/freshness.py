@@ -173,10 +173,12 @@ class _Module:
 
 @functools.cache
 def _module(path: Dotted) -> _Module | None:
-    """The module of a dotted name, None where it is not of this package; of a package the stub, if any."""
-    if path[:1] != (PACKAGE.name,):
+    """The module of a dotted name, None where it is not of this project; of a package the stub, if any."""
+    if not path:
         return None
-    place = PACKAGE.joinpath(*path[1:])
+    # the pages on methods have a package of their own beside them
+    root = PACKAGE if path[0] == PACKAGE.name else PACKAGE.parent / "methods" / path[0]
+    place = root.joinpath(*path[1:])
     for file in (place / "__init__.pyi", place / "__init__.py", place.with_suffix(".py")):
         if file.is_file():
             return _Module(path, ast.parse(file.read_text(encoding="utf-8")), place.is_dir())

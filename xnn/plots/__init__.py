@@ -5,7 +5,6 @@ stays in memory. All share one look; ``style`` gives it to figures drawn elsewhe
 figures for each part of the report, so that a page is made anew only where a figure of its own has changed.
 """
 
-from .appendix import bars, lines, path, pictures, scatters
 from .audit import embedding_map, sizes
 from .comparison import compare_scores, differences, score_by_size
 from .data import class_counts, class_means, image_sheet, images_per_patient, intensity_histograms

@@ -47,7 +47,7 @@ def execute(task: Task, made_from: dict, never_made: Iterable[str] = ()) -> None
     failed = target.with_suffix(".failed.ipynb")
     partial = _partial(target)
     try:
-        _papermill(notebook, partial, task.values)
+        _papermill(notebook, partial, task)
         executed = nbformat.read(partial, as_version=4)
         _finish(executed, task.title, never_made)
         _check_figures(executed, target)
@@ -109,7 +109,7 @@ def _partial(target: Path) -> Path:
     return target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
 
 
-def _papermill(notebook: nbformat.NotebookNode, output: Path, values: dict) -> None:
+def _papermill(notebook: nbformat.NotebookNode, output: Path, task: Task) -> None:
     """Execute a notebook; try again where its kernel does not start, as happens on a busy machine."""
     import papermill
 
@@ -122,7 +122,8 @@ def _papermill(notebook: nbformat.NotebookNode, output: Path, values: dict) -> N
                 papermill.execute_notebook(
                     notebook,
                     output,
-                    values,
+                    task.values,
+                    cwd=task.source.parent,  # as in JupyterLab: the pages on methods have helpers beside them
                     progress_bar=False,
                     stdout_file=sys.stdout,
                     stderr_file=sys.stderr,

@@ -7,7 +7,17 @@ from captum.attr._utils.approximation_methods import approximation_parameters
 from torch import nn
 from tqdm import tqdm
 
-from .integrated import BATCH, Attribution, along, evaluate, float32, paths_of, ready, result, stack
+from xnn.explain.integrated import (
+    BATCH,
+    Attribution,
+    along,
+    evaluate,
+    float32,
+    paths_of,
+    ready,
+    result,
+    stack,
+)
 
 
 @float32

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..data import phantom
-from ..models.classifier import Prepare
+from xnn.data import phantom
+from xnn.models.classifier import Prepare
 
 
 class Phantoms(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from . import look
+from xnn.plots import look
 
 MARKERS = "osD^vPX*"  # tell lines apart without colour
 
