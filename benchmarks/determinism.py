@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 import xnn
-from xnn.config import params, provenance
+from xnn.config import provenance, schema
 from xnn.evaluation import comparison
 from xnn.training import recipe
 
@@ -38,7 +38,7 @@ BACKBONES = ("mobilenet_v2", "resnet18", "convnextv2")
 ATTO = {"depths": [2, 2, 6, 2], "hidden_sizes": [40, 80, 160, 320]}
 
 
-def run_of(backbone: str, setting: dict, turn: int) -> params.Run:
+def run_of(backbone: str, setting: dict, turn: int) -> schema.Run:
     """A run of the benchmark's study, under a name of its own."""
     config = ATTO if backbone == "convnextv2" else {}
     text = {
@@ -46,11 +46,11 @@ def run_of(backbone: str, setting: dict, turn: int) -> params.Run:
         "training": {"epochs": EPOCHS, "early_stopping": 0, **setting},
     }
     name = f"{backbone}-{setting['deterministic']}-{setting['workers']}-{turn}".lower()
-    (params.ROOT / f"params/benchmark/{name}.yaml").write_text(json.dumps(text))
+    (schema.ROOT / f"params/benchmark/{name}.yaml").write_text(json.dumps(text))
     return xnn.load_run("benchmark", name)
 
 
-def trained(run: params.Run) -> tuple[list[float], dict]:
+def trained(run: schema.Run) -> tuple[list[float], dict]:
     """Seconds of the epochs after the first, and the weights."""
     with contextlib.redirect_stdout(sys.stderr):  # what a training tells of its epochs
         seconds = [row["seconds"] for row in xnn.fit(run)["history"]]
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    folder = params.ROOT / "params/benchmark"
+    folder = schema.ROOT / "params/benchmark"
     folder.mkdir(parents=True)
     (folder / "study.yaml").write_text(STUDY)
     study = xnn.load_study("benchmark")

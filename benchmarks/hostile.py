@@ -30,7 +30,7 @@ import hostile_archives
 import pandas as pd
 
 import xnn
-from xnn.config.params import ROOT, ParameterError
+from xnn.config.schema import ROOT, ParameterError
 from xnn.data.images import ImageError, decode
 from xnn.evaluation import comparison
 

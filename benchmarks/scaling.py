@@ -41,7 +41,7 @@ from PIL import Image
 
 import xnn
 from xnn.config import provenance
-from xnn.config.params import ROOT
+from xnn.config.schema import ROOT
 from xnn.evaluation import comparison
 from xnn.report import steps
 

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 import xnn
-from xnn.config import params, provenance
+from xnn.config import provenance, schema
 from xnn.evaluation import comparison
 from xnn.models import classifier
 from xnn.training import fit, recipe
@@ -67,9 +67,9 @@ class Plain(Dataset):
         return self.transform(Image.open(self.files[index]).convert("RGB")), self.labels[index]
 
 
-def study(images: int) -> params.Study:
+def study(images: int) -> schema.Study:
     """A wrangled study of phantoms, nearly all of them for training, and their JPEG files."""
-    folder = params.ROOT / "params/benchmark"
+    folder = schema.ROOT / "params/benchmark"
     folder.mkdir(parents=True)
     text = f"{{title: benchmark, source: phantom, image_size: {SIZE}, patients: {images // 2}, "
     (folder / "study.yaml").write_text(text + "fractions: [0.8, 0.1, 0.1]}")
@@ -78,7 +78,7 @@ def study(images: int) -> params.Study:
     return made
 
 
-def run_of(study, backbone: str, train) -> params.Run:
+def run_of(study, backbone: str, train) -> schema.Run:
     """A run of the benchmark's study."""
     views = 0 if train == "all" else 1
     text = {

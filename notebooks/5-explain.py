@@ -25,7 +25,7 @@
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
 run = "mobilenet_v2"  # a file of that folder, or a new name for the recipe below
-model = {}  # groups of the run's file (xnn/config/params.py lists their keys); empty: as its file says
+model = {}  # groups of the run's file (xnn/config/schema.py lists their keys); empty: as its file says
 training = {}  # epochs, learning_rate, ...
 augmentation = {}  # crop, degrees, ...
 evaluation = {}  # flip, resamples

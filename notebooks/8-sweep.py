@@ -28,8 +28,8 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.config.sweep import by_setting, results
 from xnn.evaluation import comparison
+from xnn.evaluation.sweeps import by_setting, results
 
 settings = xnn.load_sweep(sweep)
 plots.style()

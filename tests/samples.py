@@ -9,7 +9,7 @@ import yaml
 from conftest import PROJECT
 
 from xnn import DataError
-from xnn.config.params import Study
+from xnn.config.schema import Study
 from xnn.data.splits import groups
 from xnn.evaluation import intervals
 
@@ -48,9 +48,7 @@ def study_of(source="archive", archive=None, **values):
     """A study of its own, 32 pixels a side."""
     archive = {"patient": PATTERNS} | (archive or {})
     values = {"title": "t", "source": source, "image_size": 32, "archive": archive} | values
-    study = Study.model_validate(values)
-    study._name = f"data-{next(NUMBERS)}"
-    return study
+    return Study.model_validate(values | {"name": f"data-{next(NUMBERS)}"})
 
 
 def data_error(call, *arguments):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from xnn import load_images, load_records, load_run
-from xnn.config.params import Augmentation
+from xnn.config.schema import Augmentation
 from xnn.training import batches
 
 
@@ -76,7 +76,6 @@ def test_views_come_in_turn_where_there_are_some():
 def test_the_number_of_workers_changes_no_batch(small):
     run = load_run(small, "plain")
     other = run.model_copy(update={"training": run.training.model_copy(update={"workers": 2})})
-    other._name, other._study = run._name, run._study
     for one, two in zip(
         batches.Radiographs(run).train_dataloader(),
         batches.Radiographs(other).train_dataloader(),

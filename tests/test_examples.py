@@ -8,7 +8,7 @@ from conftest import PROJECT
 from PIL import Image
 
 from xnn import load_study
-from xnn.config import params
+from xnn.config import schema
 from xnn.explain import methods
 from xnn.models import classifier
 from xnn.report import pipeline
@@ -25,8 +25,8 @@ def mine(tmp_path_factory):
     """The study of the page, of a folder of images as the page describes it."""
     for block in blocks("yaml"):
         name = re.match(r"# (params/\S+)", block)[1]
-        (params.ROOT / name).parent.mkdir(parents=True, exist_ok=True)
-        (params.ROOT / name).write_text(block)
+        (schema.ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+        (schema.ROOT / name).write_text(block)
     folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
     for number in range(40):

@@ -11,9 +11,7 @@ from xnn.training import frozen as features
 
 def changed(run, **updates):
     """A run with other values of its training."""
-    other = run.model_copy(update={"training": run.training.model_copy(update=updates)})
-    other._name, other._study = run._name, run._study
-    return other
+    return run.model_copy(update={"training": run.training.model_copy(update=updates)})
 
 
 @pytest.fixture
@@ -68,7 +66,6 @@ def test_what_decides_features_is_in_their_key(run, what):
         run = run.model_copy(update={"augmentation": run.augmentation.model_copy(update={"flip": 0.1})})
     if what == "seed":
         run = run.model_copy(update={"seed": 1})
-    run._name, run._study = "cached", load_run("small", "cached").study
     if what == "boundary":
         model.requires_grad_(False)
     assert features.key(run, model, records, 10) != before

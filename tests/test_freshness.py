@@ -2,8 +2,8 @@
 
 import pytest
 
-from xnn.config import freshness, params
-from xnn.config.params import Leaf
+from xnn.config import freshness, schema
+from xnn.config.schema import Leaf
 
 FILES = {
     "__init__.py": "from .colours import RED\n",
@@ -238,10 +238,10 @@ def test_what_was_never_made_is_not_current():
 
 
 def test_parameters_are_told_apart_by_value():
-    run = params.Run.model_validate({"model": {"lora": {"rank": 4}, "train": 5}})
-    plain = params.leaves(params.Run.model_validate({"model": {"train": 5}}))
-    found = params.leaves(run)
+    run = schema.Run.model_validate({"model": {"lora": {"rank": 4}, "train": 5}})
+    plain = schema.leaves(schema.Run.model_validate({"model": {"train": 5}}))
+    found = schema.leaves(run)
     assert found["model.lora.rank"] == Leaf(4, 8)
     assert found["model.lora"] == Leaf(True, False)
     assert plain["model.lora"] == Leaf(None, None)
-    assert params.leaves(run, {"seed"}) == {"seed": Leaf(0, 0)}
+    assert schema.leaves(run, {"seed"}) == {"seed": Leaf(0, 0)}

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from xnn import Classifier, WeightsError, build, load_run, parameter_counts, to_input
-from xnn.config.params import Lora
+from xnn.config.schema import Lora
 from xnn.models import classifier
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}

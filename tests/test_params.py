@@ -9,8 +9,9 @@ from conftest import PROJECT, SMALL, write_study
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from xnn.config import params
-from xnn.config.params import ParameterError, Run, load_run, load_study
+from xnn.config import files, schema
+from xnn.config.files import load_run, load_study
+from xnn.config.schema import ParameterError, Run
 
 STUDY = "{title: t, source: phantom}"
 NUMBERS = itertools.count()
@@ -39,12 +40,13 @@ def error_of(load, text):
 
 
 def test_every_shipped_parameter_file_loads(monkeypatch):
-    monkeypatch.setattr(params, "ROOT", PROJECT)
-    assert {"phantom", "kermany"} <= set(params.studies())
-    for study in params.studies():
+    for module in (files, schema):
+        monkeypatch.setattr(module, "ROOT", PROJECT)
+    assert {"phantom", "kermany"} <= set(files.studies())
+    for study in files.studies():
         assert load_study(study).name == study
-        assert params.runs(study), "a study without a run shows nothing"
-        for run in params.runs(study):
+        assert files.runs(study), "a study without a run shows nothing"
+        for run in files.runs(study):
             assert load_run(study, run).name == run
 
 
@@ -274,7 +276,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from([*FRAGMENTS.split(), "\n",
 @example(text="seed: !!bool x")
 def test_any_text_is_a_run_or_a_parameter_error(text):
     write_study("any", STUDY)
-    (params.ROOT / "params/any/it.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
+    (schema.ROOT / "params/any/it.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
     with contextlib.suppress(ParameterError):
         assert isinstance(load_run("any", "it"), Run)
 
@@ -301,7 +303,7 @@ def test_an_unknown_name_comes_with_the_nearest():
 
 def test_the_study_file_is_no_run():
     write_study("names", STUDY, first="", second="")
-    assert params.runs("names") == ["first", "second"]
+    assert files.runs("names") == ["first", "second"]
     with pytest.raises(ParameterError, match="no run 'study'"):
         load_run("names", "study")
 
@@ -333,18 +335,18 @@ def test_runs_that_start_from_each_other_are_an_error():
     ],
 )
 def test_comments_order_and_written_defaults_keep_the_hash(same):
-    assert params.sha256(run_of(same)) == params.sha256(run_of("training: {epochs: 7}\nseed: 3"))
+    assert schema.sha256(run_of(same)) == schema.sha256(run_of("training: {epochs: 7}\nseed: 3"))
 
 
 @pytest.mark.parametrize("other", ["seed: 4", "seed: 3\nmodel: {dropout: 0.3}", "seed: 3\nnote: x", ""])
 def test_another_value_gives_another_hash(other):
-    assert params.sha256(run_of(other)) != params.sha256(run_of("seed: 3"))
+    assert schema.sha256(run_of(other)) != schema.sha256(run_of("seed: 3"))
 
 
 def test_a_hash_covers_all_that_it_is_given():
     study, run = study_of(STUDY), run_of("")
-    assert len({params.sha256(study), params.sha256(run), params.sha256(study, run)}) == 3
-    assert len(params.sha256(study, run)) == 64
+    assert len({schema.sha256(study), schema.sha256(run), schema.sha256(study, run)}) == 3
+    assert len(schema.sha256(study, run)) == 64
 
 
 def test_a_run_starts_from_one_of_its_own_backbone():
@@ -362,21 +364,21 @@ def test_lora_needs_layers_of_the_backbone():
 def test_a_study_is_compared_with_others_that_exist():
     write_study("one", "{title: one, source: archive}")
     write_study("two", "{title: two, source: archive, compare_with: [one]}")
-    assert params.load_study("two").compare_with == ["one"]
+    assert files.load_study("two").compare_with == ["one"]
     for wrong in ("two", "onne"):
         write_study("two", f"{{title: two, source: archive, compare_with: [{wrong}]}}")
-        with pytest.raises(params.ParameterError, match=f"compare_with: no other study '{wrong}'.*one"):
-            params.load_study("two")
+        with pytest.raises(schema.ParameterError, match=f"compare_with: no other study '{wrong}'.*one"):
+            files.load_study("two")
     write_study("two", "{title: two, source: archive}")
 
 
 def test_a_published_number_names_its_task():
     text = "{{title: three, source: archive, published: [{{source: x, task: {}, accuracy: 0.9}}]}}"
     write_study("three", text.format("pneumonia"))
-    assert params.load_study("three").published[0].accuracy == 0.9
+    assert files.load_study("three").published[0].accuracy == 0.9
     write_study("three", text.format("pneumonya"))
-    with pytest.raises(params.ParameterError, match=r"published\.0\.task"):
-        params.load_study("three")
+    with pytest.raises(schema.ParameterError, match=r"published\.0\.task"):
+        files.load_study("three")
     write_study("three")
 
 

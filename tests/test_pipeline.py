@@ -17,7 +17,7 @@ from conftest import PROJECT, QUICK, SMALL, write_study
 from test_mongo import MISSING, none_is_left
 
 from xnn import load_run, load_study
-from xnn.config import freshness, params
+from xnn.config import freshness, schema
 from xnn.report import execute, pipeline, steps
 from xnn.report.steps import Task
 
@@ -238,7 +238,7 @@ EDITS = {
     ),
     "a key with a default": (
         replaced(
-            "xnn/config/params.py",
+            "xnn/config/schema.py",
             "    epochs: Count = 20",
             "    warm_up: Count = 1\n    epochs: Count = 20",
         ),
@@ -247,7 +247,7 @@ EDITS = {
     ),
     "a default that this study relies on": (
         replaced(
-            "xnn/config/params.py",
+            "xnn/config/schema.py",
             "weight_decay: Annotated[float, Field(ge=0)] = 0.05",
             "weight_decay: Annotated[float, Field(ge=0)] = 0.1",
         ),
@@ -539,7 +539,7 @@ def test_unknown_steps_and_missing_runs_are_errors(small):
         pipeline.run_step("7-publish", small)
     with pytest.raises(steps.StepError, match="plain"):
         pipeline.run_step("3-train", small)
-    with pytest.raises(params.ParameterError, match="no run 'nobody'"):
+    with pytest.raises(schema.ParameterError, match="no run 'nobody'"):
         pipeline.run_step("3-train", small, "nobody")
 
 

@@ -57,7 +57,6 @@ def test_predictions_are_kept_until_what_decides_them_changes(run, monkeypatch, 
         kept = prediction.predictions(run)
     assert kept.equals(first)
     other = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"flip": True})})
-    other._name, other._study = run._name, run._study
     assert prediction.key(other) != prediction.key(run)
 
 

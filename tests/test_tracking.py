@@ -9,7 +9,7 @@ import pytest
 
 from xnn import load_run, load_study
 from xnn.config import provenance
-from xnn.config.params import ROOT
+from xnn.config.schema import ROOT
 from xnn.report import tracking
 
 PIXEL = base64.b64encode(b"\x89PNG not really").decode()

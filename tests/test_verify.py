@@ -7,7 +7,7 @@ import pytest
 from conftest import QUICK, SMALL, write_study
 
 from xnn import load_study
-from xnn.config import params
+from xnn.config import files
 from xnn.report import pipeline, verify
 
 STUDY = "verified"
@@ -48,7 +48,7 @@ def test_a_number_that_was_changed_is_found_and_told(study, capsys, monkeypatch)
 
 
 def test_what_is_not_here_is_said_and_not_taken_for_equal(study, tmp_path):
-    run = params.load_run(STUDY, "first")
+    run = files.load_run(STUDY, "first")
     shutil.move(run.artifacts / "training.json", tmp_path)
     try:
         check = verify.answers_again(run)
@@ -62,8 +62,7 @@ def test_what_is_not_here_is_said_and_not_taken_for_equal(study, tmp_path):
 def test_without_the_radiographs_the_table_says_what_to_set(study, monkeypatch, tmp_path):
     monkeypatch.delenv("ARCHIVE", raising=False)
     real = study.model_copy(update={"source": "archive"})
-    real._name = study._name
-    checks = list(verify.training_again(real, [params.load_run(STUDY, "first")], tmp_path))
+    checks = list(verify.training_again(real, [files.load_run(STUDY, "first")], tmp_path))
     assert [check.verdict for check in checks] == ["not checked"] * 2
     assert "set ARCHIVE" in checks[0].why
 

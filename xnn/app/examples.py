@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from ..config.params import ParameterError, load_study
+from ..config.files import load_study
+from ..config.schema import ParameterError
 from ..data import phantom
 from ..data.records import load_images, load_records
 from ..data.sources import DataError

@@ -19,8 +19,8 @@ from safetensors.numpy import load_file
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from ..config.params import ROOT
 from ..config.provenance import file_sha256
+from ..config.schema import ROOT
 from ..models.classifier import Classifier, to_input
 from ..models.inference import logits
 from . import distance

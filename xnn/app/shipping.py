@@ -23,7 +23,8 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from ..config import provenance
-from ..config.params import ROOT, ParameterError, Run, load_run
+from ..config.files import load_run
+from ..config.schema import ROOT, ParameterError, Run
 from ..data.records import load_images, load_records
 from ..data.sources import DataError
 from ..explain import sample

@@ -9,8 +9,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import params
-from .params import ROOT, Run, Study
+from . import schema
+from .schema import ROOT, Run, Study
 
 __by_value__ = True  # what a result says of its origin decides no number
 PACKAGE = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ def stamp(subject: Study | Run) -> Stamp:
     study = subject.study if run else subject
     return _stamp(
         subject.seed,
-        params_sha256=params.sha256(study, subject) if run else params.sha256(study),
+        params_sha256=schema.sha256(study, subject) if run else schema.sha256(study),
         records_sha256=records_sha256(study),
     )
 

@@ -8,13 +8,13 @@ import itertools
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-import pandas as pd
-from pydantic import PrivateAttr, model_validator
+from pydantic import model_validator
 
-from . import params
-from .params import NAME, ROOT, ParameterError, Run
+from .schema import CONTEXT, NAME, ROOT, Parameters, Run
+
+__by_value__ = True  # pages depend on the values
 
 STEPS = ("3-train", "4-evaluate", "5-explain")
 
@@ -27,7 +27,7 @@ class Point(NamedTuple):
     values: dict[str, Any]
 
 
-class Sweep(params._Strict):
+class Sweep(Parameters):
     """A base run and the values that its runs have instead: of a grid, of named points, or of both.
 
     Keys are those of a run, with dots: ``training.learning_rate``.
@@ -40,8 +40,9 @@ class Sweep(params._Strict):
     grid: dict[str, list[Any]] = {}  # key: values; every combination is a run
     points: dict[str, dict[str, Any]] = {}  # name: {key: value}; with a grid, all of it at every point
     explain: bool = False  # 5-explain as well
-    _name: str = PrivateAttr("")
-    _base: Run = PrivateAttr(None)
+    name: Annotated[str, CONTEXT] = ""
+    base_run: Annotated[Run | None, CONTEXT] = None
+    made: Annotated[tuple[Run, ...], CONTEXT] = ()
 
     @model_validator(mode="after")
     def _varies_something(self):
@@ -57,14 +58,6 @@ class Sweep(params._Strict):
             if both := set(values) & set(self.grid):
                 raise ValueError(f"points.{name}.{min(both)}: it is in the grid as well: give it once")
         return self
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def base_run(self) -> Run:
-        return self._base
 
     @property
     def file(self) -> Path:
@@ -103,8 +96,8 @@ class Sweep(params._Strict):
         return found
 
     def runs(self) -> list[Run]:
-        """Every run, validated; raise ParameterError, one line a problem."""
-        return [_run(self, point) for point in self.expanded()]
+        """Every run, in the file's order."""
+        return list(self.made)
 
     def _repr_markdown_(self) -> str:
         """The study's line, then the sweep's."""
@@ -113,133 +106,6 @@ class Sweep(params._Strict):
         return f"{self.base_run.study._repr_markdown_()}\n\n{line}"
 
 
-def sweeps() -> list[str]:
-    """Names of the sweeps that there are."""
-    return sorted(file.stem for file in (ROOT / "params/sweeps").glob("*.yaml"))
-
-
-def load_sweep(name: str) -> Sweep:
-    """Read ``params/sweeps/<name>.yaml`` and try all of its runs; raise ParameterError if one is wrong."""
-    sweep = _read(name)
-    problems, seen = [], {}
-    for point in sweep.expanded():
-        if point.name in seen.values():
-            problems.append(f"{_file(name)}: two runs would be called {point.name}: use named points")
-        try:
-            recipe = _run(sweep, point).model_dump_json()
-        except ParameterError as error:
-            problems += [line for line in str(error).splitlines() if line not in problems]
-            continue
-        if recipe in seen:
-            problems.append(f"{_file(name)}: {seen[recipe]} and {point.name} are the same run: leave one out")
-        seen[recipe] = point.name
-    if problems:
-        raise ParameterError("\n".join(problems))
-    return sweep
-
-
-def load_point(study: str, name: str) -> Run:
-    """The run ``sweeps/<sweep>/<point>`` of a study; raise ParameterError if it is missing or wrong."""
-    _, _, rest = name.partition("/")
-    sweep, _, point = rest.partition("/")
-    loaded = _read(sweep)
-    if loaded.study != study:
-        raise ParameterError(f"{_file(sweep)}: study: {loaded.study}, so it has no run of study {study}")
-    points = {each.name: each for each in loaded.expanded()}
-    if point not in points:
-        hint = params._did_you_mean(point, points)
-        raise ParameterError(f"{_file(sweep)}: no point {point!r}{hint}; there is: {', '.join(points)}")
-    return _run(loaded, points[point])
-
-
-def _read(name: str) -> Sweep:
-    params._check_name("sweep", name, sweeps())
-    loaded = params._load(Sweep, ROOT / _file(name))
-    loaded._name = name
-    try:
-        loaded._base = params.load_run(loaded.study, loaded.base)
-    except ParameterError as error:
-        wrong_name = str(error).startswith("no ")
-        raise ParameterError(f"{_file(name)}: {error}" if wrong_name else str(error)) from None
-    return loaded
-
-
-def _run(sweep: Sweep, point: Point) -> Run:
-    values = sweep.base_run.model_dump()
-    for key, value in point.values.items():
-        *path, last = key.split(".")
-        place = values
-        for part in path:
-            if not isinstance(place.get(part), dict):
-                place[part] = {}  # nothing there yet, as of model.lora; the schema refuses what cannot be
-            place = place[part]
-        place[last] = value
-    where = f"{_file(sweep.name)}: {point.name}"
-    run = params.validated(Run, values, where)
-    return params.placed(run, sweep.base_run.study, f"sweeps/{sweep.name}/{point.name}")
-
-
-def _file(name: str) -> str:
-    return f"params/sweeps/{name}.yaml"
-
-
 def _text(value: Any) -> str:
     """A value as part of a name."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", json.dumps(value).strip('[]{}"'))
-
-
-# ---- what came out -------------------------------------------------------------------------------
-
-
-def results(sweep: Sweep) -> pd.DataFrame:
-    """One row a run that has been evaluated, in the file's order.
-
-    Columns: run (its point), setting, the varied values by their short names, validation (F1 of the epoch
-    that was kept, weighted by class), value, low and high (weighted F1 on the test split), epochs, minutes.
-    """
-    rows = []
-    for point, run in zip(sweep.expanded(), sweep.runs(), strict=True):
-        if not (run.reports / "metrics.json").exists():
-            continue
-        metrics, record = (
-            json.loads((run.reports / name).read_text()) for name in ("metrics.json", "training.json")
-        )
-        rows.append(
-            {
-                "run": point.name,
-                "setting": point.setting,
-                **{short: value_of(run, key) for key, short in sweep.varied.items()},
-                "validation": max(row["val_f1"] for row in record["history"]),
-                **metrics["scores"]["f1_weighted"],
-                "epochs": len(record["history"]),
-                "minutes": round(sum(row["seconds"] for row in record["history"]) / 60, 2),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def value_of(run: Run, key: str) -> Any:
-    """The value of a dotted key."""
-    found = run
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else getattr(found, part, None)
-    return found if isinstance(found, int | float | str | None) else json.dumps(found)
-
-
-def by_setting(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of ``results`` as one a setting, the best on validation first: means over seeds, and their spread.
-
-    Columns: seeds, validation, test (means), sd (of the test score, n - 1; NaN of one seed), lowest, highest,
-    half_width (half the mean length of the 95 % intervals: what another draw of patients would do).
-    """
-    groups = table.assign(half=(table.high - table.low) / 2).groupby("setting", sort=False)
-    found = groups.agg(
-        seeds=("run", "size"),
-        validation=("validation", "mean"),
-        test=("value", "mean"),
-        sd=("value", "std"),
-        lowest=("value", "min"),
-        highest=("value", "max"),
-        half_width=("half", "mean"),
-    )
-    return found.sort_values("validation", ascending=False, kind="stable")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..config.params import Study
+from ..config.schema import Study
 from .images import ImageStore
 from .leakage import audit
 from .sources import DataError

@@ -6,7 +6,7 @@ import re
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from ..config.params import ROOT, Study
+from ..config.schema import ROOT, Study
 from .images import MAX_BYTES, ImageError
 
 SPLITS = ("train", "val", "test")

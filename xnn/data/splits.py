@@ -6,7 +6,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ..config.params import Study
+from ..config.schema import Study
 from .sources import DataError
 
 EXAMPLE = "example"  # the split of the images set aside for the app

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from ..config.params import Study
+from ..config.schema import Study
 from . import phantom
 from .images import ImageError, ImageStore, decode
 from .records import NEEDED, SIZES, write_csv

@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 
-from ..config import params
-from ..config.params import Run, Study
+from ..config import files
+from ..config.schema import Run, Study
 from ..models import prediction
 from . import intervals
 
@@ -14,7 +14,7 @@ SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bac
 
 def load(study: Study) -> tuple[dict[str, dict], dict[str, dict]]:
     """Contents of metrics.json and training.json, by run, of the runs that have been made."""
-    folders = {run: study.reports / run for run in params.runs(study.name)}
+    folders = {run: study.reports / run for run in files.runs(study.name)}
     made = {run: folder for run, folder in folders.items() if (folder / "metrics.json").exists()}
     return tuple(
         {run: json.loads((folder / name).read_text()) for run, folder in made.items()}
@@ -60,7 +60,7 @@ def explanations(study: Study) -> pd.DataFrame:
     each: better, worse or not told apart from the floors. Empty where no run has been explained.
     """
     rows = {}
-    for run in params.runs(study.name):
+    for run in files.runs(study.name):
         file = study.reports / run / "explanations.json"
         if file.exists():
             found = json.loads(file.read_text())
@@ -126,9 +126,9 @@ def sizes(study: Study, training: dict[str, dict]) -> pd.DataFrame:
     """
     rows = []
     for run, record in training.items():
-        first = params.load_run(study.name, run)
+        first = files.load_run(study.name, run)
         while first.model.start_from:
-            first = params.load_run(study.name, first.model.start_from)
+            first = files.load_run(study.name, first.model.start_from)
         source = "random" if first.model.weights == "none" else first.model.weights
         row = {"run": run, "backbone": first.model.backbone, "parameters": record["parameters"]["total"]}
         rows.append(row | {"weights": source})
@@ -161,7 +161,7 @@ def by_size(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 def weighted_pairs(study: Study, made: list[str]) -> list[tuple[str, str]]:
     """(with, without) of the runs that differ in class weights alone, those they start from included."""
-    found = {name: params.load_run(study.name, name) for name in made}
+    found = {name: files.load_run(study.name, name) for name in made}
     return [
         (one, two)
         for one in made
@@ -174,7 +174,7 @@ def weighted_pairs(study: Study, made: list[str]) -> list[tuple[str, str]]:
 
 def seeds(study: Study, made: list[str]) -> dict[str, list[str]]:
     """Runs that differ in their seed alone, by the name of the one with the lowest seed; two or more."""
-    found = {name: params.load_run(study.name, name) for name in made}
+    found = {name: files.load_run(study.name, name) for name in made}
     alike = {}
     for name, run in sorted(found.items(), key=lambda item: item[1].seed):
         recipe = json.dumps(run.model_dump(exclude={"note", "online", "seed"}), sort_keys=True)
@@ -207,7 +207,7 @@ def _recipe(run: Run) -> dict:
     """A run's parameters without class weights; the run that it starts from is replaced by its own."""
     values = run.model_dump(exclude={"note": True, "online": True, "training": {"class_weights"}})
     if start := run.model.start_from:
-        values["model"]["start_from"] = _recipe(params.load_run(run.study.name, start))
+        values["model"]["start_from"] = _recipe(files.load_run(run.study.name, start))
     return values
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import f1_score
 
-from ..config import params
-from ..config.params import Run, Study
+from ..config import files
+from ..config.schema import Run, Study
 from ..models.prediction import read
 from .calibration import estimated_mix, for_mix, tempered
 from .comparison import load
@@ -34,7 +34,7 @@ def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> 
     and class do), value, low, high (the score), and bought, bought_low, bought_high: how far it lies above
     that of this study. Test splits of two studies are different images, so each is resampled by itself.
     """
-    others = [params.load_study(name) for name in study.compare_with]
+    others = [files.load_study(name) for name in study.compare_with]
     rows = []
     for run in shared_runs(study, others):
         base, base_resampled = _resampled(study, run, score, resamples)
@@ -59,9 +59,9 @@ def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> 
 def shared_runs(study: Study, others: list[Study]) -> list[str]:
     """Names of the runs that have been made with the same parameters and seed in every study."""
     found = []
-    for name in params.runs(study.name):
+    for name in files.runs(study.name):
         made = [(each.reports / name / "metrics.json").exists() for each in (study, *others)]
-        if all(made) and len({_recipe(params.load_run(each.name, name)) for each in (study, *others)}) == 1:
+        if all(made) and len({_recipe(files.load_run(each.name, name)) for each in (study, *others)}) == 1:
             found.append(name)
     return found
 
@@ -70,7 +70,7 @@ def _recipe(run: Run) -> str:
     """Parameters and seed of a run as text; the run that it starts from is replaced by its own."""
     values = run.model_dump(mode="json", exclude={"note", "online", "explanation"})
     if start := run.model.start_from:
-        values["model"]["start_from"] = _recipe(params.load_run(run.study.name, start))
+        values["model"]["start_from"] = _recipe(files.load_run(run.study.name, start))
     return json.dumps(values, sort_keys=True)
 
 
@@ -167,5 +167,5 @@ def beside_published(study: Study) -> pd.DataFrame:
 
 
 def _differs(study: Study, run: str, record: dict) -> str:
-    size = params.load_run(study.name, run).model.image_size or study.image_size
+    size = files.load_run(study.name, run).model.image_size or study.image_size
     return f"{record['weights']}; {size} px; {len(record['history'])} epochs"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ..config.params import Study
+from ..config.schema import Study
 from ..data.records import SIZES, load_images, load_records
 from .intervals import metrics, predictions_table
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ..config import params
-from ..config.params import Run
+from ..config import files
+from ..config.schema import Run
 from ..models.classifier import load_model
 from . import localisation, measures
 from .integrated import Attribution, integrated_gradients
@@ -173,7 +173,7 @@ def rise_curves(measured: Mapping[str, Measured], fill: tuple[str, str] = FILLS)
 def twins(run: Run) -> list[Run]:
     """Trained runs of the same study and recipe with another seed."""
     recipe = (run.model, run.training, run.augmentation)
-    others = [params.load_run(run.study.name, name) for name in params.runs(run.study.name)]
+    others = [files.load_run(run.study.name, name) for name in files.runs(run.study.name)]
     return [
         other
         for other in others

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..config.params import Run
+from ..config.schema import Run
 from ..data.records import load_images, load_markers, load_masks, load_records
 from ..evaluation import curves
 from ..models.classifier import to_input

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..config import freshness, params
-from ..config.params import Model, Study
+from ..config import freshness, schema
+from ..config.schema import Model, Study
 from ..data.records import load_images
 
 SIDE = 32  # pixels of the small images that components are taken of
@@ -31,7 +31,7 @@ def embed(study: Study, records: pd.DataFrame) -> Embedding:
     """
     weights, why = _weights(study)
     file = study.artifacts / "embedding.npz"
-    key = params.sha256(
+    key = schema.sha256(
         *(weights.sha256 if weights else "", study.image_size, why, study.seed),
         *(records[["path", "sha256", "row"]].to_csv(), freshness.of_function(__name__, "embed").sha256),
     )

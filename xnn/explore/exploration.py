@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..config.params import Study, load_study
+from ..config.files import load_study
+from ..config.schema import Study
 from ..data.records import load_images, load_records, write_csv
 from ..data.sources import SPLITS, DataError
 from ..data.splits import split

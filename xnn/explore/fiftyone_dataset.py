@@ -9,8 +9,8 @@ import pandas as pd
 from PIL import Image
 
 from .. import plots
-from ..config import params
-from ..config.params import Run, Study
+from ..config.files import load_run, runs
+from ..config.schema import Run, Study
 from ..data.records import load_images, load_records
 from .exploration import load_audit
 
@@ -42,8 +42,8 @@ def make(study: Study, folder: Path, key: str):
     dataset.add_samples(_samples(study, records, audit, files), dynamic=True)
     fob.compute_uniqueness(dataset, embeddings=embedding)
     fob.compute_visualization(dataset, points=audit[["x", "y"]].to_numpy(), brain_key="embedding_map")
-    for run in params.runs(study.name):
-        _add_run(dataset, params.load_run(study.name, run))
+    for run in runs(study.name):
+        _add_run(dataset, load_run(study.name, run))
     _save_views(dataset, audit)
     dataset.app_config = _looks(dataset)
     dataset.description = re.sub(r"[*`]", "", study._repr_markdown_())

@@ -17,7 +17,8 @@ from subprocess import PIPE
 import psutil
 
 from ..config import freshness, provenance
-from ..config.params import ROOT, Study, load_study
+from ..config.files import load_study
+from ..config.schema import ROOT, Study
 from . import fiftyone_dataset, mongo
 
 PORT = 5151

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-from ..config.params import Study
+from ..config.schema import Study
 from ..data.records import SIZES
 
 FOLDS = 5

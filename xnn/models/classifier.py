@@ -11,8 +11,8 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_model as load_safetensors
 from torch import nn
 
-from ..config.params import Lora, Run
 from ..config.provenance import file_sha256
+from ..config.schema import Lora, Run
 from . import weights
 from .weights import WeightsError
 

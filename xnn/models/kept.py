@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from ..config import freshness, params, provenance
-from ..config.params import ParameterError, Run, Study
+from ..config import files, freshness, provenance, schema
+from ..config.schema import ParameterError, Run, Study
 from ..data.records import load_records
 from . import weights
 
@@ -17,15 +17,15 @@ def inputs(run: Run) -> dict:
     found = {
         "code": code.sha256,
         "parameters": {
-            name: params.leaves(each, code.groups(type(each)))
+            name: schema.leaves(each, code.groups(type(each)))
             for name, each in {"study": run.study, "run": run}.items()
         },
         "records": _seen_sha256(run.study),
     }
     if first := run.model.start_from:
-        start = params.load_run(run.study.name, first)
-        files = [folder / "training.json" for folder in (start.artifacts, start.reports)]
-        found["start"] = next((_read(file)["key"] for file in files if file.exists()), None)
+        start = files.load_run(run.study.name, first)
+        places = [folder / "training.json" for folder in (start.artifacts, start.reports)]
+        found["start"] = next((_read(file)["key"] for file in places if file.exists()), None)
     elif file := weights.local_file(run.model):
         found["start"] = provenance.file_sha256(file)
     return found
@@ -76,7 +76,7 @@ def check_recipe(run: Run) -> None:
     if made is None:
         return
     names = {key.partition(".")[0] for key in made["parameters"]["run"]}
-    changed = freshness.differences(made, {**made, "parameters": {"run": params.leaves(run, names)}})
+    changed = freshness.differences(made, {**made, "parameters": {"run": schema.leaves(run, names)}})
     if changed := [each for each in changed if each.startswith("run: ")]:
         raise ParameterError(
             f"run {run.name} was trained otherwise ({changed[0][5:]}): execute its 3-train first"

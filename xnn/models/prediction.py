@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import freshness, provenance
-from ..config.params import Run
+from ..config.schema import Run
 from ..data.records import load_images, load_records, write_csv
 from . import kept
 

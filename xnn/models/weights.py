@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..config.params import ROOT, Model
 from ..config.provenance import file_sha256
+from ..config.schema import ROOT, Model
 
 if TYPE_CHECKING:
     import torch  # takes seconds to import, and to look for a file needs none of it

@@ -25,8 +25,9 @@ from dask.system import CPU_COUNT
 from distributed.scheduler import KilledWorker
 
 from ..config import leash
-from ..config.params import ROOT, Run
-from ..config.sweep import Sweep, load_sweep
+from ..config.files import load_sweep
+from ..config.schema import ROOT, Run
+from ..config.sweep import Sweep
 from . import pipeline
 from .steps import StepError, Task, doubts
 

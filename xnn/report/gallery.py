@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from .. import plots
-from ..config.params import ROOT, Run
+from ..config.schema import ROOT, Run
 
 SIDE = 192  # pixels of a radiograph on its sheet
 COARSE = 96  # pixels of an attribution, the mean of finer ones: noise from pixel to pixel is not legible

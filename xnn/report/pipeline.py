@@ -21,9 +21,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ..config import leash, params
-from ..config.params import ParameterError, Run
-from ..config.sweep import load_sweep
+from ..config import files, leash, schema
+from ..config.files import load_sweep
+from ..config.schema import ParameterError, Run
 from ..data.sources import DataError
 from ..models import kept
 from ..models.weights import WeightsError
@@ -122,7 +122,7 @@ def trainings(tasks: Iterable[Task]) -> list[Run]:
 def _add(found: list[Run], run: Run) -> None:
     """Add a run after those that it starts from, where their models are not here."""
     if first := run.model.start_from:
-        start = params.load_run(run.study.name, first)
+        start = files.load_run(run.study.name, first)
         if not kept.model(start, kept.inputs(start)):
             _add(found, start)
     if run not in found:
@@ -186,7 +186,7 @@ def make_all(tasks: list[Task], jobs: int) -> None:
 
 def _start(task: Task) -> subprocess.Popen:
     """Make a task in a process of its own, which ends with this one."""
-    environment = {**os.environ, "XNN_ROOT": str(params.ROOT)}
+    environment = {**os.environ, "XNN_ROOT": str(schema.ROOT)}
     return leash.start("xnn.report.pipeline", task.step, *task.names.values(), env=environment)
 
 
@@ -220,7 +220,7 @@ def report(study: str, runs: list[str], online: bool, jobs: int) -> None:
 
 def make_page(file: Path, jobs: int) -> None:
     """Make a page of reports/ and the pages that it follows."""
-    wanted = steps.task_of((params.ROOT / file).resolve())
+    wanted = steps.task_of((schema.ROOT / file).resolve())
     if wanted.study is None or wanted.spec.per == "sweep":
         make(wanted)
         return
@@ -253,7 +253,7 @@ def track(study: str) -> None:
     """Log the finished runs of a study to MLflow."""
     from .tracking import track
 
-    for run in track(params.load_study(study)):
+    for run in track(files.load_study(study)):
         print(f"{run}: logged to MLflow (make mlflow)")
 
 
@@ -261,7 +261,7 @@ def show(study: str) -> None:
     """Open a study's radiographs in FiftyOne; look at them first where that was not done since wrangling."""
     from ..explore import exploration, fiftyone_view, mongo
 
-    subject = params.load_study(study)
+    subject = files.load_study(study)
     provide(Task("2-explore", subject))
     records, audit = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
     if not audit.exists() or audit.stat().st_mtime < records.stat().st_mtime:

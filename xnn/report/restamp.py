@@ -15,12 +15,12 @@ from pathlib import Path
 
 import nbformat
 
-from ..config import freshness, params, provenance
-from ..config.params import ROOT, Run
+from ..config import files, freshness, provenance
+from ..config.schema import ROOT, Run
 from ..models import kept, prediction
 from . import steps
 
-CURRENT = "xnn.restamp current"  # prints what is current in a tree
+CURRENT = "xnn.report.restamp current"  # prints what is current in a tree
 
 
 def current() -> Iterator[str]:
@@ -88,7 +88,7 @@ def _runs() -> Iterator[Run]:
     """Every run, of a sweep too, that has a training record in reports/."""
     for file in sorted((ROOT / "reports").rglob("training.json")):
         study, *run = file.relative_to(ROOT / "reports").parts[:-1]
-        yield params.load_run(study, "/".join(run))
+        yield files.load_run(study, "/".join(run))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock
 
-from ..config.params import ROOT, ParameterError
+from ..config.schema import ROOT, ParameterError
 from . import steps
 from .steps import StepError
 

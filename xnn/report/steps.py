@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..config import freshness, params, provenance
-from ..config.params import ROOT, Run, Study
-from ..config.sweep import Sweep, load_sweep
+from ..config import files, freshness, provenance, schema
+from ..config.files import load_sweep
+from ..config.schema import ROOT, Run, Study
+from ..config.sweep import Sweep
 
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 UNCOUNTED = ("provenance",)  # parts of a result that say where it is from, and change when nothing else does
@@ -95,7 +96,7 @@ class Task(NamedTuple):
         if not isinstance(self.subject, Run):
             return self.names
         if self.subject.file.stem == self.subject.name:
-            return self.names | params.recipe(self.subject.file)
+            return self.names | files.recipe(self.subject.file)
         return self.names | self.subject.model_dump(mode="json", exclude_defaults=True)
 
     def __str__(self) -> str:
@@ -118,10 +119,10 @@ def task(step: str, subject: str = "", run: str | None = None) -> Task:
     if per == "sweep":
         return Task(step, load_sweep(subject))
     if per == "run" and run is None:
-        raise StepError(f"{step} belongs to a run: give one of {', '.join(params.runs(subject))}")
-    for name in params.runs(subject):
-        params.load_run(subject, name)  # any file of the study that is wrong is said before all work
-    return Task(step, params.load_run(subject, run) if per == "run" else params.load_study(subject))
+        raise StepError(f"{step} belongs to a run: give one of {', '.join(files.runs(subject))}")
+    for name in files.runs(subject):
+        files.load_run(subject, name)  # any file of the study that is wrong is said before all work
+    return Task(step, files.load_run(subject, run) if per == "run" else files.load_study(subject))
 
 
 def on_methods() -> list[str]:
@@ -136,7 +137,7 @@ def task_of(page: Path) -> Task:
         return Task(page.stem, None)
     if STEPS[page.stem].per == "sweep":
         return Task(page.stem, load_sweep(rest[-1]))
-    subject = params.load_run(first, "/".join(rest)) if rest else params.load_study(first)
+    subject = files.load_run(first, "/".join(rest)) if rest else files.load_study(first)
     return Task(page.stem, subject)
 
 
@@ -156,14 +157,14 @@ def report(study: str, runs: list[str] | None = None, online: bool = False) -> l
     Of some runs (and those that they start from), or of all but those whose weights have to be downloaded
     (`online`: these too).
     """
-    all_runs = {name: params.load_run(study, name) for name in params.runs(study)}
-    chosen = [params.load_run(study, name).name for name in runs or ()]
+    all_runs = {name: files.load_run(study, name) for name in files.runs(study)}
+    chosen = [files.load_run(study, name).name for name in runs or ()]
     chosen = chosen or [name for name, run in all_runs.items() if online or not run.online]
     for name in chosen:  # grows while it is walked: what a run starts from may start from another one
         if (first := all_runs[name].model.start_from) and first not in chosen:
             chosen.append(first)
     chosen.sort(key=lambda name: (_depth(all_runs, name), name))
-    of_study = {step: Task(step, params.load_study(study)) for step in STEPS if STEPS[step].per == "study"}
+    of_study = {step: Task(step, files.load_study(study)) for step in STEPS if STEPS[step].per == "study"}
     of_runs = [
         Task(step, all_runs[name]) for name in chosen for step, spec in STEPS.items() if spec.per == "run"
     ]
@@ -200,7 +201,7 @@ def inputs(of: Task) -> dict:
     named = {"notebook": own} if own else {}
     if of.subject is None:
         return {"step": of.step, "code": code.sha256, "parameters": named, "results": {}}
-    named |= {key: params.leaves(each, code.groups(type(each))) for key, each in _settings(of, code)}
+    named |= {key: schema.leaves(each, code.groups(type(each))) for key, each in _settings(of, code)}
     made = {
         "step": of.step,
         "code": code.sha256,
@@ -222,7 +223,7 @@ def doubts(of: Task) -> list[str]:
 
 
 @functools.cache
-def code_of(source: Path) -> tuple[freshness.Key, dict[str, params.Leaf]]:
+def code_of(source: Path) -> tuple[freshness.Key, dict[str, schema.Leaf]]:
     """The key of a notebook's code, and the parameters of its own: all of its parameters cell but names."""
     own, rest = {}, []
     for header, text in code_cells(source.read_text(encoding="utf-8")):
@@ -231,7 +232,7 @@ def code_of(source: Path) -> tuple[freshness.Key, dict[str, params.Leaf]]:
             continue
         for name, value in re.findall(r"^(\w+) *= *(.+?)(?: *#.*)?$", text, re.MULTILINE):
             if name not in ("study", "run", "sweep", *Run.model_fields):  # files hold these
-                own[name] = params.Leaf(json.loads(value), None)
+                own[name] = schema.Leaf(json.loads(value), None)
     try:
         return freshness.of_cells(rest), own
     except SyntaxError as error:
@@ -261,7 +262,7 @@ def _settings(of: Task, code: freshness.Key) -> Iterator[tuple[str, Study | Run 
 
 def _studies(of: Task, code: freshness.Key) -> list[Study]:
     others = of.study.compare_with if "compare_with" in code.attributes else []
-    return [of.study, *map(params.load_study, others)]
+    return [of.study, *map(files.load_study, others)]
 
 
 def _runs(of: Task, code: freshness.Key) -> list[Run]:
@@ -272,9 +273,7 @@ def _runs(of: Task, code: freshness.Key) -> list[Run]:
         return []
     if isinstance(of.subject, Sweep):
         return of.subject.runs()
-    runs = [
-        params.load_run(each.name, name) for each in _studies(of, code) for name in params.runs(each.name)
-    ]
+    runs = [files.load_run(each.name, name) for each in _studies(of, code) for name in files.runs(each.name)]
     return [run for run in runs if any((run.reports / name).exists() for name in of.spec.reads)]
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock
 
-from ..config import params
-from ..config.params import ROOT, Run, Study
+from ..config import files, schema
+from ..config.schema import ROOT, Run, Study
 
 KEY = "xnn.results"  # the tag that holds the hash of the result files; set last, so it means "whole"
 STEPS = ("3-train", "4-evaluate", "5-explain")
@@ -39,7 +39,7 @@ def track(study: Study) -> list[str]:
     with FileLock(ROOT / "artifacts/.mlflow.lock"), _in_use():  # the first user makes the tables
         client = MlflowClient(uri())
         experiment = _experiment(client, study)
-        for run in (params.load_run(study.name, name) for name in params.runs(study.name)):
+        for run in (files.load_run(study.name, name) for name in files.runs(study.name)):
             if (run.reports / "training.json").exists() and _log(client, experiment, run):
                 logged.append(run.name)
     return logged
@@ -138,7 +138,7 @@ def _figures(page: Path) -> list[tuple[str, bytes]]:
 def _key(run: Run) -> str:
     """Hash of the run's result files and parameters; whether its model is at hand counts as well."""
     parts = [json.dumps(_read(run, name)) for name in RESULTS]
-    parts += [params.sha256(run), str((run.artifacts / "model").exists())]
+    parts += [schema.sha256(run), str((run.artifacts / "model").exists())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

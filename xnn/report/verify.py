@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..config import params, provenance
-from ..config.params import ROOT, Run, Study
+from ..config import files, provenance, schema
+from ..config.schema import ROOT, Run, Study
 from ..data.records import load_images, load_records
 from ..data.sources import DataError
 from ..evaluation import calibration, comparison, intervals
@@ -55,7 +55,7 @@ class Check(NamedTuple):
 
 def verify(study: Study) -> Iterator[Check]:
     """Check every result of a study that can be checked here; each as soon as it is known."""
-    made = [params.load_run(study.name, name) for name in comparison.load(study)[0]]
+    made = [files.load_run(study.name, name) for name in comparison.load(study)[0]]
     if not made:
         yield Check("metrics.json", why=f"study {study.name} has no results yet: run make report first")
         return
@@ -204,7 +204,7 @@ def main(study: str) -> int:
     """Print the table of checks as they are made; 0 where nothing is different."""
     failed = 0
     print("| result | numbers | largest difference | verdict | |\n|---|---|---|---|---|")
-    for check in verify(params.load_study(study)):
+    for check in verify(files.load_study(study)):
         why = "; ".join(check.lost[:5]) or (check.why if check.verdict != "equal" else "")
         number = f"{check.numbers} | {check.apart:.2g}" if check.numbers else "| "
         print(f"| {check.what} | {number} | {check.verdict} | {why} |", flush=True)
@@ -216,5 +216,5 @@ def main(study: str) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(*sys.argv[1:]))
-    except (params.ParameterError, DataError) as error:
+    except (schema.ParameterError, DataError) as error:
         sys.exit(f"xnn: {error}")

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import InterpolationMode, v2
 
-from ..config.params import Augmentation, Run
+from ..config.schema import Augmentation, Run
 from ..data.images import ImageStore
 from ..data.records import load_images, load_records
 from ..models.classifier import to_input

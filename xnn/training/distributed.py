@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from ..config import leash
-from ..config.params import ParameterError, Run
+from ..config.schema import ParameterError, Run
 from .batches import Radiographs, mix
 
 TOLD = 20  # lines of a failed training

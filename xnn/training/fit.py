@@ -20,8 +20,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
-from ..config import freshness, params, provenance
-from ..config.params import Run
+from ..config import files, freshness, provenance
+from ..config.schema import Run
 from ..models import kept
 from ..models.classifier import Classifier, Start, build, merge, parameter_counts
 from . import distributed
@@ -259,4 +259,4 @@ def _card(run: Run, record: dict) -> dict:
 
 
 if __name__ == "__main__":
-    fit(params.load_run(*sys.argv[1:]), model=True)
+    fit(files.load_run(*sys.argv[1:]), model=True)

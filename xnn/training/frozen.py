@@ -16,8 +16,8 @@ from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from ..config import freshness, params
-from ..config.params import Run
+from ..config import freshness, schema
+from ..config.schema import Run
 from ..models.classifier import Classifier, to_input
 from .batches import Radiographs
 from .recipe import channels_last, precision
@@ -101,7 +101,7 @@ def key(run: Run, model: Classifier, records: pd.DataFrame, views: int) -> str:
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     parts = (
         f"{first} {views} {run.seed} {run.study.image_size} {precision(run)} {model._hub_mixin_config}",
-        params.sha256(run.augmentation),
+        schema.sha256(run.augmentation),
         records[["row", "path", "sha256"]].to_csv(index=False),
         freshness.of_function(__name__, "FrozenRadiographs").sha256,
     )

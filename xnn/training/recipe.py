@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, Model
 from torch import nn
 from torchmetrics.classification import MulticlassF1Score
 
-from ..config.params import Run
+from ..config.schema import Run
 from ..models.classifier import Classifier
 from .batches import Radiographs, mix
 

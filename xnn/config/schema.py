@@ -1,34 +1,21 @@
-"""Parameters of studies and runs: one schema, and errors that name the file, the key and the fix.
+"""The schema of studies and runs: every key, its type and its default.
 
-A study is ``params/<study>/study.yaml``; every other file of that folder is a run. A file holds only
-what differs from the defaults written here. Runs of a sweep (module ``sweep``) have no file of their own:
-their names are ``sweeps/<sweep>/<point>``.
+A study is ``params/<study>/study.yaml``; every other file of that folder is a run. A file holds only what
+differs from the defaults written here. Fields marked `CONTEXT` come from the place of the file: files do not
+hold them, and no hash includes them.
 """
 
-import ast
-import copy
 import difflib
-import functools
 import hashlib
 import json
 import os
 import re
 import reprlib
-import sys
 import typing
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
@@ -43,13 +30,14 @@ Shares = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]  # 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
+CONTEXT = Field(exclude=True)
 
 
 class ParameterError(ValueError):
     """A parameter file that cannot be used; the message names file, key and fix."""
 
 
-class _Strict(BaseModel):
+class Parameters(BaseModel):
     """Unknown keys and silent conversions ("3" for 3) are errors."""
 
     model_config = ConfigDict(
@@ -57,7 +45,7 @@ class _Strict(BaseModel):
     )
 
 
-class Archive(_Strict):
+class Archive(Parameters):
     """Where real radiographs come from when no ``ARCHIVE`` is given, and how its names read."""
 
     url: str | None = None
@@ -79,7 +67,7 @@ class Archive(_Strict):
         return patterns
 
 
-class Published(_Strict):
+class Published(Parameters):
     """A result that others published on this very split; what they did not give is left out."""
 
     source: str
@@ -93,7 +81,7 @@ class Published(_Strict):
     differs: str = ""  # weights, resolution, epochs
 
 
-class Study(_Strict):
+class Study(Parameters):
     """One data set under one protocol."""
 
     title: str
@@ -110,7 +98,7 @@ class Study(_Strict):
     archive: Archive = Archive()
     compare_with: list[str] = []  # studies of the same radiographs under another protocol
     published: list[Published] = []
-    _name: str = PrivateAttr("")
+    name: Annotated[str, CONTEXT] = ""
 
     @model_validator(mode="after")
     def _possible(self):
@@ -125,10 +113,6 @@ class Study(_Strict):
         if self.source == "phantom" and self.split == "official":
             raise ValueError("phantoms have no official split: use patient or image")
         return self
-
-    @property
-    def name(self) -> str:
-        return self._name
 
     @property
     def synthetic(self) -> bool:
@@ -158,14 +142,14 @@ class Study(_Strict):
         )
 
 
-class Lora(_Strict):
+class Lora(Parameters):
     """Low-rank updates of frozen layers (Hu et al. 2021): scale alpha / rank."""
 
     rank: Count = 8
     alpha: Positive = 16.0
 
 
-class Model(_Strict):
+class Model(Parameters):
     """A backbone, its starting weights, its head, and which part of it is trained."""
 
     backbone: Literal["mobilenet_v2", "resnet18", "resnet50", "convnextv2"] = "mobilenet_v2"
@@ -193,7 +177,7 @@ class Model(_Strict):
         return {"head": "feature extraction", "all": "full"}.get(self.train, "fine-tuning")
 
 
-class Augmentation(_Strict):
+class Augmentation(Parameters):
     """Random views of a training image; every value 0 (crop 1) gives the image itself."""
 
     crop: Annotated[float, Field(gt=0, le=1)] = 0.75  # smallest share of the area kept
@@ -203,7 +187,7 @@ class Augmentation(_Strict):
     trivial: bool = False  # one more change, of random kind and strength (TrivialAugment, arXiv 2103.10158)
 
 
-class Training(_Strict):
+class Training(Parameters):
     """The recipe."""
 
     epochs: Count = 20  # at most; early stopping may end sooner
@@ -226,7 +210,7 @@ class Training(_Strict):
     deterministic: Annotated[bool, Field(exclude_if=bool)] = True
 
 
-class Hardware(_Strict):
+class Hardware(Parameters):
     """On what a run is trained; more than one process share every batch (module ``distributed``)."""
 
     devices: Count = 1  # of each host; without GPUs: processes
@@ -238,14 +222,14 @@ class Hardware(_Strict):
         return self.devices * self.num_nodes
 
 
-class Evaluation(_Strict):
+class Evaluation(Parameters):
     """How a trained model is asked."""
 
     flip: bool = False  # average the logits of an image and its mirror image
     resamples: Count = 2000  # of the bootstrap over patients
 
 
-class Explanation(_Strict):
+class Explanation(Parameters):
     """How much is explained, and how exactly."""
 
     images: Count = 2  # radiographs a class that are shown, right and wrong ones each
@@ -256,7 +240,7 @@ class Explanation(_Strict):
     max_gradients: Annotated[int, Field(ge=9)] = 1000  # an image; the best map is kept where it is spent
 
 
-class Run(_Strict):
+class Run(Parameters):
     """One model trained within a study."""
 
     model: Model = Model()
@@ -269,8 +253,8 @@ class Run(_Strict):
     seed: Seed = 0
     note: str = ""  # a sentence shown on the run's pages
     online: bool = False  # its weights have to be downloaded: made with ONLINE=1 or by name, RUNS=...
-    _name: str = PrivateAttr("")
-    _study: Study = PrivateAttr(None)
+    name: Annotated[str, CONTEXT] = ""
+    study: Annotated[Study | None, CONTEXT] = None
 
     @model_validator(mode="after")
     def _batches_can_be_shared(self):
@@ -281,14 +265,6 @@ class Run(_Strict):
                 f"use a multiple of {processes}"
             )
         return self
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def study(self) -> Study:
-        return self._study
 
     @property
     def file(self) -> Path:
@@ -311,123 +287,6 @@ class Run(_Strict):
         return f"{self.study._repr_markdown_()}\n\n{line}"
 
 
-def load_study(study: str) -> Study:
-    """Read ``params/<study>/study.yaml``; raise ParameterError if it is missing or wrong."""
-    _check_name("study", study, studies())
-    loaded = _load(Study, ROOT / "params" / study / "study.yaml")
-    loaded._name = study
-    for other in loaded.compare_with:
-        if other == study or other not in studies():
-            known = [each for each in studies() if each != study]
-            hint = _did_you_mean(other, known)
-            raise ParameterError(
-                f"{_short(loaded.file)}: compare_with: no other study {other!r}{hint}; there is: "
-                f"{', '.join(known)}"
-            )
-    return loaded
-
-
-def load_run(study: str, run: str, _before: tuple[str, ...] = (), **given) -> Run:
-    """Read ``params/<study>/<run>.yaml`` or a run of a sweep; raise ParameterError if it is wrong.
-
-    `given` are the groups of a run's file as the parameters cell of a notebook holds them, empty where the
-    file decides. A run that has no file is what they say; one that has a file has to be what it says.
-    """
-    given = given_to_notebook(given)
-    if run.startswith("sweeps/"):
-        from .sweep import load_point
-
-        return same(load_point(study, run), given)
-    parent = load_study(study)
-    if given and NAME.fullmatch(run) and run not in runs(study):
-        return placed(validated(Run, given, f"parameters of run {run}"), parent, run, _before)
-    _check_name("run", run, runs(study))
-    file = parent.file.with_name(f"{run}.yaml")
-    return same(placed(validated(Run, recipe(file), _short(file)), parent, run, _before), given)
-
-
-def recipe(file: Path) -> dict:
-    """Return what a run's file says; raise ParameterError where it names another place."""
-    values = dict(_read(file))
-    for key, wanted in (("study", file.parent.name), ("run", file.stem)):
-        if (named := values.pop(key, wanted)) != wanted:
-            raise ParameterError(f"{_short(file)}: {key}: {named!r}, but the file's place says {wanted!r}")
-    return values
-
-
-def given_to_notebook(given: dict) -> dict:
-    """The groups of a run that a notebook's parameters cell holds, without empty ones.
-
-    Raises ParameterError where papermill has put a name beside them that no run has: it only warns of one.
-    """
-    if given and (unknown := sorted(_injected() - {"study", "run", *Run.model_fields})):
-        values = dict.fromkeys(unknown)
-        validated(Run, values, "parameters given to papermill")  # raises: the schema's own words
-    return {name: _numbers(value) for name, value in given.items() if value not in ({}, None, "")}
-
-
-def same(run: Run, given: dict) -> Run:
-    """A run that has a file; raise ParameterError where a notebook is given another recipe under its name."""
-    where = _short(run.file)
-    told = leaves(validated(Run, given, where)) if given else {}
-    for key, leaf in leaves(run).items() if given else ():
-        if (other := told.get(key, leaf)).value != leaf.value:
-            raise ParameterError(
-                f"{where}: {key}: {leaf.value}, but the notebook is given {other.value}: give the run a "
-                "name of its own (-p run NAME), so that it does not overwrite this one's results"
-            )
-    return run
-
-
-def _injected() -> set[str]:
-    """The names that papermill has put into this kernel; none in any other process."""
-    if "IPython" not in sys.modules or not (shell := sys.modules["IPython"].get_ipython()):
-        return set()
-    cells = [cell for cell in shell.history_manager.input_hist_raw if cell.startswith("# Parameters\n")]
-    nodes = (node for cell in cells for node in ast.parse(cell).body)
-    return {target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets}
-
-
-def _numbers(value):
-    """Values with every 1e-3 as a number: papermill reads YAML 1.1, which takes it for text."""
-    if isinstance(value, dict):
-        return {key: _numbers(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_numbers(each) for each in value]
-    return float(value) if isinstance(value, str) and FLOAT.fullmatch(value) else value
-
-
-def placed(loaded: Run, parent: Study, run: str, _before: tuple[str, ...] = ()) -> Run:
-    """A run as part of its study; raise ParameterError where what it starts from does not fit."""
-    study = parent.name
-    loaded._name, loaded._study = run, parent
-    start = loaded.model.start_from
-    others = [each for each in runs(study) if each not in (run, *_before)]
-    if start is not None and start not in others:
-        raise ParameterError(
-            f"{_short(loaded.file)}: model.start_from: no run {start!r} in study {study} that does not "
-            f"start from this one; choose from {', '.join(others)}"
-        )
-    if start is not None:
-        before = load_run(study, start, (*_before, run))
-        if before.model.backbone != loaded.model.backbone:
-            raise ParameterError(
-                f"{_short(loaded.file)}: model.backbone: {loaded.model.backbone}, but start_from: {start} "
-                f"is a {before.model.backbone}"
-            )
-    return loaded
-
-
-def studies() -> list[str]:
-    """Names of the studies that have a parameter folder."""
-    return sorted(p.parent.name for p in (ROOT / "params").glob("*/study.yaml"))
-
-
-def runs(study: str) -> list[str]:
-    """Names of a study's runs."""
-    return sorted(p.stem for p in (ROOT / "params" / study).glob("*.yaml") if p.stem != "study")
-
-
 def sha256(*parameters: BaseModel | str | int) -> str:
     """Hash of parameter values: comments, key order and defaults written out do not change it."""
     digest = hashlib.sha256()
@@ -447,7 +306,7 @@ def leaves(parameters: BaseModel, groups: typing.Container[str] | None = None) -
     """Parameters by their dotted keys, of some groups (top-level keys) or of all."""
     found = {}
     for name, field in type(parameters).model_fields.items():
-        if groups is not None and name not in groups:
+        if field.exclude or (groups is not None and name not in groups):
             continue
         value = getattr(parameters, name)
         default = None if field.is_required() else field.get_default(call_default_factory=True)
@@ -459,47 +318,23 @@ def leaves(parameters: BaseModel, groups: typing.Container[str] | None = None) -
     return found
 
 
-def _check_name(kind: str, name: str, known: list[str]) -> None:
-    """A name becomes a folder, so only plain ones that exist are let through."""
-    if not NAME.fullmatch(str(name)) or name not in known:
-        hint = _did_you_mean(str(name), known)
-        raise ParameterError(f"no {kind} {name!r} under params/{hint}; there is: {', '.join(known)}")
+def validated(schema: type[Parameters], values: dict, where: str, **context) -> Parameters:
+    """The model of a file's values and its context; raise ParameterError, one line per problem.
 
-
-def _load(schema: type[BaseModel], file: Path) -> BaseModel:
-    return validated(schema, _read(file), _short(file))
-
-
-def _read(file: Path) -> dict:
-    """The keys and values of a YAML file; raise ParameterError where it holds something else."""
+    Each line begins with `where`.
+    """
+    problems = [{"type": "extra_forbidden", "loc": (key,)} for key in values if key in _context(schema)]
     try:
-        values = copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
-    except (UnicodeDecodeError, yaml.reader.ReaderError):
-        raise ParameterError(f"{_short(file)}: not valid YAML: not a text file in UTF-8") from None
-    # PyYAML lets many errors of its constructors through: ValueError for the date 2020-13-45, say.
-    except Exception as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" line {where.line + 1}:" if where else ""
-        problem = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
-        raise ParameterError(f"{_short(file)}:{line} not valid YAML: {problem}") from None
-    if not isinstance(values, dict | None):
-        raise ParameterError(f"{_short(file)}: expected keys and values, found {type(values).__name__}")
-    return values or {}
-
-
-@functools.cache
-def _parsed(text: str):
-    """A YAML document; a study is read again with each of its runs, and PyYAML is slow."""
-    return yaml.load(text, Loader=_Loader)
-
-
-def validated(schema: type[BaseModel], values: dict, where: str) -> BaseModel:
-    """The model of some values; raise ParameterError, a line for each problem, that begins with `where`."""
-    try:
-        return schema.model_validate(values)
+        found = schema.model_validate({**values, **context})
     except ValidationError as error:
-        lines = (_explain(schema, problem) for problem in error.errors())
-        raise ParameterError("\n".join(f"{where}: {line}" for line in lines)) from None
+        problems += error.errors()
+    if problems:
+        raise ParameterError("\n".join(f"{where}: {_explain(schema, problem)}" for problem in problems))
+    return found
+
+
+def _context(schema: type[BaseModel]) -> list[str]:
+    return [name for name, field in schema.model_fields.items() if field.exclude]
 
 
 def _explain(schema: type[BaseModel], problem: dict) -> str:
@@ -508,7 +343,7 @@ def _explain(schema: type[BaseModel], problem: dict) -> str:
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         allowed = sorted(_fields(schema, path[:-1]))
-        return f"{key}: unknown key{_did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
+        return f"{key}: unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
     if not key:
         return message
@@ -519,34 +354,9 @@ def _fields(schema: type[BaseModel], path: list[str]) -> list[str]:
     """The keys allowed at a path of nested models."""
     for part in path:
         schema = schema.model_fields[part].annotation
-    return list(schema.model_fields)
+    return [name for name in schema.model_fields if name not in _context(schema)]
 
 
-def _did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _short(file: Path) -> str:
-    return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-3 as a number, strict types apart, and refuses a key given twice."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for number, (key, (key_node, _)) in enumerate(zip(keys, node.value, strict=True)):
-            if key in keys[:number]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", key_node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-# https://github.com/yaml/pyyaml/issues/173
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    FLOAT,
-    list("-+0123456789"),
-)
