@@ -6,7 +6,7 @@ The API of the shipped model runs as a process of its own, held to two cores (ta
 machine alone. Clients ask without a pause, each on a connection of its own, with the examples of the page:
 one client measures latency, 8 and 32 what happens when more is asked than can be done. Seconds are from the
 sending of a request to the whole answer; those of the processor are what the API's process has used. Memory
-is what is resident, its peak over everything before. The hostile files are those of tests/hostile.py.
+is what is resident, its peak over everything before. The hostile files are those of tests/support/hostile.py.
 """
 
 import argparse
@@ -26,8 +26,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-import hostile
-
+from support import hostile
 from xnn.app import examples
 from xnn.app.__main__ import ALLOCATION
 from xnn.config import provenance

@@ -2,7 +2,7 @@
 
     python benchmarks/hostile.py [--images 5000] [--archives 1000] [--parameters 3000] > benchmarks/hostile.md
 
-The images and archives are those of tests/hostile.py and tests/hostile_archives.py, the parameter files are
+The images and archives are those of tests/support/, the parameter files are
 the project's own with characters and pieces changed at random. Each is read as the report reads it. What
 may come of it: it is read (of an archive: its sound images become records and the others are set aside,
 each with a reason), or it is refused, in one line (of a parameter file: one a key that is wrong). Anything
@@ -25,11 +25,11 @@ os.environ["TQDM_DISABLE"] = "1"
 os.environ["XNN_ROOT"] = tempfile.mkdtemp(prefix="xnn-benchmark-")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-import hostile
 import hostile_archives
 import pandas as pd
 
 import xnn
+from support import hostile
 from xnn.config.schema import ROOT, ParameterError
 from xnn.data.images import ImageError, decode
 from xnn.evaluation import comparison

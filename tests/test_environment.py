@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import yaml
-from conftest import PROJECT
+
+from support.project import PROJECT
 
 LOCK = (PROJECT / "requirements.lock").read_text()
 

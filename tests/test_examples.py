@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import PROJECT
 from PIL import Image
 
+from support.project import PROJECT
 from xnn import load_study
 from xnn.config import schema
 from xnn.explain import methods

@@ -3,7 +3,8 @@
 import runpy
 
 import pytest
-from conftest import PROJECT
+
+from support.project import PROJECT
 
 LICENCES = runpy.run_path(str(PROJECT / "benchmarks/licences.py"))
 

@@ -6,8 +6,8 @@ import re
 import jupytext
 import nbformat
 import pytest
-from conftest import PROJECT
 
+from support.project import PROJECT
 from xnn.report import steps
 from xnn.report.steps import STEPS
 

@@ -1,0 +1,45 @@
+"""What the images are made of. They are not built here."""
+
+import re
+
+import pytest
+import yaml
+
+from support.project import PROJECT
+
+LOCK = (PROJECT / "requirements.lock").read_text()
+FILES = ("app", "ui")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_package_of_an_image_is_in_the_lock(name):
+    wanted = (PROJECT / f"docker/{name}.txt").read_text().split()
+    missing = [each for each in wanted if not re.search(rf"^{each}==", LOCK, re.MULTILINE)]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_runs_as_nobody_and_is_looked_after(name):
+    text = (PROJECT / f"docker/{name}.Dockerfile").read_text()
+    assert "USER xnn" in text
+    assert "HEALTHCHECK" in text
+    assert "-c requirements.lock" in text
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    assert all((PROJECT / each).exists() for line in copied for each in line.split())
+
+
+def test_compose_starts_both_on_this_machine_only():
+    services = yaml.safe_load((PROJECT / "docker/compose.yaml").read_text())["services"]
+    assert set(services) == {"api", "ui"}
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert (PROJECT / service["build"]["dockerfile"]).exists()
+
+
+def test_the_served_package_loads_no_pickle():
+    for file in (PROJECT / "xnn/app").glob("*.py"):
+        assert not re.search(r"torch\.load|import pickle|joblib|yaml\.load|eval\(\)\(", file.read_text()), (
+            file
+        )

@@ -1,0 +1,116 @@
+"""The app asks the network as the notebooks do: equal probabilities, equal maps."""
+
+import numpy as np
+import pytest
+import torch
+
+from support.samples import CLASSES
+from support.serving import encoded
+from xnn import Classifier, load_images, load_model, load_records, load_run, plots, to_input
+from xnn.app import answers, distance, explaining, served, shipping
+from xnn.app.explaining import Question
+from xnn.config import provenance
+from xnn.evaluation import intervals
+from xnn.evaluation.calibration import tempered
+from xnn.explain import evidence, methods, sample
+from xnn.models import inference
+
+
+@pytest.fixture(scope="module")
+def run(small):
+    """A run of the phantom study with a network of random weights and what its report would say."""
+    found = load_run(small, "plain")
+    torch.manual_seed(1)
+    Classifier(image_size=32).save_pretrained(found.artifacts / "model")
+    records = load_records(found.study)
+    test = records[records.split == "test"].sort_values("path").reset_index(drop=True)
+    images = load_images(found.study)[test.row.to_numpy()]
+    logits = inference.logits(load_model(found), images, found.evaluation.flip)
+    predictions = intervals.predictions_table(test, inference.probabilities(logits), CLASSES)
+    found.reports.mkdir(parents=True, exist_ok=True)
+    predictions.to_csv(found.reports / "predictions.csv", index=False)
+    score = {"value": 0.5, "low": 0.4, "high": 0.6}
+    scores = dict.fromkeys(("accuracy", "f1_macro", "auroc_pneumonia"), score)
+    metrics = {"patients": test.patient.nunique(), "scores": scores, "calibration": {"temperature": 1.3}}
+    provenance.write_json(metrics | {"provenance": {"commit": "abc"}}, found.reports / "metrics.json")
+    return found
+
+
+@pytest.fixture(scope="module")
+def shipped(run, tmp_path_factory):
+    return shipping.ship(run, tmp_path_factory.mktemp("models") / "shipped")
+
+
+@pytest.fixture(scope="module")
+def images(run):
+    records = load_records(run.study)
+    return load_images(run.study)[records[records.split == "test"].row.to_numpy()[:3]]
+
+
+def notebook(model, run, images, targets):
+    """Maps and completeness as 5-explain computes them."""
+    given = sample.Sample(to_input(images), torch.tensor(targets), np.zeros(3), np.ones(3, bool))
+    return evidence.integrate(model, run, given)
+
+
+def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):
+    model = load_model(run)
+    expected = inference.probabilities(inference.logits(model, images, run.evaluation.flip))
+    found = notebook(load_model(run), run, images, expected.argmax(axis=1).tolist())
+    loaded = served.load(str(run.artifacts / "model"))
+    for number, image in enumerate(images):
+        answer = explaining.answer(loaded, encoded(image), Question(), run.explanation.max_gradients)
+        np.testing.assert_allclose(answer.probabilities, expected[number], rtol=1e-5)
+        np.testing.assert_array_equal(answer.image, image)
+        np.testing.assert_allclose(answer.explanation.map, found.maps[number], atol=1e-5)
+        assert answer.explanation.found.gradients[0] == found.gradients[number]
+        overlay = answers.overlay(answer.image, answer.explanation).astype(int)
+        assert np.abs(overlay - plots.overlay(image, found.maps[number])).max() <= 1
+
+
+def test_other_methods_and_baselines_are_those_of_the_notebooks(run, images, shipped):
+    loaded, plain = served.load(str(shipped)), Classifier.from_pretrained(shipped)
+    given, target = to_input(images[:1]), torch.tensor([2])
+    for name, method in {"mean": "occlusion", "blur": "smoothgrad_ig", "black": "grad_cam"}.items():
+        start = sample.baseline(run, given, name)
+        expected = methods.attributions(method, plain, given, target, start).maps[0]
+        question = Question(method=method, baseline=name, target="virus")
+        found = explaining.answer(loaded, encoded(images[0]), question, 100).explanation
+        np.testing.assert_allclose(found.map, expected, atol=1e-5)
+
+
+def test_a_shipped_model_is_half_as_large_and_calibrated(run, images, shipped):
+    sizes = [(f / "model.safetensors").stat().st_size for f in (shipped, run.artifacts / "model")]
+    assert sizes[0] < 0.55 * sizes[1]
+    loaded = served.load(str(shipped))
+    expected = inference.probabilities(inference.logits(load_model(run), images, run.evaluation.flip))
+    answer = explaining.answer(loaded, encoded(images[0]), Question(explain=False), 100)
+    np.testing.assert_allclose(answer.probabilities, tempered(expected, 1.3)[0], atol=0.005)
+    flags = {flag.name: flag for flag in explaining.flags(loaded, answer)}
+    assert flags["uncalibrated"].raised is False
+    assert flags["far_from_training"].raised is not None
+    assert loaded.shipped["rounding"]["largest"] < 0.005
+    assert "no medical device" in loaded.card
+    assert answers.provenance(loaded) == {"commit": "abc"}
+
+
+def test_features_of_training_images_are_near_and_others_far():
+    rng = np.random.default_rng(0)
+    scale = np.linspace(0.1, 3, 20)
+    training, validation = rng.normal(size=(500, 20)) * scale, rng.normal(size=(300, 20)) * scale
+    fitted = distance.load(distance.saved(distance.fit(training, validation, 8)), 20)
+    assert (fitted.of(validation) > fitted.threshold).mean() == pytest.approx(0.01, abs=0.005)
+    assert (fitted.of(rng.normal(size=(300, 20)) * scale) > fitted.threshold).mean() < 0.05
+    assert (fitted.of(rng.normal(size=(300, 20)) * scale + 3) > fitted.threshold).all()
+    with pytest.raises(ValueError, match="the model has 7"):
+        distance.load(distance.saved(fitted), 7)
+
+
+def test_an_image_without_anything_gives_numbers(run):
+    loaded = served.load(str(run.artifacts / "model"))
+    for value in (0, 255):
+        data = encoded(np.full((64, 64), value, np.uint8))
+        answer = explaining.answer(loaded, data, Question(), 100)
+        assert np.isfinite(answer.probabilities).all()
+        assert np.isfinite(answer.explanation.map).all()
+        assert all(np.isfinite(f.value) for f in explaining.flags(loaded, answer) if f.value is not None)

@@ -1,0 +1,203 @@
+"""The app as it is started, in real processes, and looked at in a real browser."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from support.project import CHROMIUM
+from support.serving import await_health, encoded, folder_of, free_port, picture, process
+
+FILE = {"file": ("x.png", encoded(picture()))}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return folder_of(tmp_path_factory.mktemp("served") / "small/run/model")
+
+
+def alive(pid) -> bool:
+    """Whether a process still runs; a dead one that nobody has waited for does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def children(pid) -> list[int]:
+    if not Path(f"/proc/{pid}/task/{pid}/children").exists():
+        pytest.skip("this system does not say which processes another one has started")
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_browser_uploads_predicts_and_sees_the_overlay(model, small, tmp_path):
+    if not CHROMIUM:
+        pytest.skip("there is no chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    port, page_port = free_port(), free_port()
+    app = process("xnn.app", port, model, XNN_UI_PORT=page_port)
+    try:
+        await_health(port)
+        example = tmp_path / "example.png"
+        example.write_bytes(encoded(picture()))
+        with sync_playwright() as driver:
+            options = {"args": ["--no-sandbox", "--disable-gpu"], "timeout": 180_000}
+            browser = driver.chromium.launch(executable_path=CHROMIUM, **options)
+            shown, outside = visit(browser, f"http://127.0.0.1:{page_port}", example, tmp_path)
+            browser.close()
+        assert not outside, "the page asks nobody else"
+        assert coloured(shown), "the overlay has its colours"
+        started = children(app.pid)
+        assert len(started) == 2
+        app.send_signal(signal.SIGINT)
+        assert app.wait(60) == 0
+        assert not any(alive(pid) for pid in started), "nothing is left running"
+    finally:
+        app.terminate()
+        app.wait(60)
+
+
+def test_what_it_started_ends_with_it_even_if_it_is_killed(model):
+    port = free_port()
+    app = process("xnn.app", port, model, XNN_UI_PORT=free_port())
+    try:
+        await_health(port)
+        started = children(app.pid)
+    finally:
+        app.kill()
+    until = time.monotonic() + 60
+    while any(alive(pid) for pid in started) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert started
+    assert not any(alive(pid) for pid in started)
+
+
+def visit(browser, address, example, folder):
+    """Colours of the overlay that the page shows for an upload, and what it asked of others."""
+    page, outside = browser.new_page(viewport={"width": 1200, "height": 1400}), []
+    page.set_default_timeout(120_000)
+    mine = (address, "data:", "blob:", address.replace("http", "ws"))
+    page.on("request", lambda each: None if each.url.startswith(mine) else outside.append(each.url))
+    until = time.monotonic() + 120
+    while True:
+        try:
+            page.goto(address)
+            break
+        except Exception:
+            assert time.monotonic() < until
+            time.sleep(0.5)
+    page.locator("input[type=file]").set_input_files(example)
+    page.get_by_text("example.png").wait_for()
+    page.get_by_role("button", name="Predict").click()
+    page.get_by_text("The network says").wait_for()
+    picture = page.get_by_role("img").nth(-1)
+    picture.wait_for()
+    until = time.monotonic() + 60
+    while not coloured(shown := colours(page)) and time.monotonic() < until:
+        page.wait_for_timeout(200)
+    page.screenshot(path=os.environ.get("SCREENSHOT", folder / "page.png"), full_page=True)
+    return shown, outside
+
+
+def coloured(shown) -> bool:
+    return any(abs(red - green) > 100 for red, green, _ in shown)
+
+
+def colours(page) -> set:
+    """Colours of the pixels of every picture on the page that has been loaded."""
+    found = page.evaluate(
+        """() => [...document.images].filter(image => image.naturalWidth).flatMap(image => {
+            const canvas = document.createElement('canvas');
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            const context = canvas.getContext('2d');
+            context.drawImage(image, 0, 0);
+            const data = context.getImageData(0, 0, canvas.width, canvas.height).data, out = [];
+            for (let i = 0; i < data.length; i += 4) out.push([data[i], data[i + 1], data[i + 2]]);
+            return out; })"""
+    )
+    return {tuple(each) for each in found}
+
+
+def test_killed_in_the_middle_it_starts_again_and_answers(model):
+    port = free_port()
+    first = process("xnn.app.api", port, model)
+    url = f"http://127.0.0.1:{port}/predict"
+    try:
+        await_health(port)
+        asking = [threading.Thread(target=ask, args=(url,)) for _ in range(4)]
+        for each in asking:
+            each.start()
+        time.sleep(0.2)
+    finally:
+        first.kill()
+        first.wait()
+    for each in asking:
+        each.join(60)
+    second = process("xnn.app.api", port, model)
+    try:
+        await_health(port)
+        answer = requests.post(url, files=FILE, timeout=60)
+        assert answer.status_code == 200
+        assert answer.json()["explanation"]["completeness"]["passed"]
+        second.terminate()
+        assert second.wait(60) in (0, -signal.SIGTERM)
+    finally:
+        second.kill()
+
+
+def ask(url):
+    with contextlib.suppress(requests.RequestException):
+        requests.post(url, files=FILE, params={"tolerance": 0.001}, timeout=60)
+
+
+def test_a_model_that_cannot_be_served_is_one_line_at_start(tmp_path):
+    app = process("xnn.app", free_port(), tmp_path)
+    output, _ = app.communicate(timeout=120)
+    assert app.returncode == 1
+    (line,) = output.strip().splitlines()
+    assert line.startswith("xnn: ")
+    assert "no config.json" in line
+
+
+def test_dicom_files_are_taken_where_they_are_asked_for(model):
+    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
+    from xnn.app import dicom, explaining, served
+
+    data = made(pydicom, "MONOCHROME2")
+    loaded = served.load(str(model))
+    answer = explaining.answer(loaded, data, explaining.Question(explain=False), 100, with_dicom=True)
+    assert answer.image.shape == (32, 32)
+    inverted = dicom.decode(made(pydicom, "MONOCHROME1"), 32)
+    assert abs(answer.image.astype(int) + inverted - 255).max() <= 1
+    with pytest.raises(dicom.ImageError, match="not a JPEG or PNG"):
+        explaining.answer(loaded, data, explaining.Question(), 100)
+    for damaged in (data[:300], data[:-2000], data.replace(b"MONOCHROME2", b"PALETTE    ")):
+        with pytest.raises(dicom.ImageError):
+            dicom.decode(damaged, 32)
+
+
+def made(pydicom, interpretation) -> bytes:
+    """A DICOM file of 12-bit grey."""
+    import io
+
+    import numpy as np
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = ExplicitVRLittleEndian, generate_uid()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    file = FileDataset("x", {}, file_meta=meta, preamble=bytes(128))
+    pixels = (picture(64).astype(np.uint16) * 16).clip(0, 4095)
+    file.Rows, file.Columns, file.SamplesPerPixel = 64, 64, 1
+    file.PhotometricInterpretation, file.PixelRepresentation = interpretation, 0
+    file.BitsAllocated, file.BitsStored, file.HighBit = 16, 12, 11
+    file.PatientName = "Nobody"
+    file.PixelData = pixels.tobytes()
+    out = io.BytesIO()
+    file.save_as(out, enforce_file_format=True)
+    return out.getvalue()

@@ -1,0 +1,96 @@
+"""The page without a browser: every failure a sentence, examples from what there is."""
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from support.project import PROJECT
+from support.serving import encoded, folder_of, picture, serving
+from xnn.app import client, examples, pictures
+
+PAGE = str(PROJECT / "xnn/app/ui.py")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving(folder_of(tmp_path_factory.mktemp("served") / "small/run/model")) as found:
+        yield found
+
+
+@pytest.fixture
+def page(server, small, monkeypatch):
+    monkeypatch.setattr(client, "API", server[0])
+    return AppTest.from_file(PAGE, default_timeout=120).run()
+
+
+def press(page):
+    return page.button[0].click().run()
+
+
+def test_an_example_is_predicted_and_explained(page):
+    assert not page.exception
+    assert "No medical device" in page.warning[0].value
+    assert any("phantoms (no patients) of study small" in each.value for each in page.caption)
+    page = press(page)
+    assert not page.exception
+    assert page.subheader[0].value.startswith("The network says: ")
+    words = " ".join(each.value for each in page.markdown)
+    for told in ("Green", "lowers it", "not calibrated", "outer frame", "not known"):
+        assert told in words
+    page.slider[0].set_value(0.3).run()
+    assert page.subheader
+    other = next(name for name in page.radio[0].options if name != page.radio[0].value)
+    page.radio[0].set_value(other).run()
+    assert not page.subheader, "the answer was about another image"
+
+
+def test_an_uploaded_image_goes_before_the_example(page):
+    page.file_uploader[0].set_value(("x.png", encoded(picture()), "image/png"))
+    page = press(page.run())
+    assert page.subheader[0].value.startswith("The network says: ")
+
+
+def test_a_file_that_is_no_image_is_a_sentence(page):
+    page.file_uploader[0].set_value(("x.png", b"hello", "image/png"))
+    page = press(page.run())
+    assert page.error[0].value == "The API says: not a JPEG or PNG image."
+    assert not page.subheader
+
+
+def test_parameters_reach_the_api(page):
+    page.sidebar.selectbox[0].set_value("virus")
+    page.sidebar.selectbox[1].set_value("grad_cam")
+    page = press(page.run())
+    assert any("**virus**" in each.value for each in page.markdown)
+
+
+def test_without_an_api_the_page_says_how_to_start_it(monkeypatch):
+    import streamlit as st
+
+    st.cache_data.clear()
+    monkeypatch.setattr(client, "API", "http://127.0.0.1:9")
+    page = AppTest.from_file(PAGE, default_timeout=120).run()
+    assert "`make app` starts it" in page.error[0].value
+    assert not page.button
+
+
+def test_examples_are_set_aside_images_else_phantoms(small):
+    found = examples.find(small)
+    assert set(found.files) == {"bacteria", "normal", "virus"}
+    assert "set aside before training" in found.words
+    drawn = examples.find("nothing")
+    assert "drawn phantoms, no patients" in drawn.words
+    assert set(drawn.files) == {"bacteria", "normal", "virus"}
+
+
+def test_strength_goes_from_the_radiograph_to_the_overlay():
+    import base64
+
+    grey = picture(8)
+    layer = np.zeros((8, 8, 4), np.uint8)
+    layer[0, 0] = (0, 200, 60, 255)
+    coded = [base64.b64encode(examples.png(each)).decode() for each in (grey, layer)]
+    np.testing.assert_array_equal(pictures.blend(*coded, 0)[..., 0], grey)
+    full = pictures.blend(*coded, 1)
+    assert tuple(full[0, 0]) == (0, 200, 60)
+    assert full[3, 3, 0] == int(0.8 * grey[3, 3])

@@ -1,0 +1,65 @@
+"""One temperature mends what one temperature spoiled, and a class mix is found again."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from support.samples import CLASSES, sample, table
+from xnn.evaluation import calibration
+
+
+def calibrated(n=20_000, seed=0, shares=(0.5, 0.25, 0.25)):
+    """Labels drawn from the very probabilities, which come from a network that knows Bayes' rule."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, n, p=shares)
+    seen = rng.normal(size=(n, 3)) + 1.5 * np.eye(3)[labels]
+    # of normal densities that differ in their means alone: log odds 1.5 x, and the prior
+    return labels, softmax(1.5 * seen + np.log(shares), axis=1)
+
+
+@pytest.mark.parametrize("spoiled", [0.5, 1, 3])
+def test_the_temperature_that_spoiled_probabilities_is_found(spoiled):
+    labels, probabilities = calibrated()
+    made = calibration.tempered(probabilities, 1 / spoiled)
+    assert calibration.temperature(labels, made, CLASSES) == pytest.approx(spoiled, rel=0.05)
+
+
+def test_tempering_keeps_the_order_and_sums_to_one():
+    _, probabilities, _ = sample()
+    for temperature in (0.1, 1, 10):
+        found = calibration.tempered(probabilities, temperature)
+        assert found.sum(axis=1) == pytest.approx(np.ones(len(found)))
+        assert (found.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+    assert calibration.tempered(probabilities, 1) == pytest.approx(probabilities, abs=1e-6)
+    assert np.isfinite(calibration.tempered(np.array([[1.0, 0, 0]]), 2)).all()
+
+
+def test_quality_in_closed_form():
+    labels, probabilities = np.array([0, 1]), np.array([[0.5, 0.25, 0.25], [1.0, 0, 0]])
+    found = calibration.quality(labels[:1], probabilities[:1], CLASSES)
+    assert found["nll"][0] == pytest.approx(np.log(2))
+    assert found["brier"][0] == pytest.approx(0.25 + 2 / 16)
+    weighted = calibration.quality(labels, probabilities, CLASSES, np.array([[3, 1]]))
+    assert weighted["brier"][0] == pytest.approx((3 * 0.375 + 2) / 4)
+
+
+def test_a_report_tells_of_the_test_before_and_after():
+    test, validation = table(300, seed=1), table(300, seed=2)
+    found = calibration.report(test, validation, CLASSES, resamples=100)
+    assert found["after"]["nll"]["value"] < found["before"]["nll"]["value"]
+    for when in ("before", "after"):
+        for each in found[when].values():
+            assert 0 <= each["low"] <= each["high"]
+
+
+def test_another_class_mix_is_estimated_and_asked_for():
+    trained, wanted = np.array([0.5, 0.25, 0.25]), np.array([0.2, 0.6, 0.2])
+    _, here = calibrated(shares=trained)
+    labels, there = calibrated(shares=wanted)
+    # what the first network would say of the second one's images: Bayes' rule backwards
+    said = calibration.for_mix(there, wanted, trained)
+    assert calibration.estimated_mix(said, trained) == pytest.approx(wanted, abs=0.02)
+    assert calibration.estimated_mix(here, trained) == pytest.approx(trained, abs=0.02)
+    assert calibration.for_mix(said, trained, wanted) == pytest.approx(there)
+    accuracies = [(p.argmax(axis=1) == labels).mean() for p in (said, there)]
+    assert accuracies[1] > accuracies[0]

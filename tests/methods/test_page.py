@@ -1,0 +1,68 @@
+"""A page on methods, executed for real, and left alone while it is current; the figures of these pages."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from demo import figures
+from support.project import ROOT
+from xnn.report import pipeline, steps
+
+PAGE = "optimiser"
+
+
+def test_a_page_is_executed_once_and_answers(capfd):
+    target = pipeline.run_step(PAGE)
+    assert target == ROOT / "reports/methods" / f"{PAGE}.ipynb"
+    page = nbformat.read(target, as_version=4)
+    shown = [output for cell in page.cells for output in cell.get("outputs", [])]
+    answers = [each.data["text/markdown"] for each in shown if "text/markdown" in each.get("data", {})]
+    assert any(answer.startswith("**Answer.** No.") for answer in answers)
+    assert any("| provenance | |" in answer for answer in answers)
+    assert page.cells[0].source.startswith("---\ntitle: AdamW"), (
+        "a page of no study is named by its title alone"
+    )
+    before = target.read_text()
+    assert capfd.readouterr().out == f"reports/methods/{PAGE}.ipynb ...\n"
+    pipeline.run_step(PAGE)
+    assert capfd.readouterr().out == ""
+    assert target.read_text() == before
+
+
+def test_a_page_that_does_not_exist_is_one_clear_line():
+    with pytest.raises(steps.StepError, match="integrated-gradients"):
+        pipeline.run_step("resnext")
+
+
+class TestFigures:
+    table = pd.DataFrame({"one": [1.0, 2.0], "two": [2.0, 4.0]}, index=[10, 100])
+
+    def test_lines_have_one_panel_a_table_on_the_same_axes(self):
+        figure = figures.lines({"a": self.table, "b": 10 * self.table, "c": self.table}, "x", "y", log="xy")
+        axes = [axis for axis in figure.axes if axis.lines]
+        assert [axis.get_title() for axis in axes] == ["a", "b", "c"]
+        assert len({axis.get_ylim() for axis in axes}) == 1
+        low, high = axes[0].get_ylim()
+        assert low < 1 < 40 < high
+        assert axes[0].get_xscale() == axes[0].get_yscale() == "log"
+        np.testing.assert_array_equal(axes[1].lines[1].get_ydata(), [20, 40])
+
+    def test_bars_are_in_their_units(self):
+        left, right = figures.bars(self.table, {"one": (1, "ones"), "two": (2, "pairs")}).axes
+        assert (
+            [bar.get_width() for bar in left.patches] == [bar.get_width() for bar in right.patches] == [1, 2]
+        )
+        assert left.get_xlabel() == "ones"
+
+    def test_paths_points_and_pictures_are_drawn(self):
+        figures.path([0, 1], {"a": [1, 2]}, {"a": [0, 1]}).canvas.draw()
+        points = np.array([[0, 0], [1, 2.0]])
+        (axis,) = figures.scatters({"spiral": points}).axes
+        np.testing.assert_array_equal(axis.collections[0].get_offsets(), points)
+        (picture,) = figures.pictures({"phantom": np.eye(4)}).axes
+        assert picture.images[0].get_clim() == (0, 1)

@@ -1,0 +1,250 @@
+"""The site as a reader has it: every link answers, nothing is asked of other hosts, doubts are told."""
+
+import functools
+import html.parser
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.parse
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from support.project import CHROMIUM, PROJECT, SMALL, write_study
+from xnn import load_run, load_study
+from xnn.config import freshness
+from xnn.report import site, steps
+from xnn.report.steps import Task
+
+LARGE = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+# ---- the committed report, rendered -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["smalldocs", "quarto"])
+def root(tmp_path_factory, request):
+    """A checkout with its committed reports, and the site of them, by every renderer that is installed.
+
+    The pages on methods, which are not committed, are there without their results.
+    """
+    if request.param == "quarto" and not shutil.which("quarto"):
+        pytest.skip("no Quarto on this machine")
+    folder = tmp_path_factory.mktemp(request.param)
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    for name in listed.stdout.splitlines():
+        if (PROJECT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PROJECT / name, folder / name)
+    (folder / "reports/methods").mkdir()
+    for file in (folder / "methods").glob("*.ipynb"):
+        notebook = nbformat.read(file, as_version=4)
+        notebook.metadata |= {"papermill": {"end_time": "now"}, "xnn": {"step": file.stem, "inputs": {}}}
+        nbformat.write(notebook, folder / "reports/methods" / file.name)
+    command = [sys.executable, "-m", "xnn.report.pipeline", "site", request.param]
+    here = {**os.environ, "XNN_ROOT": str(folder)}
+    said = subprocess.run(command, cwd=folder, env=here, stdout=subprocess.PIPE, text=True, check=True).stdout
+    (folder / "said.txt").write_text(said)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(root):
+    return {file: Page(file.read_text()) for file in sorted((root / "_site").rglob("*.html"))}
+
+
+class Page(html.parser.HTMLParser):
+    """Links, anchors and pictures of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.ids, self.pictures = [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids |= {given.get("id"), given.get("name")}
+        self.links += [given[key] for key in ("href", "src") if given.get(key)]
+        if tag == "img":
+            self.pictures.append(given)
+
+
+def test_the_renderer_warns_of_nothing(root):
+    said = (root / "said.txt").read_text()
+    assert said.endswith(f"rendered by {root.name[:-1]}\n")
+    assert not [line for line in said.splitlines() if line.lower().startswith("warn")]
+
+
+def test_every_page_and_internal_link_is_there(pages):
+    assert len(pages) > 20
+    broken = []
+    for file, page in pages.items():
+        for link in page.links:
+            target = urllib.parse.urlsplit(link)
+            if target.scheme or target.netloc:
+                continue
+            to = (file.parent / urllib.parse.unquote(target.path)).resolve() if target.path else file
+            to = to / "index.html" if to.is_dir() else to
+            if not to.exists() or (target.fragment and to in pages and target.fragment not in pages[to].ids):
+                broken.append((file.name, link))
+    assert not broken
+
+
+def test_every_picture_has_alternative_text(pages):
+    assert not [
+        (file.name, each.get("src", "")[:60])
+        for file, page in pages.items()
+        for each in page.pictures
+        if not each.get("alt", "").strip()
+    ]
+
+
+def test_every_result_page_leads_to_its_notebook(root, pages):
+    for file in (root / "_site/reports").rglob("[1-9]-*.html"):
+        assert file.with_suffix(".ipynb").name in pages[file].links
+        assert any(link.endswith(f"notebooks/{file.stem}.py") for link in pages[file].links)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+
+
+@pytest.fixture(scope="module")
+def address(root):
+    """The site on a server of its own, as a reader has it."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=root / "_site")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("size", [LARGE, PHONE], ids=["desktop", "phone"])
+def test_a_browser_finds_no_error_and_asks_no_other_host(browser, address, pages, root, size, tmp_path):
+    shown = [
+        file.relative_to(root / "_site").as_posix()
+        for file in pages
+        if file.parent == root / "_site" or file.parent.name in ("mobilenetv2-full", "kermany")
+    ]
+    said, asked, wide = [], set(), []
+    tab = browser.new_page(viewport=size)
+    tab.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.add(urllib.parse.urlsplit(request.url).netloc))
+    for name in shown:
+        response = tab.goto(f"{address}/{name}")
+        assert response.ok, name
+        if tab.evaluate("document.documentElement.scrollWidth") > size["width"] + 1:
+            wide.append(name)
+    picture = tab.screenshot(path=tmp_path / "page.png")
+    tab.close()
+    assert len(picture) > 5_000
+    assert not said
+    assert asked - {""} == {urllib.parse.urlsplit(address).netloc}
+    assert not wide, "pages that are wider than the screen"
+
+
+VISIBLE = """[...document.querySelectorAll("a[href], button, input, summary")]
+    .filter(each => each.checkVisibility({visibilityProperty: true}))"""
+
+
+@pytest.mark.parametrize("name", ["index.html", "reports/kermany/mobilenetv2-full/4-evaluate.html"])
+def test_a_keyboard_reaches_all_that_a_mouse_does(browser, address, name):
+    tab = browser.new_page(viewport=LARGE)
+    tab.goto(f"{address}/{name}")
+    count = tab.evaluate(f"{VISIBLE}.map((each, number) => each.dataset.number = number).length")
+    reached = set()
+    for _ in range(3 * count):
+        tab.keyboard.press("Tab")
+        reached.add(tab.evaluate("document.activeElement.dataset.number"))
+    names = tab.evaluate(f"{VISIBLE}.map(each => each.outerHTML.slice(0, 80))")
+    tab.close()
+    assert count > 10
+    assert [text for number, text in enumerate(names) if str(number) not in reached] == []
+
+
+# ---- refusals and doubts ------------------------------------------------------------------------
+
+
+def test_the_site_refuses_a_notebook_that_was_cut_off():
+    file = steps.ROOT / "reports/cut/1-wrangle.ipynb"
+    file.parent.mkdir(parents=True)
+    notebook = nbformat.v4.new_notebook(metadata={"papermill": {"end_time": None, "exception": None}})
+    nbformat.write(notebook, file)
+    try:
+        with pytest.raises(steps.StepError, match="cut off"):
+            site.render()
+    finally:
+        shutil.rmtree(file.parent)
+
+
+def page_of(subject, step, dirty=False):
+    """An executed notebook of a step, as current as can be."""
+    stamp = nbformat.v4.new_output("display_data", {"text/markdown": f"| commit | a |\n| dirty | {dirty} |"})
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("stamp", outputs=[stamp])],
+        metadata={
+            "papermill": {"end_time": "now"},
+            "xnn": freshness.recorded(steps.inputs(Task(step, subject))),
+        },
+    )
+    subject.reports.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, subject.reports / f"{step}.ipynb")
+    return subject.reports / f"{step}.ipynb"
+
+
+def test_doubts_are_told_of_old_pages_and_of_uncommitted_code():
+    write_study("doubted", SMALL, run="explanation: {images: 1}")
+    run = load_run("doubted", "run")
+    assert site.doubts(page_of(load_study("doubted"), "2-explore")) == []
+    page = page_of(run, "5-explain")
+    assert site.doubts(page) == []
+    assert "not committed" in site.doubts(page_of(run, "5-explain", dirty=True))[0]
+    page = page_of(run, "5-explain")
+    write_study("doubted", SMALL, run="explanation: {images: 2}")
+    assert "older than its parameters" in site.doubts(page)[0]
+    run.file.unlink()
+    assert "no longer in the project" in site.doubts(page)[0]
+    shutil.rmtree(run.study.reports)
+
+
+def test_a_banner_stands_above_the_text_and_sources_below():
+    page = "<body><main class='x'><h1>a</h1></main></body>"
+    found = site.marked(page, ["is it <old>?"], {"source": "a&b.py"})
+    assert found.index("is it &lt;old&gt;?") < found.index("<h1>") < found.index('href="a&amp;b.py"')
+    assert 'class="doubt"' not in site.marked(page, [], {})
+    with pytest.raises(steps.StepError, match="no <main>"):
+        site.marked("<body></body>", [], {})
+
+
+def test_scripts_of_other_hosts_are_taken_out():
+    page = '<script src="a.js"></script>\n<script src="https://a.b/c.js?d=e" crossorigin="x"></script>\n<p>'
+    assert site.offline(page) == '<script src="a.js"></script>\n<p>'
+    jquery = "<script type=\"application/javascript\">define('jquery', [], function() {})</script>"
+    assert site.offline(f"<script>const a = 1</script>{jquery}<p>") == "<script>const a = 1</script><p>"
+
+
+def test_the_committed_pages_are_listed_with_their_doubts(root):
+    """Nobody can publish a page without its banner: each is either current or marked."""
+    for file in (root / "reports").rglob("[1-9]-*.ipynb"):
+        step = json.loads(file.read_text())["metadata"]["xnn"]["step"]
+        text = (root / "_site" / file.relative_to(root).with_suffix(".html")).read_text()
+        assert step == Path(file).stem
+        assert text.count('class="source"') == 1

@@ -1,0 +1,122 @@
+"""A report made again equals itself, and one that was changed does not."""
+
+import json
+import shutil
+
+import pytest
+
+from support.project import QUICK, SMALL, write_study
+from xnn import load_study
+from xnn.config import files
+from xnn.report import pipeline, verify
+
+STUDY = "verified"
+
+
+@pytest.fixture(scope="module")
+def study():
+    write_study(STUDY, SMALL, first=f"model: {{weights: none, train: head}}\ntraining: {QUICK}}}\n")
+    for step, *run in ("1-wrangle",), ("3-train", "first"), ("4-evaluate", "first"), ("6-compare",):
+        pipeline.run_step(step, STUDY, *run)
+    return load_study(STUDY)
+
+
+def test_a_report_made_again_on_the_same_machine_is_equal_to_the_last_digit(study):
+    checks = {check.what: check for check in verify.verify(study)}
+    assert len(checks) == 6
+    assert {check.verdict for check in checks.values()} <= {"equal", "within tolerance"}
+    again = checks["first, trained again: metrics.json"]
+    assert (again.verdict, again.within) == ("equal", 0)
+    assert again.numbers > 40
+    assert checks["first, trained again: training.json"].verdict == "equal"
+
+
+def test_a_number_that_was_changed_is_found_and_told(study, capsys, monkeypatch):
+    file = study.reports / "first/metrics.json"
+    kept = file.read_text()
+    values = json.loads(kept)
+    values["scores"]["accuracy"]["high"] += 1e-6
+    file.write_text(json.dumps(values))
+    monkeypatch.setattr(verify, "training_again", lambda *_: iter(()))
+    try:
+        assert verify.main(STUDY) == 1
+    finally:
+        file.write_text(kept)
+    lines = capsys.readouterr().out.splitlines()
+    assert any("first: metrics.json" in line and "| different |" in line for line in lines)
+    assert "1 result of verified different" in lines[-1]
+
+
+def test_what_is_not_here_is_said_and_not_taken_for_equal(study, tmp_path):
+    run = files.load_run(STUDY, "first")
+    shutil.move(run.artifacts / "training.json", tmp_path)
+    try:
+        check = verify.answers_again(run)
+    finally:
+        shutil.move(tmp_path / "training.json", run.artifacts)
+    assert check.verdict == "not checked"
+    assert "is not here" in check.why
+    assert verify.answers_again(run).verdict == "equal"
+
+
+def test_without_the_radiographs_the_table_says_what_to_set(study, monkeypatch, tmp_path):
+    monkeypatch.delenv("ARCHIVE", raising=False)
+    real = study.model_copy(update={"source": "archive"})
+    checks = list(verify.training_again(real, [files.load_run(STUDY, "first")], tmp_path))
+    assert [check.verdict for check in checks] == ["not checked"] * 2
+    assert "set ARCHIVE" in checks[0].why
+
+
+@pytest.mark.parametrize(
+    ("again", "verdict"),
+    [
+        ({"a": [1.0, {"b": 2}], "c": "x"}, "equal"),
+        ({"a": [1.0, {"b": 2}], "c": "x", "provenance": {"started": 1}}, "equal"),
+        ({"a": [1.0 + 1e-12, {"b": 2}], "c": "x"}, "within tolerance"),
+        ({"a": [1.0 + 1e-6, {"b": 2}], "c": "x"}, "different"),
+        ({"a": [1.0, {"b": 2}], "c": "y"}, "different"),
+        ({"a": [1.0, {"b": 2}]}, "different"),
+        ({"a": [1.0, {"b": 2}, 3], "c": "x"}, "different"),
+        ({"a": [float("nan"), {"b": 2}], "c": "x"}, "different"),
+        ({"a": [None, {"b": 2}], "c": "x"}, "different"),
+    ],
+)
+def test_results_are_compared_number_by_number(again, verdict):
+    found = verify.compare("file", {"a": [1.0, {"b": 2}], "c": "x"}, again, within=1e-9)
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("threads", "apart", "verdicts"),
+    [
+        (2, 0, ["equal", "equal"]),
+        (2, 1e-8, ["equal", "different"]),
+        (1, 1e-8, ["equal", "within tolerance"]),
+        (1, 0.1, ["equal", "different"]),
+    ],
+)
+def test_a_training_elsewhere_lets_its_evaluation_differ(threads, apart, verdicts):
+    def made(threads, **values):
+        place = {"versions": {}, "device": f"a processor, threads: {threads}", "params_sha256": "a"}
+        return {"provenance": place, **values}
+
+    results = {
+        "training.json": (made(2, history=[{"val_f1": 0.5}]), made(threads, history=[{"val_f1": 0.5}])),
+        "metrics.json": (
+            made(2, scores={"ece": {"value": 0.1}}),
+            made(2, scores={"ece": {"value": 0.1 + apart}}),
+        ),
+    }
+    assert [check.verdict for check in verify.trained_again("a run", results)] == verdicts
+
+
+def test_two_numbers_that_are_undefined_are_equal():
+    nan = float("nan")
+    assert verify.compare("file", {"a": nan}, {"a": nan}).verdict == "equal"
+
+
+def test_a_study_without_results_says_so(root):
+    write_study("bare", SMALL)
+    (check,) = verify.verify(load_study("bare"))
+    assert check.verdict == "not checked"
+    assert "run make report first" in check.why

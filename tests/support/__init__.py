@@ -1,0 +1,1 @@
+"""What tests share: a project folder of their own, samples, servers, hostile files."""

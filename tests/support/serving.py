@@ -1,0 +1,87 @@
+"""A real server on this machine, in a thread or as a process of its own."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import requests
+import torch
+import uvicorn
+from PIL import Image
+
+import xnn
+from support.project import PROJECT, ROOT
+from xnn.app import api, served
+from xnn.app.settings import Settings
+
+
+def folder_of(path, size=32, **options):
+    """A folder with a network of random weights, as a training leaves one."""
+    torch.manual_seed(0)
+    xnn.Classifier(image_size=size, **options).save_pretrained(path)
+    return path
+
+
+@contextlib.contextmanager
+def serving(folder, **settings):
+    """The address of an API of the model in a folder, with the settings given."""
+    given = Settings(model=str(folder), port=0, **settings)
+    guard = api.create(given, served.load(str(folder)))
+    server = uvicorn.Server(api.configured(given, guard, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until = time.monotonic() + 60
+    while not server.started and time.monotonic() < until:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", guard.app
+    finally:
+        server.should_exit = True
+        thread.join(60)
+
+
+def process(module, port, model, **environment):
+    """``python -m module``, its API on the port; its output is kept."""
+    given = {name: str(value) for name, value in environment.items()}
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        cwd=PROJECT,
+        env={**os.environ, "XNN_ROOT": str(ROOT), "XNN_MODEL": str(model), "XNN_PORT": str(port), **given},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def await_health(port, seconds=600):
+    """Wait until an API answers."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"http://127.0.0.1:{port}/health", timeout=2)
+        time.sleep(0.1)
+    raise TimeoutError(f"no API on port {port}")
+
+
+def picture(size=64, seed=0) -> np.ndarray:
+    """(size, size) grey."""
+    return np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
+
+
+def encoded(pixels, form="PNG", **options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form, **options)
+    return file.getvalue()
