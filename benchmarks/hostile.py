@@ -25,11 +25,10 @@ os.environ["TQDM_DISABLE"] = "1"
 os.environ["XNN_ROOT"] = tempfile.mkdtemp(prefix="xnn-benchmark-")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-import hostile_archives
 import pandas as pd
 
 import xnn
-from support import hostile
+from support import hostile, hostile_archives
 from xnn.config.schema import ROOT, ParameterError
 from xnn.data.images import ImageError, decode
 from xnn.evaluation import comparison
