@@ -6,8 +6,8 @@ import pandas as pd
 
 from ..config import files
 from ..config.schema import Run, Study
-from ..models import prediction
 from . import intervals
+from .predictions import read
 
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 
@@ -212,4 +212,4 @@ def _recipe(run: Run) -> dict:
 
 
 def _predictions(study: Study, run: str) -> pd.DataFrame:
-    return prediction.read(study.reports / run / "predictions.csv").sort_values("path", ignore_index=True)
+    return read(study.reports / run / "predictions.csv").sort_values("path", ignore_index=True)

@@ -8,10 +8,10 @@ from sklearn.metrics import f1_score
 
 from ..config import files
 from ..config.schema import Run, Study
-from ..models.prediction import read
 from .calibration import estimated_mix, for_mix, tempered
 from .comparison import load
 from .intervals import confidence_intervals, interval, patient_weights, positions
+from .predictions import read
 from .scoring import scores
 
 # what published tasks call a score, by the name that metrics.json has for it

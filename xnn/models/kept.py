@@ -57,19 +57,6 @@ def record(run: Run, now: dict) -> dict | None:
     return reported
 
 
-def is_needed(run: Run, step: str) -> bool:
-    """Whether a step of a run cannot be executed before its model is trained, once or again."""
-    from . import prediction
-
-    now = inputs(run)
-    if model(run, now):
-        return False
-    splits = {"3-train": ("test",), "4-evaluate": ("test", "val")}.get(step)
-    if splits is None or not record(run, now):  # the first asks the model itself
-        return True
-    return now["records"] is not None and not all(prediction.are_kept(run, split) for split in splits)
-
-
 def check_recipe(run: Run) -> None:
     """Raise ParameterError where a run was trained by another recipe than its parameters are now."""
     made = (_read(run.reports / "training.json") or {}).get("inputs")

@@ -2,16 +2,14 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pandas as pd
 
 from ..config import freshness, provenance
 from ..config.schema import Run
 from ..data.records import load_images, load_records, write_csv
+from ..evaluation.predictions import files, read
 from . import kept
-
-FILES = {"test": "predictions", "val": "validation"}  # stem of what is kept, by split
 
 
 def predictions(run: Run, split: str = "test") -> pd.DataFrame:
@@ -37,17 +35,6 @@ def are_kept(run: Run, split: str = "test") -> bool:
     if not (voucher.exists() and file.exists()):
         return False
     return json.loads(voucher.read_text()) == {"key": key(run, split), "sha256": provenance.file_sha256(file)}
-
-
-def files(run: Run, split: str = "test") -> tuple[Path, Path]:
-    """Where predictions are kept, and the key that vouches for them."""
-    return tuple(run.reports / f"{FILES[split]}.{suffix}" for suffix in ("csv", "json"))
-
-
-def read(file: Path) -> pd.DataFrame:
-    """A table of predictions: names as text, whatever they look like."""
-    text = dict.fromkeys(("path", "label", "patient"), str)
-    return pd.read_csv(file, dtype=text, keep_default_na=False)
 
 
 def key(run: Run, split: str = "test") -> str:

@@ -25,7 +25,7 @@ from ..config import files, leash, schema
 from ..config.files import load_sweep
 from ..config.schema import ParameterError, Run
 from ..data.sources import DataError
-from ..models import kept
+from ..models import kept, prediction
 from ..models.weights import WeightsError
 from . import steps
 from .steps import STEPS, StepError, Task
@@ -114,9 +114,20 @@ def trainings(tasks: Iterable[Task]) -> list[Run]:
     """The runs that have to be trained before stale tasks can be executed, in order."""
     found: list[Run] = []
     for task in tasks:
-        if isinstance(task.subject, Run) and kept.is_needed(task.subject, task.step):
+        if isinstance(task.subject, Run) and _needs_training(task.subject, task.step):
             _add(found, task.subject)
     return found
+
+
+def _needs_training(run: Run, step: str) -> bool:
+    """Whether a step of a run cannot be executed before its model is trained, once or again."""
+    now = kept.inputs(run)
+    if kept.model(run, now):
+        return False
+    splits = {"3-train": ("test",), "4-evaluate": ("test", "val")}.get(step)
+    if splits is None or not kept.record(run, now):  # the first asks the model itself
+        return True
+    return now["records"] is not None and not all(prediction.are_kept(run, split) for split in splits)
 
 
 def _add(found: list[Run], run: Run) -> None:

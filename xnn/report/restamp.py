@@ -17,6 +17,7 @@ import nbformat
 
 from ..config import files, freshness, provenance
 from ..config.schema import ROOT, Run
+from ..evaluation import predictions
 from ..models import kept, prediction
 from . import steps
 
@@ -31,9 +32,9 @@ def current() -> Iterator[str]:
     for run in _runs():
         if kept.record(run, kept.inputs(run)):
             yield steps.short(run.reports / "training.json")
-        for split in prediction.FILES:
+        for split in predictions.FILES:
             if prediction.are_kept(run, split):
-                yield steps.short(prediction.files(run, split)[1])
+                yield steps.short(predictions.files(run, split)[1])
 
 
 def restamp(names: set[str]) -> int:
@@ -47,8 +48,8 @@ def restamp(names: set[str]) -> int:
                 {**record, "inputs": renewed_inputs(record["inputs"], kept.inputs(run))}, file
             )
             renewed += 1
-        for split in prediction.FILES:
-            table, key = prediction.files(run, split)
+        for split in predictions.FILES:
+            table, key = predictions.files(run, split)
             if steps.short(key) in names:
                 vouched = {"key": prediction.key(run, split), "sha256": provenance.file_sha256(table)}
                 provenance.write_json(vouched, key)

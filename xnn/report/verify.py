@@ -24,7 +24,7 @@ from ..config.schema import ROOT, Run, Study
 from ..data.records import load_images, load_records
 from ..data.sources import DataError
 from ..evaluation import calibration, comparison, intervals
-from ..models.prediction import read
+from ..evaluation.predictions import read
 
 ROUNDING = 1e-9  # relative: sums in another order
 ANOTHER_PROCESSOR = 0.02  # of a probability: bf16 keeps three digits, and processors round on their own
