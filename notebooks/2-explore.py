@@ -33,7 +33,6 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.evaluation import comparison
 from xnn.explore import exploration, fiftyone_view, suspects
 
 settings = xnn.load_study(study)
@@ -196,7 +195,7 @@ splits.head()
 
 # %%
 verdict = exploration.verdict(records, found, sizes)
-card = f"{comparison.markdown(composition.reset_index())}\n{verdict}\n"
+card = f"{xnn.markdown(composition.reset_index())}\n{verdict}\n"
 (settings.reports / "_data.md").write_text(card)
 
 # %% [markdown]

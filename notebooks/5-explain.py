@@ -40,8 +40,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import attribution, axioms, card, evidence, measures, sample
-from xnn.report import gallery
+from xnn.explain import attribution, axioms, card, evidence, gallery, measures, sample
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}

@@ -49,7 +49,9 @@ best = f1.loc[f1.value.idxmax()]
 # and nothing else. What is the same in every file of the archive tells nothing and is left out.
 
 # %%
-baseline = shortcut.baseline(settings)
+records = xnn.load_records(settings)
+features = xnn.file_features(records, xnn.load_images(settings))
+baseline = shortcut.baseline(settings, records, features)
 Markdown(f"Used: {', '.join(baseline['features'])}.")
 
 # %%

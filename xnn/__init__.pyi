@@ -14,12 +14,14 @@ from .config.schema import ParameterError as ParameterError
 from .config.schema import sha256 as sha256
 from .data.leakage import audit as audit
 from .data.leakage import siblings as siblings
+from .data.records import file_features as file_features
 from .data.records import load_images as load_images
 from .data.records import load_markers as load_markers
 from .data.records import load_masks as load_masks
 from .data.records import load_records as load_records
 from .data.sources import DataError as DataError
 from .data.wrangling import wrangle as wrangle
+from .evaluation.comparison import markdown as markdown
 from .evaluation.intervals import confidence_intervals as confidence_intervals
 from .evaluation.intervals import confusion as confusion
 from .evaluation.intervals import metrics as metrics

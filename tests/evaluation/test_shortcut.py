@@ -4,20 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xnn import load_images, load_records, load_study
+from xnn import file_features, load_images, load_records, load_study
 from xnn.evaluation import shortcut
 
 
 def test_columns_that_are_the_same_everywhere_are_left_out(small):
     study = load_study(small)
     records = load_records(study)
-    found = shortcut.features(records, load_images(study))
+    found = file_features(records, load_images(study))
     assert list(found.columns) == ["mean intensity"], "phantoms come in no files"
     assert found["mean intensity"].iloc[3] == load_images(study)[records.row[3]].mean()
 
 
 @pytest.fixture
-def sizes(small, monkeypatch):
+def sizes(small):
     """The study's records with file sizes that may tell the class."""
     study, rng = load_study(small), np.random.default_rng(0)
 
@@ -26,8 +26,7 @@ def sizes(small, monkeypatch):
         place = records.label.map(study.classes.index)
         records["bytes"] = rng.normal(1000, 10, len(records)) + 200 * telling * place
         records["width"] = rng.integers(900, 1100, len(records))
-        monkeypatch.setattr(shortcut, "load_records", lambda _: records)
-        return shortcut.baseline(study, resamples=50)
+        return shortcut.baseline(study, records, file_features(records, load_images(study)), resamples=50)
 
     return make
 
@@ -41,6 +40,9 @@ def test_a_file_size_that_tells_the_class_is_found(sizes):
 
 
 def test_the_baseline_is_repeatable(small):
-    first, second = (shortcut.baseline(load_study(small), resamples=20) for _ in range(2))
+    study = load_study(small)
+    records = load_records(study)
+    given = study, records, file_features(records, load_images(study))
+    first, second = (shortcut.baseline(*given, resamples=20) for _ in range(2))
     assert first == second
     assert pd.Series(first["confusion"]).map(sum).sum() == first["n"]

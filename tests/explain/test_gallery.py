@@ -11,7 +11,8 @@ from PIL import Image
 
 from support.project import CHROMIUM, PROJECT
 from xnn import load_run, plots
-from xnn.report import gallery
+from xnn.explain import gallery
+from xnn.report import site as pages
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def site(small, tmp_path_factory):
     root = tmp_path_factory.mktemp("site")
     shutil.copytree(folder, root / "reports" / small / "plain" / "gallery")
     shutil.copy(PROJECT / "gallery.html", root)
-    gallery.index(root)
+    pages.index_galleries(root)
     return root
 
 
@@ -70,7 +71,7 @@ def test_the_sheets_have_the_colours_of_the_figures(site, small):
 
 def test_the_index_lists_the_runs_that_have_pictures(site, small, tmp_path):
     assert (site / "gallery.js").read_text() == f'list(["reports/{small}/plain/gallery"]);\n'
-    assert gallery.index(tmp_path).read_text() == "list([]);\n"
+    assert pages.index_galleries(tmp_path).read_text() == "list([]);\n"
 
 
 def test_numbers_that_differ_are_refused(small):

@@ -20,9 +20,10 @@ from support.mongod import MISSING, none_is_left
 from support.project import CHROMIUM, ROOT
 from xnn import load_images, load_records, load_run, load_study, plots
 from xnn.evaluation.intervals import predictions_table
+from xnn.explain import gallery
 from xnn.explain import sample as samples
 from xnn.explore import exploration, fiftyone_view, mongo
-from xnn.report import gallery, pipeline, steps
+from xnn.report import pipeline, steps
 
 pytestmark = MISSING
 ASK = """

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import schema
 from .schema import ROOT, Run, Study
+from .writing import whole
 
 __by_value__ = True  # what a result says of its origin decides no number
 PACKAGE = Path(__file__).parents[1]
@@ -118,8 +119,6 @@ def device() -> str:
 
 
 def write_json(values: dict, path: Path) -> None:
-    """Write through a temporary file, so that a half-written result is never seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n")
-    partial.replace(path)
+    """Write a result as JSON, whole or not at all."""
+    with whole(path) as partial:
+        partial.write_text(json.dumps(values, indent=1) + "\n")

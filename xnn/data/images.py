@@ -1,12 +1,13 @@
 """Radiograph files to grey arrays, safely, and the memory-mapped store they are decoded into once."""
 
 import io
-import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from ..config.writing import whole
 
 MAX_BYTES = 64 * 2**20  # of one file; the largest radiograph of the public archive has 2 MB
 MAX_PIXELS = 50_000_000  # a full-field radiograph has about 10 million
@@ -101,20 +102,15 @@ class ImageStore:
         Plain sequential writes: a full disk is an OSError here, where a memory map would crash. Raises
         ValueError where the images are not as many, or not of the size, that was said.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{os.getpid()}-{path.name}")
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
-        try:
-            with partial.open("wb") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                for image in images:
-                    if image.shape != (size, size):
-                        raise ValueError(f"an image of {image.shape} among images of {(size, size)}")
-                    file.write(np.ascontiguousarray(image, np.uint8).tobytes())
-                    count -= 1
-            if count:
-                raise ValueError(f"the number of images differs from what was said by {-count}")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        written = 0
+        with whole(path) as partial, partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for image in images:
+                if image.shape != (size, size):
+                    raise ValueError(f"an image of {image.shape} among images of {(size, size)}")
+                file.write(np.ascontiguousarray(image, np.uint8).tobytes())
+                written += 1
+            if written != count:
+                raise ValueError(f"expected {count} images, got {written}")
         return cls(path)

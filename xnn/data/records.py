@@ -1,16 +1,16 @@
 """A study's records and images, as every later step reads them."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from ..config.schema import Study
+from ..config.writing import whole
 from .images import ImageStore
 from .leakage import audit
 from .sources import DataError
 
-__all__ = ["audit", "load_images", "load_markers", "load_masks", "load_records", "write_csv"]
+__all__ = ["audit", "file_features", "load_images", "load_markers", "load_masks", "load_records", "write_csv"]
 
 NEEDED = ["path", "label", "patient", "source_split", "split", "sha256"]
 SIZES = ["width", "height", "bytes"]  # of the file that a radiograph came in, pixels and bytes
@@ -40,12 +40,19 @@ def load_markers(study: Study) -> ImageStore | None:
     return ImageStore(study.artifacts / "markers.npy") if study.synthetic else None
 
 
+def file_features(records: pd.DataFrame, images=None) -> pd.DataFrame:
+    """Width, height, aspect and bytes of each record's file, with images their mean grey level too.
+
+    Columns that are the same everywhere, and so predict nothing, are left out.
+    """
+    table = records[SIZES].astype(float)
+    table["aspect"] = table.width / table.height
+    if images is not None:
+        table["mean intensity"] = [images[row].mean() for row in records.row]
+    return table.loc[:, table.nunique() > 1]
+
+
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table through a temporary file, so that a half-written one is never seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    """Write a table, whole or not at all."""
+    with whole(path) as partial:
         table.to_csv(partial, index=False)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..config import freshness, schema
 from ..config.schema import Model, Study
+from ..config.writing import whole
 from ..data.records import load_images
 
 SIDE = 32  # pixels of the small images that components are taken of
@@ -46,9 +47,8 @@ def embed(study: Study, records: pd.DataFrame) -> Embedding:
             f"principal components of pixels ({why})",
         )
     values = unit(values - values.mean(axis=0))
-    partial = file.with_name(".embedding.npz")
-    np.savez(partial, values=values, source=source, key=key)
-    partial.replace(file)
+    with whole(file) as partial:
+        np.savez(partial, values=values, source=source, key=key)
     return Embedding(values, source)
 
 

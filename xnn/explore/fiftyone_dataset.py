@@ -11,6 +11,7 @@ from PIL import Image
 from .. import plots
 from ..config.files import load_run, runs
 from ..config.schema import Run, Study
+from ..config.writing import whole
 from ..data.records import load_images, load_records
 from .exploration import load_audit
 
@@ -73,9 +74,8 @@ def _pictures(images, records: pd.DataFrame, folder: Path) -> list[str]:
         old.unlink()
     for file, row in zip(files, records.row, strict=True):
         if not file.exists():
-            partial = file.with_suffix(".partial")
-            Image.fromarray(images[row]).save(partial, "JPEG", quality=90)
-            partial.replace(file)
+            with whole(file) as partial:
+                Image.fromarray(images[row]).save(partial, "JPEG", quality=90)
     return [str(file) for file in files]
 
 

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from ..config.schema import Study
-from ..data.records import SIZES
+from ..data.records import file_features
 
 FOLDS = 5
 
@@ -57,9 +57,7 @@ def by_size(records: pd.DataFrame, study: Study) -> pd.Series | None:
     columns (those used), accuracy, most_frequent (the accuracy of always naming the commonest class),
     f1_macro, auroc_pneumonia where there is a class normal; out of fold. None where all sizes are alike.
     """
-    table = records[SIZES].astype(float)
-    table["aspect"] = table.width / table.height
-    table = table.loc[:, table.nunique() > 1]
+    table = file_features(records)
     if table.empty:
         return None
     trees = HistGradientBoostingClassifier(random_state=study.seed)

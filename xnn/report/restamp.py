@@ -1,8 +1,8 @@
 """Renewal of the keys of committed results after a change of code that changes no number.
 
-``python -m xnn.report.restamp`` renews the keys of what was current in the last commit, and of nothing
-else: a page that was stale then stays so. Whether a change leaves every number as it was, a key cannot say:
-see that ``make verify`` is green, and say in the commit why the change is neutral.
+``python -m xnn.report.restamp [COMMIT]`` renews the keys of what was current in a commit (without one, the
+last) and of nothing else: a page that was stale then stays so. A key cannot say whether a change leaves every
+number as it was: see that ``make verify`` is green, and say in the commit why the change is neutral.
 """
 
 import json
@@ -69,11 +69,12 @@ def renewed_inputs(then: dict, now: dict) -> dict:
     return {**then, **{name: part for name, part in freshness.recorded(now).items() if part is not None}}
 
 
-def current_in_last_commit() -> set[str]:
-    """What was current in the last commit, under its own rules, with the records that are here."""
+def current_in(commit: str) -> set[str]:
+    """What was current in a commit, under its own rules, with the records that are here."""
     with tempfile.TemporaryDirectory(prefix="xnn-") as folder:
         tree = Path(folder) / "tree"
-        subprocess.run(["git", "-C", ROOT, "worktree", "add", "--quiet", "--detach", tree], check=True)
+        git = ["git", "-C", ROOT, "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", tree, commit], check=True)
         try:
             if (ROOT / "artifacts").exists():
                 (tree / "artifacts").symlink_to(ROOT / "artifacts")
@@ -81,7 +82,7 @@ def current_in_last_commit() -> set[str]:
             command = [sys.executable, "-m", *CURRENT.split()]
             told = subprocess.run(command, cwd=tree, env=here, check=True, stdout=subprocess.PIPE, text=True)
         finally:
-            subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", tree], check=True)
+            subprocess.run([*git, "remove", "--force", tree], check=True)
     return set(told.stdout.split())
 
 
@@ -96,6 +97,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["current"]:
         print("\n".join(current()))
     else:
-        before = current_in_last_commit()
+        commit = sys.argv[1] if sys.argv[1:] else "HEAD"
+        before = current_in(commit)
         stale = before - set(current())
-        print(f"{len(before)} results were current in the last commit, {restamp(stale)} have new keys")
+        print(f"{len(before)} results were current in {commit}, {restamp(stale)} have new keys")

@@ -1,6 +1,7 @@
 """The site, rendered from the reports that there are: broken pages are refused, doubtful ones marked."""
 
 import html
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import nbformat
 from filelock import FileLock
 
 from ..config.schema import ROOT, ParameterError
+from ..config.writing import whole
 from . import steps
 from .steps import StepError
 
@@ -30,14 +32,12 @@ def render(renderer: str | None = None) -> None:
 
 
 def _render(renderer: str) -> None:
-    from . import gallery  # takes a second to import
-
     notebooks = steps.pages()
     for notebook in notebooks:
         if not steps.metadata(notebook):
             name = notebook.relative_to(ROOT)
             raise StepError(f"{name} was cut off or ended in an error: run make report again")
-    gallery.index()
+    index_galleries()
     beside = {"smalldocs": str(Path(sys.executable).with_name("smalldocs"))}
     command = [beside.get(renderer, renderer), "render"]
     plain = {**os.environ, "NO_COLOR": "1"}
@@ -53,6 +53,16 @@ def _render(renderer: str) -> None:
     for notebook in doubtful:
         print(f"{notebook.relative_to(ROOT)} carries a banner: {doubts(notebook)[0]}")
     print(f"the site is in {SITE}/index.html, rendered by {renderer}")
+
+
+def index_galleries(root: Path = ROOT) -> Path:
+    """Write ``gallery.js``, the list of runs that have a gallery, beside ``gallery.html``."""
+    found = sorted(root.glob("reports/*/*/gallery/data.js"))
+    names = [str(file.parent.relative_to(root).as_posix()) for file in found]
+    target = root / "gallery.js"
+    with whole(target) as partial:
+        partial.write_text(f"list({json.dumps(names)});\n")
+    return target
 
 
 def doubts(notebook: Path) -> list[str]:

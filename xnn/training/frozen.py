@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..config import freshness, schema
 from ..config.schema import Run
+from ..config.writing import whole
 from ..models.classifier import Classifier, to_input
 from .batches import Radiographs
 from .recipe import channels_last, precision
@@ -76,14 +77,12 @@ class FrozenRadiographs(Radiographs):
 
     def _write(self, file: Path, data: Dataset, dtype: torch.dtype, split: str) -> None:
         loader = DataLoader(data, BATCH, num_workers=self.run.training.workers)
-        partial = file.with_suffix(".partial")
-        with partial.open("wb") as out:
+        with whole(file) as partial, partial.open("wb") as out:
             for images, _ in tqdm(
                 loader, desc=f"{self.run.name}: frozen layers, {split}", unit="batch", leave=False
             ):
                 found = self._frozen(images).to("cpu", dtype).contiguous()
                 out.write(found.view(torch.uint8).numpy().tobytes())
-        partial.replace(file)
 
     @torch.no_grad()
     def _frozen(self, images: torch.Tensor) -> torch.Tensor:

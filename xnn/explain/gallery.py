@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from .. import plots
-from ..config.schema import ROOT, Run
+from ..config.schema import Run
 
 SIDE = 192  # pixels of a radiograph on its sheet
 COARSE = 96  # pixels of an attribution, the mean of finer ones: noise from pixel to pixel is not legible
@@ -60,17 +60,6 @@ def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray])
     }
     (folder / "data.js").write_text(f"show({json.dumps(data)});\n")
     return folder
-
-
-def index(root: Path = ROOT) -> Path:
-    """Write ``gallery.js``, the list of runs that have a gallery, beside ``gallery.html``."""
-    found = sorted(root.glob("reports/*/*/gallery/data.js"))
-    names = [str(file.parent.relative_to(root).as_posix()) for file in found]
-    target = root / "gallery.js"
-    partial = target.with_name(".gallery.js.partial")
-    partial.write_text(f"list({json.dumps(names)});\n")
-    partial.replace(target)
-    return target
 
 
 def _picture(attribution):
