@@ -13,7 +13,7 @@ from xnn.config import leash
 
 PARENT = """
 import sys
-from xnn import leash
+from xnn.config import leash
 child = leash.start("{module}")
 print(child.pid, flush=True)
 child.wait()

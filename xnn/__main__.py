@@ -1,0 +1,202 @@
+"""The command line: ``xnn COMMAND ...``, which Make calls; ``xnn --help`` lists the commands."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .config import files
+from .config.schema import ROOT, ParameterError
+from .data.sources import DataError
+from .models.weights import WeightsError
+from .report import pipeline
+from .report.steps import StepError, Task
+
+Study = Annotated[str, typer.Argument(help="A folder of params/.")]
+RunName = Annotated[str, typer.Argument(help="A file of the study's folder, without .yaml.")]
+Runs = Annotated[list[str] | None, typer.Argument(help="Runs; all that need no download by default.")]
+Jobs = Annotated[int, typer.Option(envvar="JOBS", help="Steps executed side by side.")]
+Online = Annotated[bool, typer.Option(envvar="ONLINE", help="Include runs whose weights are downloaded.")]
+
+HINTS = {
+    errno.ENOSPC: "free some space and run make again; nothing half-written is kept",
+    errno.EACCES: "the folder cannot be written to",
+    errno.EROFS: "the file system is read-only",
+    errno.EBUSY: "end that program and run make again",
+}
+
+cli = typer.Typer(
+    help="Explainable classification of chest radiographs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Every expected error ends in one clear line and exit status 1, not in a traceback."""
+    try:
+        yield
+    except (ParameterError, StepError, DataError, WeightsError) as error:
+        sys.exit(f"xnn: {error}")
+    except OSError as error:
+        if error.errno not in HINTS:
+            raise
+        place = error.filename or tempfile.gettempdir()
+        sys.exit(f"xnn: {place}: {error.strerror}; {HINTS[error.errno]}")
+
+
+# ---- the report ----------------------------------------------------------------------------------
+
+
+@cli.command()
+def report(study: Study, runs: Runs = None, jobs: Jobs = pipeline.JOBS, online: Online = False) -> None:
+    """Make the report of a study, or of some of its runs, and the site."""
+    pipeline.report(study, runs or [], online, jobs)
+
+
+@cli.command()
+def status(study: Study, runs: Runs = None, online: Online = False) -> None:
+    """Print which pages are current, and what the others would take."""
+    pipeline.status(study, runs or [], online)
+
+
+@cli.command()
+def page(file: Path, jobs: Jobs = pipeline.JOBS) -> None:
+    """Make one page of reports/ and the pages that it follows."""
+    pipeline.make_page(file, jobs)
+
+
+@cli.command()
+def run(
+    step: Annotated[str, typer.Argument(help="For example 4-evaluate.")],
+    subject: Annotated[str, typer.Argument(help="A study; a sweep for 8-sweep; none for methods.")] = "",
+    run: Annotated[str | None, typer.Argument(help="For steps of a run.")] = None,
+) -> None:
+    """Execute one step unless its page is current."""
+    pipeline.run_step(step, subject, run)
+
+
+@cli.command()
+def site(renderer: Annotated[str | None, typer.Argument(help="quarto or smalldocs.")] = None) -> None:
+    """Render the site from the reports that there are."""
+    from .report.site import render
+
+    render(renderer)
+
+
+@cli.command()
+def track(study: Study) -> None:
+    """Log the finished runs of a study to MLflow."""
+    pipeline.track(study)
+
+
+@cli.command()
+def verify(study: Study) -> None:
+    """Make the numbers of a study's report again, and compare."""
+    from .report.verify import report
+
+    sys.exit(report(study))
+
+
+@cli.command()
+def restamp(
+    commit: Annotated[str, typer.Argument(help="A tree in which the pages were current.")] = "HEAD",
+    current: Annotated[bool, typer.Option(help="List what is current, and change nothing.")] = False,
+) -> None:
+    """Renew the keys of committed results after a change that changes no number."""
+    from .report import restamp
+
+    if current:
+        print("\n".join(restamp.current()))
+    else:
+        before = restamp.current_in(commit)
+        renewed = restamp.restamp(before - set(restamp.current()))
+        print(f"{len(before)} results were current in {commit}, {renewed} have new keys")
+
+
+# ---- runs ----------------------------------------------------------------------------------------
+
+
+@cli.command()
+def train(study: Study, run: RunName) -> None:
+    """Train a run without a notebook."""
+    from .training.fit import fit
+
+    fit(files.load_run(study, run), model=True)
+
+
+@cli.command()
+def sweep(
+    sweep: Annotated[str, typer.Argument(help="A file of params/sweeps/, or its name.")],
+    steps: Annotated[list[str] | None, typer.Argument(help="Steps; the sweep's own by default.")] = None,
+    jobs: Annotated[int, typer.Option(envvar="JOBS", help="Runs side by side.")] = pipeline.JOBS,
+    scheduler: Annotated[str | None, typer.Option(envvar="SCHEDULER", help="tcp://... of dask.")] = None,
+) -> None:
+    """Make the runs of a sweep and their summary."""
+    from .report import cluster
+
+    stop = "xnn: stopped; make sweep goes on where it was"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(stop))  # so that workers are closed
+    loaded = files.load_sweep(Path(sweep).name.removesuffix(".yaml"))
+    failed = cluster.make(loaded, jobs, scheduler or None, tuple(steps or ()))
+    if any((run.reports / "metrics.json").exists() for run in loaded.runs()):
+        pipeline.run_step("8-sweep", loaded.name)
+    if failed:
+        sys.exit(f"xnn: {failed} runs of sweep {loaded.name} failed; make sweep makes those again")
+
+
+# ---- around the report ---------------------------------------------------------------------------
+
+
+@cli.command()
+def fiftyone(study: Study) -> None:
+    """Open a study's radiographs in FiftyOne."""
+    from .explore import exploration, fiftyone_view, mongo
+
+    subject = files.load_study(study)
+    pipeline.provide(Task("2-explore", subject))
+    records, audit = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
+    if not audit.exists() or audit.stat().st_mtime < records.stat().st_mtime:
+        exploration.explore(subject)
+    address = os.environ.get("FIFTYONE_DEFAULT_APP_ADDRESS", "127.0.0.1")  # as FiftyOne names it
+    try:
+        sys.exit(fiftyone_view.open_app(subject, address=address))
+    except mongo.NoDatabase as error:
+        raise StepError(error) from None
+
+
+@cli.command()
+def app(only: Annotated[str, typer.Argument(help="page: the page alone, for an API elsewhere.")] = "") -> None:
+    """Start the app on this machine: the page and the API."""
+    arguments = ["page"] if only == "page" else []
+    os.execv(sys.executable, [sys.executable, "-m", "xnn.app", *arguments])
+
+
+@cli.command()
+def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
+    """Make a small model that the app serves of a trained run."""
+    from .app.shipping import ship
+
+    print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
+
+
+def main() -> None:
+    """Run the command of the command line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
+    with one_line():
+        cli()
+
+
+if __name__ == "__main__":
+    main()
