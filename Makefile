@@ -12,7 +12,7 @@ BENCH ?= report training## the benchmarks to run, of benchmarks/
 JOBS ?= 2## steps executed side by side, and runs of a sweep
 MODEL ?= models/kermany-mobilenetv2-full## what the app serves: a folder, or an id of the hub
 PYTHON ?= python3## the Python (3.11 or later) that makes the environment
-export ARCHIVE WEIGHTS ONLINE TRAIN JOBS
+export ARCHIVE WEIGHTS ONLINE TRAIN JOBS SCHEDULER
 
 # glibc gives the memory of every training step back to the system and asks for it again at the next
 # one; kept instead, a step on a CPU takes less time.
@@ -28,7 +28,7 @@ ifeq ($(origin BIN),undefined)
 BIN := .venv/bin
 ENVIRONMENT := .venv/.installed
 endif
-xnn = $(BIN)/python -m xnn.report.pipeline
+xnn = $(BIN)/python -m xnn
 # all that decides a page or the site; a folder's time changes with the files in it
 SOURCES := $(filter-out notebooks,$(shell find xnn notebooks methods params reports *.qmd *.html *.css *.yml models -name __pycache__ -prune -o -not -name '.*' -print 2> /dev/null))
 
@@ -59,10 +59,10 @@ site: | $(ENVIRONMENT) ## render the site from the reports that there are
 	@$(xnn) site
 
 verify: | $(ENVIRONMENT) ## make the numbers of STUDY's report again, and compare
-	@$(BIN)/python -m xnn.report.verify $(STUDY)
+	@$(xnn) verify $(STUDY)
 
 sweep: | $(ENVIRONMENT) ## make the runs of SWEEP, their summary and the site
-	@SCHEDULER=$(SCHEDULER) $(BIN)/python -m xnn.report.cluster $(SWEEP)
+	@$(xnn) sweep $(SWEEP)
 	@$(xnn) site
 
 mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 5000

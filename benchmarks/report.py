@@ -29,7 +29,7 @@ def measure(arguments: tuple[str, ...], folder: Path) -> tuple[float, float]:
     """Seconds of a step, and the peak memory in MB of its largest process."""
     began = time.time()
     here = {**os.environ, "XNN_ROOT": str(folder)}
-    command = [sys.executable, "-m", "xnn.report.pipeline", *arguments]
+    command = [sys.executable, "-m", "xnn", "run", *arguments]
     process = subprocess.Popen(command, env=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:

@@ -177,7 +177,9 @@ def fiftyone(study: Study) -> None:
 
 
 @cli.command()
-def app(only: Annotated[str, typer.Argument(help="page: the page alone, for an API elsewhere.")] = "") -> None:
+def app(
+    only: Annotated[str, typer.Argument(help="page: the page alone, for an API elsewhere.")] = "",
+) -> None:
     """Start the app on this machine: the page and the API."""
     arguments = ["page"] if only == "page" else []
     os.execv(sys.executable, [sys.executable, "-m", "xnn.app", *arguments])

@@ -128,13 +128,13 @@ def twelve(project):
         time.sleep(CHANCE.uniform(0, 5))
         wait_for(lambda: kill_one(process))
 
-    first = start(project, "xnn.report.cluster", "params/sweeps/twelve.yaml", "3-train")
+    first = start(project, "xnn", "sweep", "params/sweeps/twelve.yaml", "3-train")
     kill_a_worker(first, 1)
     wait_for(lambda: len(watch.seen) >= 4)
     time.sleep(CHANCE.uniform(0, 5))
     first.send_signal(signal.SIGKILL)
     first.wait()
-    second = start(project, "xnn.report.cluster", "params/sweeps/twelve.yaml", "3-train")
+    second = start(project, "xnn", "sweep", "params/sweeps/twelve.yaml", "3-train")
     kill_a_worker(second, 6)
     second.wait(timeout=PATIENCE)
     watch.done.set()
@@ -180,7 +180,7 @@ def test_what_was_killed_leaves_no_process(project, twelve):
 
 
 def test_a_finished_sweep_does_nothing(project, twelve):
-    again = start(project, "xnn.report.cluster", "twelve", "3-train")
+    again = start(project, "xnn", "sweep", "twelve", "3-train")
     assert again.wait(timeout=PATIENCE) == 0
     assert said(again).splitlines() == ["sweep twelve: 12 runs, 12 of them made already"]
 
@@ -194,7 +194,7 @@ def test_a_cluster_started_by_hand_gives_the_same_results_and_tells_of_failures(
         address = json.loads(file.read_text())["address"]
         options = ("--nthreads", "1", "--no-dashboard", "--local-directory", str(project / "dask"))
         hosts += [start(project, "dask", "worker", address, *options, XNN_THREADS="1") for _ in range(2)]
-        sweep = start(project, "xnn.report.cluster", "few", "3-train", SCHEDULER=address)
+        sweep = start(project, "xnn", "sweep", "few", "3-train", SCHEDULER=address)
         assert sweep.wait(timeout=PATIENCE) == 1
     finally:
         for process in hosts:
@@ -231,11 +231,11 @@ def test_a_run_has_the_threads_of_its_worker_whatever_dask_allows_itself(monkeyp
 
 def test_mistakes_are_one_clear_line(project):
     (project / "params/sweeps/wrong.yaml").write_text(TWELVE.replace("1e-3", "-1"))
-    wrong = start(project, "xnn.report.cluster", "params/sweeps/wrong.yaml")
+    wrong = start(project, "xnn", "sweep", "params/sweeps/wrong.yaml")
     assert wrong.wait(timeout=PATIENCE) == 1
     (line, *_) = said(wrong).splitlines()
     assert line.startswith("xnn: params/sweeps/wrong.yaml: learning_rate-")
     assert "training.learning_rate: Input should be greater than 0, not -1" in line
-    nobody = start(project, "xnn.report.cluster", "few", "3-train", SCHEDULER="nonsense://nowhere:1")
+    nobody = start(project, "xnn", "sweep", "few", "3-train", SCHEDULER="nonsense://nowhere:1")
     assert nobody.wait(timeout=PATIENCE) == 1
     assert "xnn: SCHEDULER=nonsense://nowhere:1: no scheduler answers there" in said(nobody)

@@ -17,7 +17,7 @@ from xnn.report import steps
 
 STUDY = "disturbed"
 RUN = f"model: {{weights: none}}\ntraining: {QUICK}}}\n"
-STEP = f"{sys.executable} -m xnn.report.pipeline"
+XNN = f"{sys.executable} -m xnn"
 # a mount of its own needs a name space of its own, and not every machine gives one
 ALONE = ("unshare", "--map-root-user", "--mount")
 MOUNTED = (
@@ -59,9 +59,9 @@ def test_a_full_disk_is_one_line_and_a_plain_rerun_does(folder, full):
     done = bash(
         folder,
         f"mount -t tmpfs -o size=96k none {place} && head -c 60000 /dev/zero > {place}/other\n"
-        f"{STEP} 1-wrangle {STUDY}; echo status $?\n"
+        f"{XNN} run 1-wrangle {STUDY}; echo status $?\n"
         f"ls {place}; mount -o remount,size=100m {place}; rm {place}/other\n"
-        f"{STEP} 1-wrangle {STUDY} >&2; echo status $?\n"
+        f"{XNN} run 1-wrangle {STUDY} >&2; echo status $?\n"
         f"ls reports/{STUDY} artifacts/{STUDY}; cat reports/{STUDY}/1-wrangle.ipynb > page.ipynb",
         *ALONE,
     )
@@ -80,7 +80,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(folder, closed):
     done = bash(
         folder,
         f"mount -t tmpfs none {closed} && mkdir {closed}/{STUDY} && mount -o remount,ro {closed}\n"
-        f"{STEP} 1-wrangle {STUDY}; echo status $?; ls {closed}/{STUDY}",
+        f"{XNN} run 1-wrangle {STUDY}; echo status $?; ls {closed}/{STUDY}",
         *ALONE,
     )
     (line,) = last_lines(done.stderr)
@@ -107,16 +107,16 @@ def test_a_tracking_database_in_use_is_one_line_and_a_plain_rerun_logs(folder):
         "provenance": {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.0},
         "history": [{"epoch": 1, "seconds": 1.0, "val_f1": 0.5}],
     }
-    assert bash(folder, f"{STEP} track {STUDY}").returncode == 0  # the first user makes the tables
+    assert bash(folder, f"{XNN} track {STUDY}").returncode == 0  # the first user makes the tables
     (folder / f"reports/{STUDY}/first").mkdir()
     (folder / f"reports/{STUDY}/first/training.json").write_text(json.dumps(record))
     with in_use(folder / "artifacts/mlflow.db"):
-        done = bash(folder, f"{STEP} track {STUDY}")
+        done = bash(folder, f"{XNN} track {STUDY}")
     (line,) = last_lines(done.stderr)
     assert done.returncode == 1
     assert "artifacts/mlflow.db" in line
     assert "in use" in line
-    assert "first: logged" in bash(folder, f"{STEP} track {STUDY}").stdout
+    assert "first: logged" in bash(folder, f"{XNN} track {STUDY}").stdout
 
 
 def test_two_makes_at_once_execute_every_step_once(folder):

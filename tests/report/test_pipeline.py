@@ -369,7 +369,7 @@ def test_only_what_was_current_in_the_last_commit_is_restamped(copy):
     assert f"{STUDY}/first/4-evaluate.ipynb: its code" in before
     here = {**os.environ, "XNN_ROOT": str(copy)}
     python = str(copy / ".venv/bin/python")
-    subprocess.run([python, "-m", "xnn.report.restamp"], cwd=copy, env=here, check=True)
+    subprocess.run([python, "-m", "xnn", "restamp"], cwd=copy, env=here, check=True)
     after = [line for line in make(copy, "status").splitlines() if ": its code" in line]
     assert [line.split(":")[0] for line in after] == [f"reports/{STUDY}/second/4-evaluate.ipynb"]
 
@@ -483,7 +483,7 @@ def test_a_failing_notebook_ends_in_one_line_and_keeps_the_last_result(project):
     kept = metrics.read_text()
     metrics.write_text("{}")
     result = subprocess.run(
-        [project / ".venv/bin/python", "-m", "xnn.report.pipeline", "6-compare", STUDY],
+        [project / ".venv/bin/python", "-m", "xnn", "run", "6-compare", STUDY],
         cwd=project,
         env={**os.environ, "XNN_ROOT": str(project)},
         capture_output=True,

@@ -47,7 +47,7 @@ def root(tmp_path_factory, request):
         notebook = nbformat.read(file, as_version=4)
         notebook.metadata |= {"papermill": {"end_time": "now"}, "xnn": {"step": file.stem, "inputs": {}}}
         nbformat.write(notebook, folder / "reports/methods" / file.name)
-    command = [sys.executable, "-m", "xnn.report.pipeline", "site", request.param]
+    command = [sys.executable, "-m", "xnn", "site", request.param]
     here = {**os.environ, "XNN_ROOT": str(folder)}
     said = subprocess.run(command, cwd=folder, env=here, stdout=subprocess.PIPE, text=True, check=True).stdout
     (folder / "said.txt").write_text(said)

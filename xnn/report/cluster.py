@@ -1,18 +1,14 @@
-"""The engine of sweeps: every run a subprocess on a worker of dask, on this machine or a cluster.
+"""Sweeps: every run a subprocess on a worker of dask, on this machine or a cluster.
 
-``python -m xnn.report.cluster params/sweeps/<sweep>.yaml`` makes what is not made yet, as many runs side by
-side as JOBS, each with its share of the cores; SCHEDULER=tcp://... takes the workers of a cluster that the
-user runs instead. A run is the steps of every other run, by papermill, so all that holds for those holds
-here: what is finished is not repeated, an interrupted training goes on, nothing half-written is left.
+A run is the steps of every other run, by papermill, so all that holds for those holds here: what is
+finished is not repeated, an interrupted training goes on, nothing half-written is left.
 """
 
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -25,7 +21,6 @@ from dask.system import CPU_COUNT
 from distributed.scheduler import KilledWorker
 
 from ..config import leash
-from ..config.files import load_sweep
 from ..config.schema import ROOT, Run
 from ..config.sweep import Sweep
 from . import pipeline
@@ -75,14 +70,7 @@ def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str
     with log.open("ab+") as out:
         before = out.tell()
         process = leash.start(
-            "xnn.report.pipeline",
-            step,
-            study,
-            run,
-            cwd=root,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
+            *("xnn", "run", step, study, run), cwd=root, env=environment, stdout=out, stderr=subprocess.STDOUT
         )
         status = process.wait()
         out.seek(before)
@@ -204,24 +192,3 @@ def _line(run: Run, result: dict) -> str:
 
 def _read(file: Path) -> dict:
     return json.loads(file.read_text())
-
-
-def main(arguments: list[str]) -> None:
-    """A sweep's file or name, and, where not all of its steps are wanted, those that are."""
-    stop = "xnn: stopped; make sweep goes on where it was"
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(stop))  # so that workers are closed
-    with pipeline.one_line():
-        if not arguments:
-            sys.exit("usage: python -m xnn.report.cluster params/sweeps/SWEEP.yaml [STEP...]")
-        sweep = load_sweep(Path(arguments[0]).name.removesuffix(".yaml"))
-        jobs = int(os.environ.get("JOBS") or 2)
-        failed = make(sweep, jobs, os.environ.get("SCHEDULER") or None, tuple(arguments[1:]))
-        if any((run.reports / "metrics.json").exists() for run in sweep.runs()):
-            pipeline.run_step("8-sweep", sweep.name)
-        if failed:
-            sys.exit(f"xnn: {failed} runs of sweep {sweep.name} failed; make sweep makes those again")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,21 +1,9 @@
-"""The report, made: what is stale is executed, what is current is left alone.
+"""The report: stale pages are executed, each after those that it follows; current ones are kept."""
 
-``python -m xnn.report.pipeline report STUDY [RUN...]`` makes the report of a study (of some runs) and the
-site; ``page FILE`` makes one page, and what it follows; ``status STUDY`` says what there is to do;
-``4-evaluate STUDY RUN`` is one step alone, ``8-sweep SWEEP`` a sweep's summary, ``resnet`` a page on
-methods; ``track STUDY`` logs its runs to MLflow; ``fiftyone STUDY`` opens its radiographs
-in FiftyOne; ``site [RENDERER]`` renders what there is.
-"""
-
-import contextlib
-import errno
 import os
-import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -23,10 +11,8 @@ from filelock import FileLock
 
 from ..config import files, leash, schema
 from ..config.files import load_sweep
-from ..config.schema import ParameterError, Run
-from ..data.sources import DataError
+from ..config.schema import Run
 from ..models import kept, prediction
-from ..models.weights import WeightsError
 from . import steps
 from .steps import STEPS, StepError, Task
 
@@ -102,7 +88,7 @@ def provide(task: Task) -> None:
 def _train(run: Run) -> None:
     """Train a run in a process of its own: this one loads no network."""
     print(f"{run.study.name}/{run.name}: its model is not here; training ...", flush=True)
-    process = leash.start("xnn.training.fit", run.study.name, run.name)
+    process = leash.start("xnn", "train", run.study.name, run.name)
     if process.wait():
         raise StepError(f"training of {run.name} failed: see above")
 
@@ -198,7 +184,7 @@ def make_all(tasks: list[Task], jobs: int) -> None:
 def _start(task: Task) -> subprocess.Popen:
     """Make a task in a process of its own, which ends with this one."""
     environment = {**os.environ, "XNN_ROOT": str(schema.ROOT)}
-    return leash.start("xnn.report.pipeline", task.step, *task.names.values(), env=environment)
+    return leash.start("xnn", "run", task.step, *task.names.values(), env=environment)
 
 
 def _ended(running: dict[Path, subprocess.Popen]) -> list[Path]:
@@ -266,71 +252,3 @@ def track(study: str) -> None:
 
     for run in track(files.load_study(study)):
         print(f"{run}: logged to MLflow (make mlflow)")
-
-
-def show(study: str) -> None:
-    """Open a study's radiographs in FiftyOne; look at them first where that was not done since wrangling."""
-    from ..explore import exploration, fiftyone_view, mongo
-
-    subject = files.load_study(study)
-    provide(Task("2-explore", subject))
-    records, audit = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
-    if not audit.exists() or audit.stat().st_mtime < records.stat().st_mtime:
-        exploration.explore(subject)
-    address = os.environ.get("FIFTYONE_DEFAULT_APP_ADDRESS", "127.0.0.1")  # as FiftyOne names it
-    try:
-        sys.exit(fiftyone_view.open_app(subject, address=address))
-    except mongo.NoDatabase as error:
-        raise StepError(error) from None
-
-
-# ---- command line --------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def one_line() -> Iterator[None]:
-    """Every expected error ends in one clear line and exit status 1, not in a traceback."""
-    try:
-        yield
-    except (ParameterError, StepError, DataError, WeightsError) as error:
-        sys.exit(f"xnn: {error}")
-    except OSError as error:
-        hints = {
-            errno.ENOSPC: "free some space and run make again; nothing half-written is kept",
-            errno.EACCES: "the folder cannot be written to",
-            errno.EROFS: "the file system is read-only",
-            errno.EBUSY: "end that program and run make again",
-        }
-        if error.errno not in hints:
-            raise
-        sys.exit(f"xnn: {error.filename or tempfile.gettempdir()}: {error.strerror}; {hints[error.errno]}")
-
-
-def main(arguments: list[str]) -> None:
-    """See the words of this module."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
-    jobs, online = int(os.environ.get("JOBS") or JOBS), os.environ.get("ONLINE") == "1"
-    with one_line():
-        match arguments:
-            case ["report", study, *runs]:
-                report(study, runs, online, jobs)
-            case ["status", study, *runs]:
-                status(study, runs, online)
-            case ["page", file]:
-                make_page(Path(file), jobs)
-            case ["site"] | ["site", "quarto" | "smalldocs"]:
-                from .site import render
-
-                render(*arguments[1:])
-            case ["track", study]:
-                track(study)
-            case ["fiftyone", study]:
-                show(study)
-            case [step, *subject] if len(subject) < 3:
-                run_step(step, *subject)
-            case _:
-                sys.exit(f"usage:\n{__doc__}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

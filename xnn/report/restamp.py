@@ -1,8 +1,8 @@
 """Renewal of the keys of committed results after a change of code that changes no number.
 
-``python -m xnn.report.restamp [COMMIT]`` renews the keys of what was current in a commit (without one, the
-last) and of nothing else: a page that was stale then stays so. A key cannot say whether a change leaves every
-number as it was: see that ``make verify`` is green, and say in the commit why the change is neutral.
+Only what was current in a commit gets a new key: a page that was stale then stays so. A key cannot say
+whether a change leaves every number as it was: see that ``make verify`` is green, and say in the commit why
+the change is neutral.
 """
 
 import json
@@ -20,8 +20,6 @@ from ..config.schema import ROOT, Run
 from ..evaluation import predictions
 from ..models import kept, prediction
 from . import steps
-
-CURRENT = "xnn.report.restamp current"  # prints what is current in a tree
 
 
 def current() -> Iterator[str]:
@@ -79,7 +77,7 @@ def current_in(commit: str) -> set[str]:
             if (ROOT / "artifacts").exists():
                 (tree / "artifacts").symlink_to(ROOT / "artifacts")
             here = {**os.environ, "XNN_ROOT": str(tree), "PYTHONPATH": str(tree)}
-            command = [sys.executable, "-m", *CURRENT.split()]
+            command = [sys.executable, "-m", "xnn", "restamp", "--current"]
             told = subprocess.run(command, cwd=tree, env=here, check=True, stdout=subprocess.PIPE, text=True)
         finally:
             subprocess.run([*git, "remove", "--force", tree], check=True)
@@ -91,13 +89,3 @@ def _runs() -> Iterator[Run]:
     for file in sorted((ROOT / "reports").rglob("training.json")):
         study, *run = file.relative_to(ROOT / "reports").parts[:-1]
         yield files.load_run(study, "/".join(run))
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] == ["current"]:
-        print("\n".join(current()))
-    else:
-        commit = sys.argv[1] if sys.argv[1:] else "HEAD"
-        before = current_in(commit)
-        stale = before - set(current())
-        print(f"{len(before)} results were current in {commit}, {restamp(stale)} have new keys")

@@ -1,8 +1,7 @@
 """Whether a report can be made again: its numbers beside those computed now, from fewest to most inputs.
 
-``python -m xnn.report.verify kermany`` recomputes every score from the predictions beside it, asks the
-models that are there anew, makes the records again where their source is there, and retrains the run that
-took least.
+Every score is recomputed from the predictions beside it; models that are here predict again; records are
+made again where their source is here, and the run with the shortest training is trained again.
 """
 
 import json
@@ -19,10 +18,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..config import files, provenance, schema
+from ..config import files, provenance
 from ..config.schema import ROOT, Run, Study
 from ..data.records import load_images, load_records
-from ..data.sources import DataError
 from ..evaluation import calibration, comparison, intervals
 from ..evaluation.predictions import read
 
@@ -120,7 +118,7 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
         shutil.copytree(ROOT / name, folder / name)
     here = {**os.environ, "XNN_ROOT": str(folder)}
     for step, *which in ("1-wrangle",), ("3-train", run.name), ("4-evaluate", run.name):
-        command = [sys.executable, "-m", "xnn.report.pipeline", step, study.name, *which]
+        command = [sys.executable, "-m", "xnn", "run", step, study.name, *which]
         if subprocess.run(command, env=here, stdout=sys.stderr).returncode:
             yield Check(f"{run.name}, trained again", lost=(f"{step} failed: see above",))
             return
@@ -200,8 +198,8 @@ def _json(file: Path) -> dict:
     return json.loads(file.read_text())
 
 
-def main(study: str) -> int:
-    """Print the table of checks as they are made; 0 where nothing is different."""
+def report(study: str) -> int:
+    """Print the table of checks as they are made; return 1 where a result is different, else 0."""
     failed = 0
     print("| result | numbers | largest difference | verdict | |\n|---|---|---|---|---|")
     for check in verify(files.load_study(study)):
@@ -211,10 +209,3 @@ def main(study: str) -> int:
         failed += check.verdict == "different"
     print(f"\n{failed or 'no'} result{'s' * (failed != 1)} of {study} different", flush=True)
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(*sys.argv[1:]))
-    except (schema.ParameterError, DataError) as error:
-        sys.exit(f"xnn: {error}")
