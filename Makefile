@@ -30,7 +30,7 @@ ENVIRONMENT := .venv/.installed
 endif
 xnn = $(BIN)/python -m xnn
 # all that decides a page or the site; a folder's time changes with the files in it
-SOURCES := $(filter-out notebooks,$(shell find xnn notebooks methods params reports *.qmd *.html *.css *.yml models -name __pycache__ -prune -o -not -name '.*' -print 2> /dev/null))
+SOURCES := $(filter-out notebooks,$(shell find xnn notebooks methods pages params reports *.qmd *.yml models -name __pycache__ -prune -o -not -name '.*' -print 2> /dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -13,7 +13,7 @@ from xnn.explain import methods
 from xnn.models import classifier
 from xnn.report import pipeline
 
-TEXT = (PROJECT / "reproduce.qmd").read_text()
+TEXT = (PROJECT / "pages/reproduce.qmd").read_text()
 
 
 def blocks(language: str) -> list[str]:

@@ -35,7 +35,8 @@ def site(small, tmp_path_factory):
     folder = gallery.write(run, cases, images, {"integrated_gradients": maps, "saliency": 0 * maps})
     root = tmp_path_factory.mktemp("site")
     shutil.copytree(folder, root / "reports" / small / "plain" / "gallery")
-    shutil.copy(PROJECT / "gallery.html", root)
+    (root / "pages").mkdir()
+    shutil.copy(PROJECT / "pages/gallery.html", root / "pages")
     pages.index_galleries(root)
     return root
 
@@ -70,7 +71,7 @@ def test_the_sheets_have_the_colours_of_the_figures(site, small):
 
 
 def test_the_index_lists_the_runs_that_have_pictures(site, small, tmp_path):
-    assert (site / "gallery.js").read_text() == f'list(["reports/{small}/plain/gallery"]);\n'
+    assert (site / "pages/gallery.js").read_text() == f'list(["reports/{small}/plain/gallery"]);\n'
     assert pages.index_galleries(tmp_path).read_text() == "list([]);\n"
 
 
@@ -80,7 +81,7 @@ def test_numbers_that_differ_are_refused(small):
 
 
 def test_the_page_needs_no_other_host():
-    text = (PROJECT / "gallery.html").read_text()
+    text = (PROJECT / "pages/gallery.html").read_text()
     assert "http" not in text
     assert "fetch(" not in text
 
@@ -94,7 +95,7 @@ def test_a_browser_shows_the_pictures(site, tmp_path, strength):
             *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
             *(f"--user-data-dir={tmp_path / 'profile'}", "--hide-scrollbars", "--window-size=900,800"),
-            *(f"--screenshot={shot}", f"file://{site}/gallery.html#strength={strength}&right=true"),
+            *(f"--screenshot={shot}", f"file://{site}/pages/gallery.html#strength={strength}&right=true"),
         ],
         check=True,
         capture_output=True,

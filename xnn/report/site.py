@@ -59,7 +59,7 @@ def index_galleries(root: Path = ROOT) -> Path:
     """Write ``gallery.js``, the list of runs that have a gallery, beside ``gallery.html``."""
     found = sorted(root.glob("reports/*/*/gallery/data.js"))
     names = [str(file.parent.relative_to(root).as_posix()) for file in found]
-    target = root / "gallery.js"
+    target = root / "pages/gallery.js"
     with whole(target) as partial:
         partial.write_text(f"list({json.dumps(names)});\n")
     return target
