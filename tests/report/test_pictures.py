@@ -11,7 +11,7 @@ from PIL import Image
 
 from xnn import plots
 from xnn.data import phantom
-from xnn.report import pictures
+from xnn.report import execute
 
 
 def png(image):
@@ -29,7 +29,7 @@ def test_a_figure_keeps_its_lines_and_becomes_a_palette():
     figure = plots.compare_scores(scores, "F1")
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    kind, data = pictures.smaller(file.getvalue())
+    kind, data = execute.smaller(file.getvalue())
     assert kind == "image/png"
     assert len(data) < 0.7 * len(file.getvalue())
     assert abs(opened(data) - opened(file.getvalue())).mean() < 1
@@ -39,7 +39,7 @@ def test_a_photograph_becomes_a_jpeg():
     grey = np.hstack([phantom.draw("virus", p, 0, 224, 0).image for p in range(3)])
     noisy = np.dstack([grey + np.random.default_rng(i).integers(0, 9, grey.shape) for i in range(3)])
     picture = png(Image.fromarray(noisy.clip(0, 255).astype(np.uint8)))
-    kind, data = pictures.smaller(picture)
+    kind, data = execute.smaller(picture)
     assert kind == "image/jpeg"
     assert len(data) < 0.5 * len(picture)
     assert abs(opened(data) - opened(picture)).mean() < 6
@@ -47,14 +47,14 @@ def test_a_photograph_becomes_a_jpeg():
 
 def test_what_is_small_already_is_left_alone():
     picture = png(Image.new("L", (4, 4), 7))
-    kind, data = pictures.smaller(picture)
+    kind, data = execute.smaller(picture)
     assert kind == "image/png"
     assert len(data) <= len(picture)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "L"])
 def test_every_kind_of_png_is_read(mode):
-    kind, data = pictures.smaller(png(Image.new(mode, (30, 20))))
+    kind, data = execute.smaller(png(Image.new(mode, (30, 20))))
     assert kind == "image/png"
     assert opened(data).shape == (20, 30, 3)
 
@@ -66,7 +66,7 @@ def test_all_pictures_of_a_notebook_and_nothing_else_are_made_smaller():
         nbformat.v4.new_output("stream", name="stdout", text="words"),
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("plot", outputs=outputs)])
-    pictures.shrink(notebook)
+    execute.shrink(notebook)
     first, second = notebook.cells[0].outputs
     assert len(first.data["image/png"]) < len(picture)
     assert (first.data["text/plain"], second.text) == ("a figure", "words")

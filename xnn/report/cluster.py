@@ -26,23 +26,23 @@ from ..config.sweep import Sweep
 from . import pipeline
 from .steps import StepError, Task, doubts
 
-LOST = 10  # workers that a run may lose before it is given up
-AGAIN = 2  # more tries of a run whose process was killed, for want of memory, say
-HANDED_ON = ("WEIGHTS", "ARCHIVE", "TRAIN", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+MAX_LOST_WORKERS = 10  # per run, before it is given up
+RETRIES = 2  # of a run whose process was killed, for example for lack of memory
+PASSED_ENV = ("WEIGHTS", "ARCHIVE", "TRAIN", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 
 
 class KilledError(RuntimeError):
-    """A step that ended by a signal: worth another try."""
+    """A step whose process was ended by a signal; it is tried again."""
 
 
 # ---- on a worker ---------------------------------------------------------------------------------
 
 
 def work(root: str, study: str, run: str, steps: list[str], environment: dict[str, str]) -> dict:
-    """Make the steps of a run, each in a subprocess that ends with this worker.
+    """Make the steps of a run, each in a child process that cannot outlive this worker.
 
-    Returns seconds and error: None, or the line that the step ended with. Raises KilledError where a
-    subprocess was killed, and FileNotFoundError where this host does not see the project's folder.
+    Returns seconds and error (None, or the last line of the failed step). Raises KilledError if a child was
+    killed, and FileNotFoundError if this host does not see the project's folder.
     """
     began = time.perf_counter()
     if not Path(root, "params", study).is_dir():
@@ -58,13 +58,13 @@ def work(root: str, study: str, run: str, steps: list[str], environment: dict[st
 
 
 def threads() -> dict[str, str]:
-    """Variables that give a run the cores of this worker: dask allows its own numerics one thread."""
+    """Environment variables that give a run this worker's cores; dask itself allows one thread."""
     found = os.environ.get("XNN_THREADS", str(CPU_COUNT))
     return {f"{library}_NUM_THREADS": found for library in ("OMP", "MKL", "OPENBLAS")}
 
 
 def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str | None:
-    """Execute a step, what it says into <step>.log beside its artifacts; return the line of its error."""
+    """Execute a step, its output in <step>.log beside the artifacts; return its error line or None."""
     log = root / "artifacts" / study / run / f"{step}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab+") as out:
@@ -88,10 +88,10 @@ def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str
 
 
 def make(sweep: Sweep, jobs: int = 2, scheduler: str | None = None, steps: tuple[str, ...] = ()) -> int:
-    """Make every run of a sweep that is not made; return how many failed.
+    """Make the missing runs of a sweep; return how many failed.
 
-    Workers are of this machine, `jobs` of them, or those of the scheduler at an address. Prints a line a run
-    as they end, and goes on where one fails. `steps`: other ones than the sweep's.
+    There are `jobs` workers on this machine, or those of the scheduler at an address. Each run prints one
+    line when it ends; a failure does not stop the others. `steps` replaces the sweep's own.
     """
     steps = steps or sweep.steps
     runs = sweep.runs()
@@ -102,7 +102,7 @@ def make(sweep: Sweep, jobs: int = 2, scheduler: str | None = None, steps: tuple
     study = sweep.base_run.study
     pipeline.run_step("1-wrangle", study.name)
     for run in {run.model.start_from: run for run in left}.values():
-        pipeline.provide(Task("3-train", run))  # what several of them need is made once, here
+        pipeline.provide(Task("3-train", run))  # shared inputs are made once, here
     failed = 0
     with _client(jobs, scheduler) as client:
         print(f"dashboard: {client.dashboard_link}", flush=True)
@@ -124,20 +124,22 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     cores = int(os.environ.get("OMP_NUM_THREADS") or max(1, CPU_COUNT // jobs))
-    warnings.filterwarnings("ignore", "Port 8787 is already in use")  # it takes another one, and says which
+    # dask then takes another port and prints it
+    warnings.filterwarnings("ignore", "Port 8787 is already in use")
     settings = {
-        "distributed.scheduler.allowed-failures": LOST,
-        "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a busy worker
-        "distributed.deploy.lost-worker-timeout": "1 hour",  # on a busy machine a new one takes its time
+        "distributed.scheduler.allowed-failures": MAX_LOST_WORKERS,
+        "distributed.scheduler.worker-saturation": 1.0,  # no run queues at a busy worker
+        "distributed.deploy.lost-worker-timeout": "1 hour",  # a busy machine starts new ones slowly
     }
     with dask.config.set(settings):
-        options = {"memory_limit": 0, "env": {"XNN_THREADS": str(cores)}}  # what runs take is not theirs
+        # children use the memory, which dask does not see
+        options = {"memory_limit": 0, "env": {"XNN_THREADS": str(cores)}}
         cluster = LocalCluster(
             n_workers=jobs,
             threads_per_worker=1,
-            security=True,  # a port of this machine is open to its other users
+            security=True,  # other users of this machine can reach its ports
             dashboard_address="127.0.0.1:8787",
-            silence_logs=logging.ERROR,  # a lost worker is no news: its run is tried again
+            silence_logs=logging.ERROR,  # a lost worker is expected: its run is tried again
             **options,
         )
         with cluster, Client(cluster) as client:
@@ -145,7 +147,7 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
 
 
 def _check_workers(client: Client) -> None:
-    """Wait for a worker; raise StepError where one would take several runs at a time."""
+    """Wait for workers; raise StepError if one would take several runs at a time."""
     print("waiting for workers ...", flush=True)
     client.wait_for_workers(1)
     workers = client.scheduler_info(n_workers=-1)["workers"]
@@ -159,13 +161,13 @@ def _check_workers(client: Client) -> None:
 
 
 def _results(client: Client, runs: list[Run], steps: tuple[str, ...]) -> Iterator[tuple[Run, dict]]:
-    """Each run and its result, as they end."""
-    handed = {name: os.environ[name] for name in HANDED_ON if os.environ.get(name)}
+    """Each run with its result, in the order in which they end."""
+    handed = {name: os.environ[name] for name in PASSED_ENV if os.environ.get(name)}
     for name in {"WEIGHTS", "ARCHIVE"} & set(handed):
         handed[name] = str(Path(handed[name]).absolute())
     futures = {
         client.submit(
-            work, str(ROOT), run.study.name, run.name, list(steps), handed, pure=False, retries=AGAIN
+            work, str(ROOT), run.study.name, run.name, list(steps), handed, pure=False, retries=RETRIES
         ): run
         for run in runs
     }
@@ -174,13 +176,13 @@ def _results(client: Client, runs: list[Run], steps: tuple[str, ...]) -> Iterato
             result = future.result()
         except KilledWorker:
             result = {"seconds": 0, "error": f"{futures[future].name}: it lost its worker too often"}
-        except Exception as error:  # whatever it is, the others go on
+        except Exception as error:  # the other runs continue
             result = {"seconds": 0, "error": str(error)}
         yield futures[future], result
 
 
 def _line(run: Run, result: dict) -> str:
-    """How a run ended: its scores, or why it has none."""
+    """One line on how a run ended: its scores, or its error."""
     if result["error"]:
         return f"FAILED {result['error']}"
     history = _read(run.reports / "training.json")["history"]

@@ -1,5 +1,7 @@
-"""Execution of notebooks by papermill, whole or not at all, and the same whatever the caller's settings."""
+"""Execution of notebooks by papermill, independent of the caller's settings."""
 
+import base64
+import io
 import os
 import re
 import sys
@@ -10,13 +12,13 @@ from pathlib import Path
 from unittest import mock
 
 import nbformat
+from PIL import Image
 from traitlets.config import Config
 
-from .pictures import shrink
 from .steps import StepError, Task, short, words
 
-TRIES = 3  # of executing a notebook whose kernel dies
-# whatever could change a page and comes from its caller; figures of any other backend would be lost
+TRIES = 3  # if the kernel dies
+# the caller's environment must not change a page; another backend would lose the figures
 SETTINGS = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "TZ": "UTC",
@@ -24,26 +26,28 @@ SETTINGS = {
     "LANG": "C.UTF-8",
     "COLUMNS": "110",
     "PYTHONHASHSEED": "0",
-    "TQDM_MININTERVAL": "10",  # progress in a log: a line now and then
+    "TQDM_MININTERVAL": "10",  # fewer lines of progress in logs
 }
 UNSET = ("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE", "NO_COLOR", "FORCE_COLOR")
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
-FIGURE = "#| fig-alt: "  # what a cell with a figure begins with
+FIGURE = "#| fig-alt: "  # first line of a cell with a figure
 FOLD = "#| code-fold: true\n"
+QUALITY = 80  # of JPEG
+PHOTOGRAPH = 1.2  # a palette picture this many times as large as the JPEG is a photograph
 
 
 def execute(task: Task, made_from: dict, never_made: Iterable[str] = ()) -> None:
-    """Execute a task's notebook into its page, whole or not at all.
+    """Execute a task's notebook into its page, which is replaced only on success.
 
-    Sentences that only point to a page of `never_made` are left out. Raises StepError, with one line, where
-    it fails, or where a figure has no picture.
+    Sentences that only link to a page of `never_made` are left out. Raises StepError, with one line, if the
+    notebook fails or a figure has no picture.
     """
     import papermill
 
     notebook, target = _notebook(task.source, task.values), task.page
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{target.stem}.*.ipynb"):
-        left.unlink()  # by a run that was killed: this one holds the lock
+        left.unlink()  # of a killed execution: this one holds the lock
     failed = target.with_suffix(".failed.ipynb")
     partial = _partial(target)
     try:
@@ -51,7 +55,7 @@ def execute(task: Task, made_from: dict, never_made: Iterable[str] = ()) -> None
         executed = nbformat.read(partial, as_version=4)
         _finish(executed, task.title, never_made)
         _check_figures(executed, target)
-        for place in ("input_path", "output_path"):  # folders of this machine are nobody's business
+        for place in ("input_path", "output_path"):  # paths of this machine
             executed.metadata.papermill.pop(place, None)
         executed.metadata["xnn"] = {**made_from, "words": words(task)}
         shrink(executed)
@@ -67,10 +71,9 @@ def execute(task: Task, made_from: dict, never_made: Iterable[str] = ()) -> None
 
 
 def refresh(task: Task, never_made: Iterable[str] = ()) -> bool:
-    """Bring the words of an executed page up to those of its source, and keep its outputs.
+    """Update the prose of an executed page from its source and keep its outputs; return whether it changed.
 
-    Prose, comments and the look of code decide no output. Returns whether anything was changed. Raises
-    StepError where the page has other code cells than its source.
+    Raises StepError if page and source differ in their number of code cells.
     """
     old = nbformat.read(task.page, as_version=4)
     new = _given(task)
@@ -94,7 +97,7 @@ def refresh(task: Task, never_made: Iterable[str] = ()) -> bool:
 
 
 def _given(task: Task) -> nbformat.NotebookNode:
-    """A task's notebook with its parameters injected, as papermill would execute it."""
+    """A task's notebook with its parameters injected by papermill."""
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
@@ -110,36 +113,35 @@ def _partial(target: Path) -> Path:
 
 
 def _papermill(notebook: nbformat.NotebookNode, output: Path, task: Task) -> None:
-    """Execute a notebook; try again where its kernel does not start, as happens on a busy machine."""
+    """Execute a notebook; retry if its kernel does not start, which happens on busy machines."""
     import papermill
 
     for attempt in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="xnn-") as folder, _settings(Path(folder)):
-            # A kernel is spoken to through files where the system can: ports are raced for by others,
-            # and open to them.
-            way = {"transport": "ipc", "ip": f"{folder}/kernel"} if os.name == "posix" else {}
+            # sockets in files: ports are raced for by other processes, and open to other users
+            socket = {"transport": "ipc", "ip": f"{folder}/kernel"} if os.name == "posix" else {}
             try:
                 papermill.execute_notebook(
                     notebook,
                     output,
                     task.values,
-                    cwd=task.source.parent,  # as in JupyterLab: the pages on methods have helpers beside them
+                    cwd=task.source.parent,  # as in JupyterLab; pages on methods import helpers from there
                     progress_bar=False,
                     stdout_file=sys.stdout,
                     stderr_file=sys.stderr,
-                    config=Config(KernelManager=way),
+                    config=Config(KernelManager=socket),
                 )
                 return
             except papermill.PapermillExecutionError:
                 raise
-            except RuntimeError as error:  # nbclient has no class of its own for it
+            except RuntimeError as error:  # nbclient has no specific class
                 if attempt == TRIES - 1:
                     raise StepError(f"the kernel died {TRIES} times: {error}") from None
 
 
 @contextmanager
 def _settings(folder: Path) -> Iterator[None]:
-    """The environment that a kernel starts in: no setting of the caller's that could change a page."""
+    """The environment of a kernel: nothing of the caller's that could change a page."""
     rc = folder / "matplotlibrc"
     rc.touch()
     own = {**SETTINGS, "MATPLOTLIBRC": str(rc), "IPYTHONDIR": str(folder / "ipython")}
@@ -150,7 +152,7 @@ def _settings(folder: Path) -> Iterator[None]:
 
 
 def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
-    """The notebook's text as a notebook; refuse parameters that it does not have."""
+    """A notebook read from its text; raise StepError for parameters that it does not declare."""
     import jupytext
 
     notebook = jupytext.read(source)
@@ -165,7 +167,7 @@ def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
 
 
 def _finish(notebook, name: str, never_made: Iterable[str]) -> None:
-    """Name the page after its study or run, fold its code, drop progress bars."""
+    """Put the study or run into the title, fold code, drop progress bars."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for page in never_made:
@@ -179,7 +181,7 @@ def _finish(notebook, name: str, never_made: Iterable[str]) -> None:
 
 
 def _check_figures(notebook, target: Path) -> None:
-    """Raise StepError where a cell with a figure shows neither a picture nor words in its place."""
+    """Raise StepError if a cell with a figure shows neither a picture nor text in its place."""
     for cell in notebook.cells:
         source = cell.source.removeprefix(FOLD)
         if cell.cell_type == "code" and source.startswith(FIGURE):
@@ -193,12 +195,12 @@ def _check_figures(notebook, target: Path) -> None:
 
 
 def without_pointer(text: str, to: str) -> str:
-    """Markdown without the sentences that are a link to a page and nothing else."""
+    """Markdown without the sentences that consist of a link to a page."""
     return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
 
 
 def _joined(outputs) -> list:
-    """Outputs with the pieces of one stream, which progress bars came between, put together again."""
+    """Outputs with consecutive pieces of one stream joined."""
     joined = []
     for output in outputs:
         last = joined[-1] if joined else None
@@ -212,13 +214,38 @@ def _joined(outputs) -> list:
 def _is_progress(output) -> bool:
     if output.output_type != "stream" or output.name != "stderr":
         return False
-    # a bar within a bar moves down a line and up again
+    # a nested bar moves down a line and up again
     return any(mark in output.text for mark in ("\r", "\x1b[A")) or not output.text.strip()
 
 
 def _failure(step: str, of: str, error, failed: Path) -> str:
-    """One line of a failed notebook: its error, and where to look."""
+    """One line on a failed notebook: its error and the file to look into."""
     message = (str(error.evalue) or error.ename).splitlines()[0]
     known = error.ename.removeprefix("xnn.") in ("DataError", "WeightsError", "ParameterError", "OSError")
     kind = "" if known else f"{error.ename}: "
     return f"{step} of {of} failed: {kind}{message} (see {short(failed)})"
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+
+
+def shrink(notebook: nbformat.NotebookNode) -> None:
+    """Reduce every PNG picture of a notebook to a palette of 256 colours, photographs to JPEG."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                kind, data = smaller(base64.b64decode(output.data.pop("image/png")))
+                output.data[kind] = base64.b64encode(data).decode()
+
+
+def smaller(png: bytes) -> tuple[str, bytes]:
+    """MIME type and bytes of the smallest of a picture's PNG, palette PNG and JPEG."""
+    with Image.open(io.BytesIO(png)) as picture:
+        flat = Image.new("RGB", picture.size, "white")
+        flat.paste(picture, mask=picture.getchannel("A") if "A" in picture.getbands() else None)
+    palette, photograph = io.BytesIO(), io.BytesIO()
+    flat.quantize(256, dither=Image.Dither.NONE).save(palette, "PNG", optimize=True)
+    flat.save(photograph, "JPEG", quality=QUALITY)
+    if palette.tell() > PHOTOGRAPH * photograph.tell():
+        return "image/jpeg", photograph.getvalue()
+    return "image/png", min(png, palette.getvalue(), key=len)

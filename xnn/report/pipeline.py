@@ -1,4 +1,4 @@
-"""The report: stale pages are executed, each after those that it follows; current ones are kept."""
+"""Making of the report: execute stale pages in order, keep current ones."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from ..models import kept, prediction
 from . import steps
 from .steps import STEPS, StepError, Task
 
-JOBS = 2  # steps side by side, where the variable JOBS says nothing else
+JOBS = 2  # steps side by side
 
 
 # ---- one step ------------------------------------------------------------------------------------
@@ -25,17 +25,16 @@ JOBS = 2  # steps side by side, where the variable JOBS says nothing else
 def run_step(step: str, subject: str = "", run: str | None = None, force: bool = False) -> Path:
     """Execute a step unless its page is current; return the executed notebook.
 
-    `subject` is a study, or a sweep where the step is a sweep's; a page on methods has none. The notebook is
-    executed into a temporary file and renamed when it has ended well, so what lies in reports/ is whole.
-    Raises ParameterError or StepError with one clear line.
+    `subject` is a study, or a sweep for a step of a sweep; a page on methods has none. Raises ParameterError
+    or StepError with one clear line.
     """
     return make(steps.task(step, subject, run), force)
 
 
 def make(task: Task, force: bool = False) -> Path:
-    """Execute a task unless its page is current, and then bring the page's words up to date."""
+    """Execute a task unless its page is current; in that case update its prose only."""
     task.artifacts.mkdir(parents=True, exist_ok=True)
-    with FileLock(task.artifacts / f".{task.step}.lock"):  # two makes at once: the second one waits
+    with FileLock(task.artifacts / f".{task.step}.lock"):  # if two makes run at once, the second one waits
         if not force and not steps.doubts(task):
             refresh(task)
             return task.page
@@ -44,23 +43,23 @@ def make(task: Task, force: bool = False) -> Path:
 
         provide(task)
         print(f"{task} ...", flush=True)
-        made_from = freshness.recorded(steps.inputs(task))  # not of what may be there when it ends
+        made_from = freshness.recorded(steps.inputs(task))  # before execution: files may change meanwhile
         execute.execute(task, made_from, never_made(task))
     return task.page
 
 
 def refresh(task: Task) -> None:
-    """Bring the words of a current page up to those of its source."""
+    """Update the prose of a current page from its source."""
     if steps.metadata(task.page)["xnn"].get("words") == steps.words(task):
         return
     from . import execute
 
     if execute.refresh(task, never_made(task)):
-        print(f"{task}: its words are brought up to date", flush=True)
+        print(f"{task}: prose updated", flush=True)
 
 
 def never_made(task: Task) -> list[str]:
-    """The pages that other runs have and this one will not: a sweep need not explain its runs."""
+    """Pages that other runs have and this one will not: a sweep may leave out explanations."""
     if not isinstance(task.subject, Run) or not task.subject.name.startswith("sweeps/"):
         return []
     made = load_sweep(task.subject.file.stem).steps
@@ -68,9 +67,9 @@ def never_made(task: Task) -> list[str]:
 
 
 def provide(task: Task) -> None:
-    """Make what a task needs and a fresh clone lacks: records and models are not in git.
+    """Make the records and models that a task needs; a fresh clone lacks them, as they are not in git.
 
-    Raises StepError where that takes a training of real radiographs that was not asked for.
+    Raises StepError if that needs a training on real radiographs without TRAIN=1.
     """
     study = task.study
     if study is None or task.step == "1-wrangle":
@@ -86,7 +85,7 @@ def provide(task: Task) -> None:
 
 
 def _train(run: Run) -> None:
-    """Train a run in a process of its own: this one loads no network."""
+    """Train a run in a separate process: this one loads no torch."""
     print(f"{run.study.name}/{run.name}: its model is not here; training ...", flush=True)
     process = leash.start("xnn", "train", run.study.name, run.name)
     if process.wait():
@@ -97,7 +96,7 @@ def _train(run: Run) -> None:
 
 
 def trainings(tasks: Iterable[Task]) -> list[Run]:
-    """The runs that have to be trained before stale tasks can be executed, in order."""
+    """Runs that must be trained before some tasks can be executed, in order."""
     found: list[Run] = []
     for task in tasks:
         if isinstance(task.subject, Run) and _needs_training(task.subject, task.step):
@@ -117,7 +116,7 @@ def _needs_training(run: Run, step: str) -> bool:
 
 
 def _add(found: list[Run], run: Run) -> None:
-    """Add a run after those that it starts from, where their models are not here."""
+    """Add a run after the runs that it starts from, if their models are missing."""
     if first := run.model.start_from:
         start = files.load_run(run.study.name, first)
         if not kept.model(start, kept.inputs(start)):
@@ -127,7 +126,7 @@ def _add(found: list[Run], run: Run) -> None:
 
 
 def announcement(runs: list[Run]) -> str:
-    """How many trainings are needed, and how long they take by their last records."""
+    """One line: how many trainings are needed, and how long they took last time."""
     seconds = [kept.seconds(run) for run in runs]
     known = [each for each in seconds if each is not None]
     words = "1 training is needed" if len(runs) == 1 else f"{len(runs)} trainings are needed"
@@ -140,7 +139,7 @@ def announcement(runs: list[Run]) -> str:
 
 
 def allow(runs: list[Run]) -> None:
-    """Raise StepError where trainings would replace those of a report on real radiographs unasked."""
+    """Raise StepError if trainings would replace committed ones on real radiographs without TRAIN=1."""
     again = [run for run in runs if not run.study.synthetic and kept.seconds(run) is not None]
     if again and os.environ.get("TRAIN") != "1":
         raise StepError(f"{announcement(runs)}; go on with TRAIN=1 (models are not in git)")
@@ -150,16 +149,16 @@ def allow(runs: list[Run]) -> None:
 
 
 def make_all(tasks: list[Task], jobs: int) -> None:
-    """Make tasks, as many side by side as `jobs`, each after those that it follows.
+    """Make tasks in order, up to `jobs` side by side.
 
-    What takes a training is announced first. Raises StepError where one fails: those that run are waited for.
+    Trainings are announced first. Raises StepError if a task fails, after the running ones have ended.
     """
     stale = [task for task in tasks if steps.doubts(task)]
     if needed := trainings(stale):
         allow(needed)
         print(announcement(needed), flush=True)
     by_page = {task.page: task for task in tasks}
-    place = {task.page: number for number, task in enumerate(tasks)}  # what others wait for comes first
+    place = {task.page: number for number, task in enumerate(tasks)}  # earlier tasks block more of the others
     order = TopologicalSorter({task.page: [u.page for u in steps.upstream(task, tasks)] for task in tasks})
     order.prepare()
     ready: list[Path] = []
@@ -182,15 +181,15 @@ def make_all(tasks: list[Task], jobs: int) -> None:
 
 
 def _start(task: Task) -> subprocess.Popen:
-    """Make a task in a process of its own, which ends with this one."""
+    """Make a task in a child process that cannot outlive this one."""
     environment = {**os.environ, "XNN_ROOT": str(schema.ROOT)}
     return leash.start("xnn", "run", task.step, *task.names.values(), env=environment)
 
 
 def _ended(running: dict[Path, subprocess.Popen]) -> list[Path]:
-    """Wait until one of some tasks has ended, and return those that have, taken out.
+    """Wait until a task has ended; remove and return those that have.
 
-    Raises StepError where one has failed, when the others have ended too.
+    Raises StepError if one has failed, after the others have ended.
     """
     while running and all(process.poll() is None for process in running.values()):
         time.sleep(0.05)
@@ -198,14 +197,14 @@ def _ended(running: dict[Path, subprocess.Popen]) -> list[Path]:
     if any(running[page].returncode for page in ended):
         for process in running.values():
             process.wait()
-        raise StepError("stopped: see above; run make again, it goes on where it was")
+        raise StepError("stopped: see above; run make again to continue")
     for page in ended:
         del running[page]
     return ended
 
 
 def report(study: str, runs: list[str], online: bool, jobs: int) -> None:
-    """Make a study's report, log its runs to MLflow, and render the site."""
+    """Make a study's report, log its runs to MLflow, render the site."""
     tasks = steps.report(study, runs, online)
     make_all(tasks, jobs)
     print(f"{len(tasks)} pages of study {study} and on methods are current", flush=True)
@@ -216,7 +215,7 @@ def report(study: str, runs: list[str], online: bool, jobs: int) -> None:
 
 
 def make_page(file: Path, jobs: int) -> None:
-    """Make a page of reports/ and the pages that it follows."""
+    """Make a page of reports/ and the pages that it depends on."""
     wanted = steps.task_of((schema.ROOT / file).resolve())
     if wanted.study is None or wanted.spec.per == "sweep":
         make(wanted)
@@ -230,7 +229,7 @@ def make_page(file: Path, jobs: int) -> None:
 
 
 def status(study: str, runs: list[str], online: bool) -> None:
-    """Print what is current, what would be made and why, what would be trained, and how long it took last."""
+    """Print which pages are stale and why, how long they took, and which trainings they need."""
     tasks = steps.report(study, runs, online)
     why = {task.page: steps.doubts(task) for task in tasks}
     follows: set[Path] = set()
@@ -239,7 +238,7 @@ def status(study: str, runs: list[str], online: bool) -> None:
             follows.add(task.page)
     for task in (task for task in tasks if task.page in follows):
         took = steps.metadata(task.page).get("papermill", {}).get("duration")
-        reason = "; ".join(why[task.page][:3]) or "only if what it follows comes out otherwise"
+        reason = "; ".join(why[task.page][:3]) or "only if an upstream result changes"
         print(f"{task}: {reason}{f' (took {took / 60:.1f} min)' if took else ''}")
     print(f"{len(tasks) - len(follows)} of {len(tasks)} pages are current")
     needed = trainings(task for task in tasks if why[task.page])

@@ -23,7 +23,7 @@ from . import steps
 
 
 def current() -> Iterator[str]:
-    """Names of all results in reports/ that are current: pages, training records, tables of predictions."""
+    """Names of all current results in reports/: pages, training records, tables of predictions."""
     for page in steps.pages():
         if not steps.doubts(steps.task_of(page)):
             yield steps.short(page)
@@ -63,12 +63,12 @@ def restamp(names: set[str]) -> int:
 
 
 def renewed_inputs(then: dict, now: dict) -> dict:
-    """What is made from `now`; what is not here (the archive, weights, records) stays as it was recorded."""
+    """`then` with the values of `now`; missing inputs (archive, weights, records) stay as recorded."""
     return {**then, **{name: part for name, part in freshness.recorded(now).items() if part is not None}}
 
 
 def current_in(commit: str) -> set[str]:
-    """What was current in a commit, under its own rules, with the records that are here."""
+    """Results that were current in a commit, by the rules of that commit, with the records at hand."""
     with tempfile.TemporaryDirectory(prefix="xnn-") as folder:
         tree = Path(folder) / "tree"
         git = ["git", "-C", ROOT, "worktree"]
@@ -85,7 +85,7 @@ def current_in(commit: str) -> set[str]:
 
 
 def _runs() -> Iterator[Run]:
-    """Every run, of a sweep too, that has a training record in reports/."""
+    """Every run, sweeps included, that has a training record in reports/."""
     for file in sorted((ROOT / "reports").rglob("training.json")):
         study, *run = file.relative_to(ROOT / "reports").parts[:-1]
         yield files.load_run(study, "/".join(run))

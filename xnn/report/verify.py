@@ -1,4 +1,4 @@
-"""Whether a report can be made again: its numbers beside those computed now, from fewest to most inputs.
+"""Verification of a report: committed numbers against recomputed ones.
 
 Every score is recomputed from the predictions beside it; models that are here predict again; records are
 made again where their source is here, and the run with the shortest training is trained again.
@@ -24,23 +24,23 @@ from ..data.records import load_images, load_records
 from ..evaluation import calibration, comparison, intervals
 from ..evaluation.predictions import read
 
-ROUNDING = 1e-9  # relative: sums in another order
-ANOTHER_PROCESSOR = 0.02  # of a probability: bf16 keeps three digits, and processors round on their own
-ANOTHER_TRAINING = 0.05  # of a score: where rounding differs, a training takes another way
-ANOTHER_WAY = "another processor or number of threads, other packages: a training takes another way"
-# what a result says of the time and place that it was made at, and what is no number
-PASSING = ("provenance", "seconds", "frozen_seconds", "images_per_second", "minutes")
+ROUNDING = 1e-9  # relative: order of summation
+ANOTHER_PROCESSOR = 0.02  # of a probability: bf16 keeps three digits, and processors round differently
+ANOTHER_TRAINING = 0.05  # of a score: with different rounding, training diverges
+DIVERGED = "another processor, number of threads or package version: training diverges"
+# parts of a result that depend on when and where it was made
+VARYING = ("provenance", "seconds", "frozen_seconds", "images_per_second", "minutes")
 
 
 class Check(NamedTuple):
-    """One result compared: how many numbers, how far off the worst is, and how far it may be."""
+    """One compared result: the count of numbers, the largest difference, and its tolerance."""
 
     what: str
     numbers: int = 0
     apart: float = 0.0  # the largest difference
-    within: float = 0.0  # what is let through
-    why: str = ""  # the reason for a tolerance, or for not having checked
-    lost: tuple[str, ...] = ()  # what one of the two lacks, or where words differ
+    within: float = 0.0  # the tolerance
+    why: str = ""  # the reason for the tolerance, or for not checking
+    lost: tuple[str, ...] = ()  # keys that one of the two lacks, or whose text differs
 
     @property
     def verdict(self) -> str:
@@ -52,7 +52,7 @@ class Check(NamedTuple):
 
 
 def verify(study: Study) -> Iterator[Check]:
-    """Check every result of a study that can be checked here; each as soon as it is known."""
+    """Checks of all results of a study that can be checked here, as they are made."""
     made = [files.load_run(study.name, name) for name in comparison.load(study)[0]]
     if not made:
         yield Check("metrics.json", why=f"study {study.name} has no results yet: run make report first")
@@ -69,7 +69,7 @@ def verify(study: Study) -> Iterator[Check]:
 
 
 def scores_again(run: Run) -> Check:
-    """metrics.json of a run from its predictions.csv and validation.csv."""
+    """Check of metrics.json, recomputed from predictions.csv and validation.csv."""
     committed = _json(run.reports / "metrics.json")
     test, classes = read(run.reports / "predictions.csv"), run.study.classes
     how = run.evaluation.resamples, run.seed
@@ -78,11 +78,11 @@ def scores_again(run: Run) -> Check:
     if (run.reports / "validation.csv").exists():
         validation = read(run.reports / "validation.csv")
         again["calibration"] = calibration.report(test, validation, classes, *how)
-    return compare(f"{run.name}: metrics.json", committed, again, ROUNDING, "sums in another order")
+    return compare(f"{run.name}: metrics.json", committed, again, ROUNDING, "order of summation")
 
 
 def table_again(study: Study) -> Check:
-    """results.csv from the results of the runs."""
+    """Check of results.csv, recomputed from the results of the runs."""
     committed = pd.read_csv(study.reports / "results.csv").set_index("run")
     again = comparison.results(*comparison.load(study)).set_index("run")
     tables = (each.astype(str).to_dict("index") for each in (committed, again))
@@ -90,11 +90,11 @@ def table_again(study: Study) -> Check:
 
 
 def answers_again(run: Run) -> Check:
-    """predictions.csv by asking the run's model anew, where it is there."""
+    """Check of predictions.csv against new predictions of the run's model, if it is here."""
     what = f"{run.name}: predictions.csv"
     record = run.artifacts / "training.json"
     if not record.exists() or _json(record)["key"] != _json(run.reports / "training.json")["key"]:
-        return Check(what, why="the model of this very training is not here")
+        return Check(what, why="the model of this training is not here")
     from ..models.classifier import load_model
     from ..models.inference import logits, probabilities  # takes seconds to import
 
@@ -103,11 +103,11 @@ def answers_again(run: Run) -> Check:
     images = load_images(run.study)[records.row[committed.index].to_numpy()]
     again = probabilities(logits(load_model(run), images, run.evaluation.flip))
     apart = float(np.abs(again - committed[run.study.classes].to_numpy()).max())
-    return Check(what, again.size, apart, ANOTHER_PROCESSOR, "another processor rounds otherwise")
+    return Check(what, again.size, apart, ANOTHER_PROCESSOR, "another processor rounds differently")
 
 
 def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Check]:
-    """The records, and the run that took least, made in an empty folder as a clone would make them."""
+    """Checks of the records and of the run with the shortest training, made again in an empty folder."""
     first = [run for run in runs if not run.model.start_from]
     run = min(first, key=lambda run: comparison.minutes(_json(run.reports / "training.json")))
     if not study.synthetic and not os.environ.get("ARCHIVE"):
@@ -124,7 +124,7 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
             return
     wanted = _json(run.reports / "metrics.json")["provenance"]["records_sha256"]
     records = provenance.file_sha256(folder / "artifacts" / study.name / "records.csv")
-    yield Check("records", numbers=1, lost=() if records == wanted else ("records.csv is another one",))
+    yield Check("records", numbers=1, lost=() if records == wanted else ("records.csv differs",))
     made = folder / "reports" / study.name / run.name
     results = {
         name: (_json(run.reports / name), _json(made / name)) for name in ("training.json", "metrics.json")
@@ -133,9 +133,9 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
 
 
 def trained_again(what: str, results: dict[str, tuple[dict, dict]]) -> Iterator[Check]:
-    """Two results each of a run, committed and made again: exactly, where all was made in one place.
+    """Checks of a run's results: exact if processor, threads, packages and parameters are the same.
 
-    Else their scores alone: weights that rounding moved by a little move an evaluation made elsewhere.
+    Otherwise only scores are compared, within a tolerance: training diverges with different rounding.
     """
     same = all(_place(one) == _place(two) for one, two in results.values())
     for name, (one, two) in results.items():
@@ -143,16 +143,16 @@ def trained_again(what: str, results: dict[str, tuple[dict, dict]]) -> Iterator[
             yield compare(f"{what}: {name}", one, two)
         else:
             scores = (_only_scores(one), _only_scores(two))
-            yield compare(f"{what}: {name}", *scores, ANOTHER_TRAINING, ANOTHER_WAY)
+            yield compare(f"{what}: {name}", *scores, ANOTHER_TRAINING, DIVERGED)
 
 
 def _place(result: dict) -> list:
-    """What has to be the same for equal numbers: packages, processor with its threads, parameters."""
+    """Provenance that must be equal for equal numbers: packages, processor and threads, parameters."""
     return [result["provenance"][each] for each in ("versions", "device", "params_sha256")]
 
 
 def _only_scores(result: dict) -> dict:
-    """Of another training: the scores, not the epochs, which stand for nothing by themselves."""
+    """The scores of a result, without its epochs."""
     if "scores" in result:
         return {name: each["value"] for name, each in result["scores"].items()}
     return {"val_f1": max(row["val_f1"] for row in result["history"])}
@@ -162,9 +162,9 @@ def _only_scores(result: dict) -> dict:
 
 
 def compare(what: str, committed, again, within: float = 0.0, why: str = "") -> Check:
-    """Compare two results number by number; times and places are passed over, words must be the same.
+    """Check of two results, number by number; text must be equal, keys in VARYING are ignored.
 
-    ``within`` is absolute for numbers up to 1 and relative beyond.
+    ``within`` is absolute for numbers up to 1 and relative above.
     """
     one, two = dict(leaves(committed)), dict(leaves(again))
     lost = tuple(sorted(set(one) ^ set(two)))
@@ -182,10 +182,10 @@ def compare(what: str, committed, again, within: float = 0.0, why: str = "") -> 
 
 
 def leaves(value, name: str = "") -> Iterator[tuple[str, object]]:
-    """Every number and word of nested lists and mappings, by its path, but what passes with time."""
+    """Numbers and texts of nested lists and mappings by their path, without keys in VARYING."""
     if isinstance(value, Mapping):
         for key, each in value.items():
-            if key not in PASSING:
+            if key not in VARYING:
                 yield from leaves(each, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list | tuple):
         for number, each in enumerate(value):
