@@ -1,4 +1,4 @@
-"""The site, rendered from the reports that there are: broken pages are refused, doubtful ones marked."""
+"""Rendering of the site: broken pages are refused, stale ones get a banner."""
 
 import html
 import json
@@ -21,10 +21,10 @@ SITE = "_site"
 
 
 def render(renderer: str | None = None) -> None:
-    """Render the site into _site/, with Quarto where it is installed, else with smalldocs.
+    """Render the site into _site/ with Quarto if it is installed, otherwise with smalldocs.
 
-    The list of the gallery's runs is made first; what the renderer warns of is printed; one renders at a
-    time. Raises StepError where a notebook in reports/ did not end well, or where rendering fails.
+    Warnings of the renderer are printed. Raises StepError if a notebook in reports/ did not end well, or if
+    rendering fails.
     """
     (ROOT / "artifacts").mkdir(exist_ok=True)
     with FileLock(ROOT / "artifacts/.site.lock"):
@@ -66,35 +66,32 @@ def index_galleries(root: Path = ROOT) -> Path:
 
 
 def doubts(notebook: Path) -> list[str]:
-    """Why an executed notebook may not be what its parameters, code and records give today, in sentences."""
+    """Sentences on why an executed notebook may be out of date."""
     found = []
     try:
         stale = steps.doubts(steps.task_of(notebook))
     except (ParameterError, KeyError):
-        return ["What this page is of is no longer in the project."]
+        return ["The study or run of this page is no longer in the project."]
     if stale:
-        found.append(
-            "This page is older than its parameters, code or records: make report would make it again."
-        )
+        found.append("This page is older than its parameters, code or records: make report would renew it.")
     if _dirty(notebook):
         found.append("This page was made with code or parameters that were not committed.")
     return found
 
 
 def offline(page: str) -> str:
-    """A page's HTML without the scripts of other hosts.
+    """A page's HTML without scripts from other hosts.
 
-    Quarto has them in every page with a table of pandas, in case it is a widget, and in every listing, in
-    case of a formula. There is none of either.
+    Quarto adds them to pages with pandas tables (for widgets) and to listings (for formulas); we use neither.
     """
     page = re.sub(r'<script\b[^>]*\bsrc="https?://[^>]*></script>\s*', "", page)
     return re.sub(r"<script\b[^>]*>define\('jquery'[^<]*</script>\s*", "", page)
 
 
 def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
-    """A page's HTML with a banner above its text where there are doubts, and links to its sources below.
+    """A page's HTML with a banner for each doubt above its text and links to its sources below.
 
-    Raises StepError where the page has no <main>, so that no banner can be lost without a word.
+    Raises StepError if the page has no <main>, so that no banner is lost silently.
     """
     banner = "".join(f'<p class="doubt" role="alert">{html.escape(each)}</p>' for each in doubts)
     anchors = " · ".join(f'<a href="{html.escape(to)}">{html.escape(name)}</a>' for name, to in links.items())
@@ -106,7 +103,7 @@ def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
 
 
 def _complete(notebook: Path) -> bool:
-    """Mark a rendered page; whether there are doubts about it."""
+    """Add banners and links to a rendered page; return whether it has banners."""
     file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
     if not file.exists():
         raise StepError(f"{notebook.relative_to(ROOT)} was not rendered: is it in _quarto.yml?")
@@ -123,7 +120,7 @@ def _complete(notebook: Path) -> bool:
 
 
 def _dirty(notebook: Path) -> bool:
-    """Whether the provenance at the end of a page says that code was not committed."""
+    """Whether the provenance of a page says that code was not committed."""
     cells = nbformat.read(notebook, as_version=4).cells
     text = "".join(
         output.get("data", {}).get("text/markdown", "")

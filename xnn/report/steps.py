@@ -1,4 +1,4 @@
-"""Steps of the report, what each of them is made from, and whether its page is current."""
+"""Steps of the report, their inputs, and whether their pages are current."""
 
 import functools
 import json
@@ -14,17 +14,17 @@ from ..config.schema import ROOT, Run, Study
 from ..config.sweep import Sweep
 
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
-UNCOUNTED = ("provenance",)  # parts of a result that say where it is from, and change when nothing else does
+UNCOUNTED = ("provenance",)  # parts of a result that are in no hash
 
 
 class StepError(RuntimeError):
-    """A step that could not be done; the message is for the person who called make."""
+    """A step that failed; the message is for the person who called make."""
 
 
 class Step(NamedTuple):
-    """A notebook: what it is executed for, the steps before it, and the results of runs that it reads."""
+    """A notebook: what it is executed for, the steps before it, the results of runs that it reads."""
 
-    per: str  # study, run, sweep, or nothing: a page on methods belongs to none
+    per: str  # study, run, sweep, or empty for a page on methods
     after: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
@@ -34,13 +34,13 @@ STEPS = {
     "2-explore": Step("study", ("1-wrangle",)),
     "3-train": Step("run", ("1-wrangle",)),
     "4-evaluate": Step("run", ("3-train",), ("training.json",)),
-    # after 4-evaluate: the two would make predictions that are not kept at the same time
+    # after 4-evaluate, or both would make missing predictions at the same time
     "5-explain": Step("run", ("4-evaluate",), ("training.json",)),
     "6-compare": Step("study", ("4-evaluate", "5-explain"), COMPARED),
     "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv")),
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
-ON_METHODS = Step("")  # of every page in methods/
+ON_METHODS = Step("")
 
 
 class Task(NamedTuple):
@@ -55,7 +55,7 @@ class Task(NamedTuple):
 
     @property
     def source(self) -> Path:
-        """The notebook as text."""
+        """The text of the notebook."""
         return ROOT / ("methods" if self.subject is None else "notebooks") / f"{self.step}.py"
 
     @property
@@ -76,14 +76,14 @@ class Task(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What goes before the title of its page."""
+        """The prefix of its page's title."""
         if isinstance(self.subject, Run):
             return f"{self.subject.study.name} / {self.subject.name}"
         return self.subject.name if self.subject else ""
 
     @property
     def names(self) -> dict[str, str]:
-        """The names of what it is of, by the parameters that take them."""
+        """Names of its subject by the notebook parameters that take them."""
         if isinstance(self.subject, Run):
             return {"study": self.subject.study.name, "run": self.subject.name}
         if self.subject is None:
@@ -92,7 +92,7 @@ class Task(NamedTuple):
 
     @property
     def values(self) -> dict:
-        """What its parameters cell is given: of a run all that its file says, as by ``papermill -f``."""
+        """Parameters of its notebook; for a run the content of its file, as with ``papermill -f``."""
         if not isinstance(self.subject, Run):
             return self.names
         if self.subject.file.stem == self.subject.name:
@@ -107,9 +107,9 @@ class Task(NamedTuple):
 
 
 def task(step: str, subject: str = "", run: str | None = None) -> Task:
-    """The task of some names; raise StepError or ParameterError where there is no such one.
+    """The task with these names; raise StepError or ParameterError if there is none.
 
-    `subject` is a study, or a sweep where the step is a sweep's; a page on methods has none.
+    `subject` is a study, or a sweep for a step of a sweep; a page on methods has none.
     """
     if step in on_methods() and not subject:
         return Task(step, None)
@@ -121,7 +121,7 @@ def task(step: str, subject: str = "", run: str | None = None) -> Task:
     if per == "run" and run is None:
         raise StepError(f"{step} belongs to a run: give one of {', '.join(files.runs(subject))}")
     for name in files.runs(subject):
-        files.load_run(subject, name)  # any file of the study that is wrong is said before all work
+        files.load_run(subject, name)  # every file of the study is checked before any work
     return Task(step, files.load_run(subject, run) if per == "run" else files.load_study(subject))
 
 
@@ -131,7 +131,7 @@ def on_methods() -> list[str]:
 
 
 def task_of(page: Path) -> Task:
-    """The task of an executed notebook in reports/; raise ParameterError where there is none."""
+    """The task of an executed notebook in reports/; raise ParameterError if there is none."""
     first, *rest = page.relative_to(ROOT / "reports").parts[:-1]
     if first == "methods":
         return Task(page.stem, None)
@@ -152,15 +152,15 @@ def pages() -> list[Path]:
 
 
 def report(study: str, runs: list[str] | None = None, online: bool = False) -> list[Task]:
-    """The tasks of a study's report, each after those that it follows.
+    """The tasks of a study's report in order.
 
-    Of some runs (and those that they start from), or of all but those whose weights have to be downloaded
-    (`online`: these too).
+    `runs` selects runs (and the runs that they start from); by default all, those that need a download only if
+    `online`.
     """
     all_runs = {name: files.load_run(study, name) for name in files.runs(study)}
     chosen = [files.load_run(study, name).name for name in runs or ()]
     chosen = chosen or [name for name, run in all_runs.items() if online or not run.online]
-    for name in chosen:  # grows while it is walked: what a run starts from may start from another one
+    for name in chosen:  # grows during the loop: starts may have starts
         if (first := all_runs[name].model.start_from) and first not in chosen:
             chosen.append(first)
     chosen.sort(key=lambda name: (_depth(all_runs, name), name))
@@ -174,7 +174,7 @@ def report(study: str, runs: list[str] | None = None, online: bool = False) -> l
 
 
 def upstream(of: Task, tasks: list[Task]) -> list[Task]:
-    """Those among some tasks that have to be done before one of them."""
+    """The tasks that have to be done before one of them."""
     return [each for each in tasks if _precedes(each, of)]
 
 
@@ -196,7 +196,7 @@ def _depth(runs: dict[str, Run], name: str) -> int:
 
 
 def inputs(of: Task) -> dict:
-    """All that decides a task's page and is there, for ``freshness.differences``."""
+    """Everything that decides a task's page and exists, for ``freshness.differences``."""
     code, own = code_of(of.source)
     named = {"notebook": own} if own else {}
     if of.subject is None:
@@ -218,20 +218,20 @@ def inputs(of: Task) -> dict:
 
 
 def doubts(of: Task) -> list[str]:
-    """Why a task's page is not what it would be if it were made now; empty where it is current."""
+    """Reasons why a task's page is stale; empty if it is current."""
     return freshness.differences(metadata(of.page).get("xnn"), inputs(of))
 
 
 @functools.cache
 def code_of(source: Path) -> tuple[freshness.Key, dict[str, schema.Leaf]]:
-    """The key of a notebook's code, and the parameters of its own: all of its parameters cell but names."""
+    """The key of a notebook's code, and the parameters that belong to no file."""
     own, rest = {}, []
     for header, text in code_cells(source.read_text(encoding="utf-8")):
         if "parameters" not in header:
             rest.append(text)
             continue
         for name, value in re.findall(r"^(\w+) *= *(.+?)(?: *#.*)?$", text, re.MULTILINE):
-            if name not in ("study", "run", "sweep", *Run.model_fields):  # files hold these
+            if name not in ("study", "run", "sweep", *Run.model_fields):  # in files
                 own[name] = schema.Leaf(json.loads(value), None)
     try:
         return freshness.of_cells(rest), own
@@ -243,7 +243,7 @@ def code_of(source: Path) -> tuple[freshness.Key, dict[str, schema.Leaf]]:
 def code_cells(text: str) -> list[tuple[str, str]]:
     """Header and code of the code cells of a notebook in jupytext's percent format.
 
-    A page that is current takes a few milliseconds to say so; jupytext takes three seconds to import.
+    Parsed here because importing jupytext takes three seconds, checking a page milliseconds.
     """
     _, *parts = re.split(r"^# %%(.*)\n", text, flags=re.MULTILINE)
     cells = zip(parts[::2], parts[1::2], strict=True)
@@ -251,7 +251,7 @@ def code_cells(text: str) -> list[tuple[str, str]]:
 
 
 def _settings(of: Task, code: freshness.Key) -> Iterator[tuple[str, Study | Run | Sweep]]:
-    """The parameter files that a page reads, by their names."""
+    """Names and content of the parameter files that a page reads."""
     for study in _studies(of, code):
         yield study.name, study
     if isinstance(of.subject, Sweep):
@@ -266,7 +266,7 @@ def _studies(of: Task, code: freshness.Key) -> list[Study]:
 
 
 def _runs(of: Task, code: freshness.Key) -> list[Run]:
-    """The run that a page is of, or those whose results it reads, where there are any."""
+    """The run of a page, or the runs whose results it reads."""
     if isinstance(of.subject, Run):
         return [of.subject]
     if not of.spec.reads:
@@ -278,7 +278,7 @@ def _runs(of: Task, code: freshness.Key) -> list[Run]:
 
 
 def _results(of: Task, code: freshness.Key) -> Iterator[Path]:
-    """The results that a page reads."""
+    """Files of results that a page reads."""
     for run in _runs(of, code):
         yield from (run.reports / name for name in of.spec.reads)
     if of.step == "3-train" and (first := of.subject.model.start_from):
@@ -288,7 +288,7 @@ def _results(of: Task, code: freshness.Key) -> Iterator[Path]:
 
 
 def result_sha256(file: Path) -> str:
-    """Hash of what a result says, whenever and wherever it was made; of a training its key."""
+    """Hash of a result without its provenance; the key of a training record."""
     if file.suffix != ".json":
         return provenance.file_sha256(file)
     content = json.loads(file.read_text())
@@ -298,12 +298,12 @@ def result_sha256(file: Path) -> str:
 
 
 def words(of: Task) -> str:
-    """Hash of what a page shows that its key does not cover: its source as text, its title and parameters."""
+    """Hash of a page's source text, title and parameters, which its key does not cover."""
     return freshness.digest([of.source.read_text(), of.title, of.values])
 
 
 def metadata(page: Path) -> dict:
-    """Metadata of an executed notebook that ended well, else nothing."""
+    """Metadata of a successfully executed notebook, otherwise empty."""
     try:
         notebook = json.loads(page.read_text())
         found = notebook["metadata"]
@@ -315,7 +315,7 @@ def metadata(page: Path) -> dict:
 
 
 def short(path: Path) -> str:
-    """A path as seen from the project's root."""
+    """A path relative to the project's root."""
     base = next(
         (each for each in (ROOT, provenance.PACKAGE.parent) if path.is_relative_to(each)), path.parent
     )

@@ -1,4 +1,4 @@
-"""Finished runs in MLflow: parameters, curves, scores, figures and model, from the result files alone."""
+"""Finished runs in MLflow, logged from their result files."""
 
 import base64
 import contextlib
@@ -15,22 +15,21 @@ from filelock import FileLock
 from ..config import files, schema
 from ..config.schema import ROOT, Run, Study
 
-KEY = "xnn.results"  # the tag that holds the hash of the result files; set last, so it means "whole"
+KEY = "xnn.results"  # tag with the hash of the result files; set last, so it marks a complete log
 STEPS = ("3-train", "4-evaluate", "5-explain")
 RESULTS = ("training.json", "metrics.json", "explanations.json")
 
 
 def uri() -> str:
-    """Where MLflow keeps the runs of every study."""
+    """Address of the MLflow database of all studies."""
     return f"sqlite:///{ROOT / 'artifacts/mlflow.db'}"
 
 
 def track(study: Study) -> list[str]:
-    """Log every run of a study that has results; return the names of those that were new or changed.
+    """Log every run of a study that has results; return the names of new or changed runs.
 
-    A run is an MLflow run of the experiment named after the study. One whose results have changed takes
-    the place of the old one, so there is never more than one of a name. Raises OSError where another
-    program holds the database for longer than some seconds.
+    A study is an MLflow experiment. A run with changed results replaces its old entry. Raises OSError if another
+    program holds the database for more than some seconds.
     """
     from mlflow import MlflowClient
 
@@ -47,7 +46,7 @@ def track(study: Study) -> list[str]:
 
 @contextlib.contextmanager
 def _in_use():
-    """An OSError in place of what MLflow and SQLAlchemy make of a database that is locked."""
+    """Turn the errors of MLflow and SQLAlchemy for a locked database into an OSError."""
     try:
         yield
     except Exception as error:
@@ -65,7 +64,7 @@ def _experiment(client, study: Study) -> str:
 
 
 def _log(client, experiment: str, run: Run) -> bool:
-    """Log a run unless these very results are there; remove what it supersedes."""
+    """Log a run unless these results are logged already; remove older entries."""
     wanted = _key(run)
     found = client.search_runs([experiment], f"attributes.run_name = '{run.name}'")
     if [each.data.tags.get(KEY) for each in found] == [wanted]:
@@ -83,7 +82,7 @@ def _log(client, experiment: str, run: Run) -> bool:
 
 
 def _log_values(client, new: str, run: Run, record: dict, started: int) -> None:
-    """Parameters, one value of each curve an epoch, and the scores on the test split."""
+    """Log parameters, one value per epoch of each curve, and the test scores."""
     from mlflow.entities import Metric, Param, RunTag
 
     values = {**_flat(run.model_dump(mode="json")), **_flat({"study": run.study.model_dump(mode="json")})}
@@ -107,7 +106,7 @@ def _log_values(client, new: str, run: Run, record: dict, started: int) -> None:
 
 
 def _log_files(client, new: str, run: Run) -> None:
-    """The figures of the run's pages, its result files, and its model where it is there."""
+    """Log the figures of the run's pages, its result files, and its model if it is here."""
     with tempfile.TemporaryDirectory() as folder:
         for step in STEPS:
             for number, (kind, image) in enumerate(_figures(run.reports / f"{step}.ipynb"), 1):
@@ -122,7 +121,7 @@ def _log_files(client, new: str, run: Run) -> None:
 
 
 def _figures(page: Path) -> list[tuple[str, bytes]]:
-    """The pictures of an executed notebook, in order, with the ending of their names: png, or jpeg."""
+    """Kind (png or jpeg) and bytes of the pictures of an executed notebook."""
     if not page.exists():
         return []
     cells = nbformat.read(page, as_version=4).cells
@@ -136,7 +135,7 @@ def _figures(page: Path) -> list[tuple[str, bytes]]:
 
 
 def _key(run: Run) -> str:
-    """Hash of the run's result files and parameters; whether its model is at hand counts as well."""
+    """Hash of the run's result files and parameters, and of whether its model is here."""
     parts = [json.dumps(_read(run, name)) for name in RESULTS]
     parts += [schema.sha256(run), str((run.artifacts / "model").exists())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
