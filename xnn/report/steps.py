@@ -154,8 +154,8 @@ def pages() -> list[Path]:
 def report(study: str, runs: list[str] | None = None, online: bool = False) -> list[Task]:
     """The tasks of a study's report in order.
 
-    `runs` selects runs (and the runs that they start from); by default all, those that need a download only if
-    `online`.
+    `runs` selects runs (and the runs that they start from); by default all, those that need a download only
+    if `online`.
     """
     all_runs = {name: files.load_run(study, name) for name in files.runs(study)}
     chosen = [files.load_run(study, name).name for name in runs or ()]

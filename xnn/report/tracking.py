@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 from filelock import FileLock
+from pandas import json_normalize
 
 from ..config import files, schema
 from ..config.schema import ROOT, Run, Study
@@ -28,8 +29,8 @@ def uri() -> str:
 def track(study: Study) -> list[str]:
     """Log every run of a study that has results; return the names of new or changed runs.
 
-    A study is an MLflow experiment. A run with changed results replaces its old entry. Raises OSError if another
-    program holds the database for more than some seconds.
+    A study is an MLflow experiment. A run with changed results replaces its old entry. Raises OSError if
+    another program holds the database for more than some seconds.
     """
     from mlflow import MlflowClient
 
@@ -85,7 +86,9 @@ def _log_values(client, new: str, run: Run, record: dict, started: int) -> None:
     """Log parameters, one value per epoch of each curve, and the test scores."""
     from mlflow.entities import Metric, Param, RunTag
 
-    values = {**_flat(run.model_dump(mode="json")), **_flat({"study": run.study.model_dump(mode="json")})}
+    values = json_normalize(
+        run.model_dump(mode="json") | {"study": run.study.model_dump(mode="json")}
+    ).to_dict("records")[0]
     curves, now = [], started
     for row in record["history"]:
         now += int(row["seconds"] * 1000)
@@ -144,11 +147,3 @@ def _key(run: Run) -> str:
 def _read(run: Run, name: str) -> dict:
     file = run.reports / name
     return json.loads(file.read_text()) if file.exists() else {}
-
-
-def _flat(values: dict, before: str = "") -> dict:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    found = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
-    return found
