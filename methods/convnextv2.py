@@ -33,7 +33,7 @@ from IPython.display import Markdown
 from torch import nn
 
 import xnn
-from demo import anatomy, figures, masking, modernise, responses, toys
+from demo import anatomy, draw, masking, modernise, responses, toys
 from xnn import plots
 
 origin = xnn.stamp_of_page(seed)
@@ -54,7 +54,7 @@ change = ladder.diff().rename(columns="further {}".format)
 #| fig-alt: Parameters and multiply-adds of the network after each step from ResNet-50 to ConvNeXtV2-T.
 units = {"parameters": (1e6, "parameters (millions)")}
 units["multiply_adds"] = (1e9, "multiply-adds (thousand millions)")
-figures.bars(ladder, units)
+draw.bars(ladder, units)
 
 # %% [markdown]
 # The two large moves undo each other: depthwise convolutions halve the work, and the width from 64 to 96
@@ -99,7 +99,7 @@ loud.index += 1
 
 # %%
 #| fig-alt: Norm of twelve channels, relative to their mean, before and after GRN.
-figures.lines({"Loud channels become louder": loud}, "channel, loudest first", "norm / mean norm")
+draw.lines({"Loud channels become louder": loud}, "channel, loudest first", "norm / mean norm")
 
 # %% [markdown]
 # ## Channels that are all alike
@@ -153,7 +153,7 @@ seen = torch.where(hidden[:, None], 0.0, phantom)
 smooth = nn.functional.avg_pool2d(seen, 29, 1, 14)
 shown = {"phantom": phantom, "seen": seen, "after a plain convolution": smooth}
 shown["after a sparse one"] = torch.where(hidden[:, None], 0.0, smooth)
-figures.pictures({name: each[0, 0].numpy() for name, each in shown.items()})
+draw.pictures({name: each[0, 0].numpy() for name, each in shown.items()})
 
 # %% [markdown]
 # The convolution shown is a mean over 29 x 29 pixels: as far as 7 x 7 positions of the first stage reach,

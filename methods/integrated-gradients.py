@@ -37,7 +37,7 @@ import torch
 from IPython.display import Markdown
 
 import xnn
-from demo import figures, fixed, properties, quadrature, toys
+from demo import draw, fixed, properties, quadrature, toys
 from xnn import plots
 from xnn.explain import attribution, axioms, integrated, localisation
 
@@ -102,9 +102,7 @@ black, goal = torch.zeros_like(sick[0]), torch.ones(len(sick), dtype=torch.long)
 #| fig-alt: The logit of two networks and its slope on the way from a black image to a phantom.
 places = np.linspace(0, 1, 401)
 ways = {name: quadrature.walk(f, sick[0], black, places) for name, f in functions.items()}
-figures.path(
-    places, {name: way[0] for name, way in ways.items()}, {name: way[1] for name, way in ways.items()}
-)
+draw.path(places, {name: way[0] for name, way in ways.items()}, {name: way[1] for name, way in ways.items()})
 
 # %% [markdown]
 # The area under the slope is what has to be found. With ReLU the slope is a staircase: every step is a unit
@@ -142,7 +140,7 @@ medians = {
 
 # %%
 #| fig-alt: Error of four rules against the number of steps, for two formulas and two networks.
-figures.lines(medians, "steps", "attributions off, relative", log="xy", bottom=1e-7)
+draw.lines(medians, "steps", "attributions off, relative", log="xy", bottom=1e-7)
 
 # %% [markdown]
 # Errors below 1e-7 are not drawn. The power of 1 / steps that the error falls with (2: twice the steps, a

@@ -33,7 +33,7 @@ from IPython.display import Markdown
 from torch import nn
 
 import xnn
-from demo import anatomy, bottleneck, figures
+from demo import anatomy, bottleneck, draw
 from xnn import plots
 
 origin = xnn.stamp_of_page(seed)
@@ -84,7 +84,7 @@ parameters.rename("width {:g}".format).to_frame().T.style.format("{:,}")
 # %%
 #| fig-alt: Multiply-adds against the side of the image, a line a width, on logarithmic axes.
 named = work.rename(columns="width {:g}".format)
-figures.lines({"MobileNetV2": named}, "side of the image (pixels)", "multiply-adds (millions)", log="xy")
+draw.lines({"MobileNetV2": named}, "side of the image (pixels)", "multiply-adds (millions)", log="xy")
 
 # %%
 by_side = np.polyfit(np.log(sides), np.log(work[1.0]), 1)[0]
@@ -128,7 +128,7 @@ Markdown(
 #| fig-alt: A spiral, and what is left of it after a ReLU in 2, 3, 5, 15 and 30 dimensions.
 spiral = bottleneck.spiral()
 panels = {f"n = {n}": bottleneck.through_relu(spiral, n, seed) for n in (2, 3, 5, 15, 30)}
-figures.scatters({"before": spiral, **panels})
+draw.scatters({"before": spiral, **panels})
 
 # %% [markdown]
 # Folded parts might still be told apart by another map; where fewer than d of the n values pass the ReLU,
@@ -147,7 +147,7 @@ expected = pd.DataFrame(
 
 # %%
 #| fig-alt: Share of points at which information is lost against the expansion factor, counted and by formula.
-figures.lines({"Counted": counted, "By formula": expected}, "expansion n / d", "share of points lost")
+draw.lines({"Counted": counted, "By formula": expected}, "expansion n / d", "share of points lost")
 
 # %% [markdown]
 # So a ReLU on a narrow layer (expansion 1) loses a direction almost everywhere, and one in a space six times

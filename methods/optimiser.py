@@ -34,7 +34,7 @@ seed = 0  # of the noise
 from IPython.display import Markdown
 
 import xnn
-from demo import decay, figures
+from demo import decay, draw
 from xnn import plots
 
 origin = xnn.stamp_of_page(seed)
@@ -64,7 +64,7 @@ pulled.style.format("{:.3f}").format_index("{:g}")
 
 # %%
 #| fig-alt: Mean weight after a thousand steps against the size of the gradients, a line an optimiser.
-figures.lines({"What decay leaves": pulled}, "size of the gradients", "mean weight at the end", log="x")
+draw.lines({"What decay leaves": pulled}, "size of the gradients", "mean weight at the end", log="x")
 
 # %%
 off = (pulled.AdamW - pulled["decay alone"]).abs().max()

@@ -38,7 +38,7 @@ from IPython.display import Markdown
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 import xnn
-from demo import anatomy, figures, toys
+from demo import anatomy, draw, toys
 from xnn import plots
 
 origin = xnn.stamp_of_page(seed)
@@ -67,7 +67,7 @@ curves = {
     for kind, each in first.groupby("kind")
 }
 curves = {kind: each.rolling(10).mean() for kind, each in curves.items()}
-figures.lines(curves, "step", "training loss (nats, mean of 10 steps)")
+draw.lines(curves, "step", "training loss (nats, mean of 10 steps)")
 
 # %% [markdown]
 # So few steps show how fast a network learns, not where it would end; the paper shows the same after a full
@@ -96,11 +96,11 @@ norms, alike = ({kind: pd.DataFrame(each) for kind, each in both.items()} for bo
 
 # %%
 #| fig-alt: Norm of the gradient by layer, of plain and residual networks at initialisation.
-figures.lines(norms, "layer", "gradient, relative to the last", log="y")
+draw.lines(norms, "layer", "gradient, relative to the last", log="y")
 
 # %%
 #| fig-alt: Cosine of the gradients at two inputs against their distance, of plain and residual networks.
-figures.lines(alike, "share of the way to another digit", "cosine of the gradients", log="x")
+draw.lines(alike, "share of the way to another digit", "cosine of the gradients", log="x")
 
 # %% [markdown]
 # ## One block less
@@ -157,7 +157,7 @@ sizes.style.format("{:,.0f}")
 #| fig-alt: Parameters and multiply-adds of five ResNets.
 units = {"parameters": (1e6, "parameters (millions)")}
 units["multiply_adds"] = (1e9, "multiply-adds (thousand millions)")
-figures.bars(sizes, units)
+draw.bars(sizes, units)
 
 # %%
 deep = trained[trained.depth == depths[-1]].groupby("kind").loss.mean()

@@ -74,5 +74,5 @@ class TestNotebook:
 
     def test_every_figure_has_alternative_text(self, file):
         for cell in code_cells(file):
-            if re.search(r"plots\.(?!style)|figures\.", cell.source):
+            if re.search(r"plots\.(?!style)|draw\.", cell.source):
                 assert cell.source.startswith("#| fig-alt: "), cell.source

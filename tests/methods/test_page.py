@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demo import figures
+from demo import draw
 from support.project import ROOT
 from xnn.report import pipeline, steps
 
@@ -43,7 +43,7 @@ class TestFigures:
     table = pd.DataFrame({"one": [1.0, 2.0], "two": [2.0, 4.0]}, index=[10, 100])
 
     def test_lines_have_one_panel_a_table_on_the_same_axes(self):
-        figure = figures.lines({"a": self.table, "b": 10 * self.table, "c": self.table}, "x", "y", log="xy")
+        figure = draw.lines({"a": self.table, "b": 10 * self.table, "c": self.table}, "x", "y", log="xy")
         axes = [axis for axis in figure.axes if axis.lines]
         assert [axis.get_title() for axis in axes] == ["a", "b", "c"]
         assert len({axis.get_ylim() for axis in axes}) == 1
@@ -53,16 +53,16 @@ class TestFigures:
         np.testing.assert_array_equal(axes[1].lines[1].get_ydata(), [20, 40])
 
     def test_bars_are_in_their_units(self):
-        left, right = figures.bars(self.table, {"one": (1, "ones"), "two": (2, "pairs")}).axes
+        left, right = draw.bars(self.table, {"one": (1, "ones"), "two": (2, "pairs")}).axes
         assert (
             [bar.get_width() for bar in left.patches] == [bar.get_width() for bar in right.patches] == [1, 2]
         )
         assert left.get_xlabel() == "ones"
 
     def test_paths_points_and_pictures_are_drawn(self):
-        figures.path([0, 1], {"a": [1, 2]}, {"a": [0, 1]}).canvas.draw()
+        draw.path([0, 1], {"a": [1, 2]}, {"a": [0, 1]}).canvas.draw()
         points = np.array([[0, 0], [1, 2.0]])
-        (axis,) = figures.scatters({"spiral": points}).axes
+        (axis,) = draw.scatters({"spiral": points}).axes
         np.testing.assert_array_equal(axis.collections[0].get_offsets(), points)
-        (picture,) = figures.pictures({"phantom": np.eye(4)}).axes
+        (picture,) = draw.pictures({"phantom": np.eye(4)}).axes
         assert picture.images[0].get_clim() == (0, 1)
