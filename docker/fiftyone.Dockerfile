@@ -22,5 +22,5 @@ COPY params params
 # reachable from outside of the container, which docker run lets through to this machine alone
 ENV FIFTYONE_DEFAULT_APP_ADDRESS=0.0.0.0
 EXPOSE 5151
-ENTRYPOINT [".venv/bin/python", "-m", "xnn.report.pipeline", "fiftyone"]
+ENTRYPOINT [".venv/bin/python", "-m", "xnn", "fiftyone"]
 CMD ["phantom"]
