@@ -15,11 +15,11 @@
 # ---
 
 # %% [markdown]
-# **What do we have, what can be used, and is any patient in two splits?**
+# **Which images are there, which can be used, and is any patient in two splits?**
 #
-# Every file of the source is read once. What cannot be used is set aside and listed with the reason;
-# the rest is decoded into one store of grey images and split so that all images of a patient stay
-# together (or as the study's protocol says).
+# Every file of the source is read once. Unusable files are listed with the reason; the others are decoded
+# into one store of grey images and split so that all images of a patient stay in one split (or as the
+# study's protocol says).
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -48,11 +48,11 @@ records.groupby(["split", "label"]).size().unstack(fill_value=0).assign(
 )
 
 # %% [markdown]
-# Images of the split `example` are kept aside for the app, of patients with as few images as there are.
+# Images of the split `example` are kept for the app. They come from patients with the fewest images.
 #
 # ## Set aside
 #
-# Files that no network sees, and why.
+# Files that no network sees, with the reason.
 
 # %%
 set_aside.reason.value_counts().rename("files").to_frame()
@@ -63,9 +63,9 @@ set_aside.head(50)
 # %% [markdown]
 # ## No patient in two splits
 #
-# For each split: its classes, the patients and images that it shares with another one, and the images whose
-# very content is in another one. The archive leaves open whether the bare number names a patient or number
-# and class together do (`..._and_class`). `xnn.audit` answers for any table of paths, labels and splits.
+# For each split: its classes, the patients and images that it shares with another split, and the images
+# whose content is also in another split. In this archive, either the bare number names a patient, or number
+# and class together do (`..._and_class`). `xnn.audit` checks any table of paths, labels and splits.
 
 # %%
 audit = xnn.audit(records)

@@ -15,11 +15,11 @@
 # ---
 
 # %% [markdown]
-# **What do the radiographs look like, how are they spread over classes and patients, and what could a
+# **What do the radiographs look like, how are they distributed over classes and patients, and what could a
 # network learn from them that it should not?**
 #
-# Counts, duplicates and doubtful labels are of all splits, and nothing is changed for them; the random
-# sheet, means and intensities are of training images only, so that nothing is decided by looking at the test.
+# Counts, duplicates and likely label errors cover all splits and change nothing. Random images, means and
+# intensities come from training images only, so that no decision depends on the test split.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -62,8 +62,8 @@ shares.style.format("{:.1%}")
 # %% [markdown]
 # ## Patients
 #
-# A few patients have many images: intervals have to resample patients, not images, and a split that
-# tears patients apart tests on faces it has seen.
+# A few patients have many images. Intervals therefore resample patients, not images, and a split by image
+# tests on patients seen in training.
 
 # %%
 #| fig-alt: Histogram of the number of images a patient has, with a heavy tail.
@@ -84,10 +84,10 @@ sheet = train.groupby("label").sample(shown // len(settings.classes), random_sta
 plots.image_sheet(images[sheet.row.to_numpy()], sheet.label)
 
 # %% [markdown]
-# ## Mean and spread
+# ## Mean and standard deviation
 #
-# What differs here between classes (position, exposure, collimation) is there for a network to use,
-# whether or not it has to do with disease.
+# A network can use any difference between classes (position, exposure, collimation), whether or not it is
+# related to disease.
 
 # %%
 sample = train.sample(min(sampled, len(train)), random_state=settings.seed)
@@ -102,11 +102,11 @@ plots.class_means(pixels, sample.label)
 plots.intensity_histograms(pixels, sample.label)
 
 # %% [markdown]
-# ## Sizes of the files
+# ## File sizes
 #
-# Where the size of a file tells the class, a network that sees the archive's images may learn how they were
-# made; bytes depend on the picture as well, for detail takes more of them. Below, what boosted trees get
-# out of sizes alone, asked about patients that they have not seen.
+# If file size predicts the class, a network may learn how the images were made. (Bytes also depend on the
+# image: detail takes more of them.) Below, the scores of boosted trees that see only sizes, on patients
+# they were not trained on.
 
 # %%
 #| fig-alt: Histograms of the files' width, height, aspect and bytes by class, of those that differ.
@@ -119,12 +119,12 @@ sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
 )
 
 # %% [markdown]
-# ## Twice the same picture
+# ## Duplicate images
 #
 # *Exact*: the files hold the same bytes. *Near*: perceptual hashes (pHash) differ in at most 10 of 64 bits
 # and small copies correlate by at least 0.98, as recompressed, resized or brighter copies do; hashes alone
-# would call children of two names the same. Cropped, shifted and mirrored copies are not found. Pairs stand
-# side by side, those of two classes, patients or splits first.
+# would match different children. Cropped, shifted and mirrored copies are not found. Pairs across classes,
+# patients or splits come first.
 
 # %%
 found = exploration.explore(settings)
@@ -140,9 +140,9 @@ sheet = records.iloc[order.to_numpy().ravel()]
 plots.image_sheet(images[sheet.row.to_numpy()], names[sheet.index], columns=8)
 
 # %% [markdown]
-# ## Alike, and of two classes
+# ## Similar images of different classes
 #
-# The pairs of different classes that are nearest in an embedding of the images.
+# The pairs of different classes that are closest in an embedding of the images.
 
 # %%
 #| fig-alt: The pairs of radiographs of two classes that are nearest in the embedding, side by side.
@@ -160,11 +160,11 @@ Markdown(
 plots.embedding_map(found.table[["x", "y"]], records.label, records.split)
 
 # %% [markdown]
-# ## Doubtful labels
+# ## Likely label errors
 #
-# Each image is judged by a logistic regression on the embedding of other patients; cleanlab counts a label
-# as doubtful where another class is likelier than images of that class are on average. A doubtful label is
-# a question to a radiologist, not an error: of drawn phantoms every label is right.
+# A logistic regression on the embedding of other patients' images predicts each image; cleanlab flags a
+# label if another class is more likely than that class is on average for its own images. A flag is a
+# question for a radiologist, not a proof: the labels of phantoms are all correct, and some are flagged.
 
 # %%
 table = found.table.assign(label=records.label)
@@ -179,10 +179,10 @@ titles = worst.label + ", rather\n" + worst.guess + worst.confidence.map(" {:.2f
 plots.image_sheet(images[records.row[worst.index].to_numpy()], titles, columns=8)
 
 # %% [markdown]
-# ## The splits, for anyone
+# ## Split tables
 #
-# Every image's patient, duplicate group and split, a column a protocol, by file name: where this study is
-# compared with others, it is written to `splits.csv` beside this page.
+# The patient, duplicate group and split of every image under each protocol, by file name. If this study is
+# compared with others, the table is written to `splits.csv` beside this page.
 
 # %%
 splits = exploration.split_table(settings, found.table)
@@ -191,7 +191,7 @@ if settings.compare_with:
 splits.head()
 
 # %% [markdown]
-# What the site's data card says of them is written to `_data.md`.
+# The summary for the site's data card is written to `_data.md`.
 
 # %%
 verdict = exploration.verdict(records, found, sizes)
@@ -199,7 +199,7 @@ card = f"{xnn.markdown(composition.reset_index())}\n{verdict}\n"
 (settings.reports / "_data.md").write_text(card)
 
 # %% [markdown]
-# ## To look at them oneself
+# ## Browse the images
 
 # %%
 Markdown(fiftyone_view.build(settings))

@@ -17,8 +17,8 @@
 # %% [markdown]
 # **How was this network trained, and did it learn?**
 #
-# Everything that decides the result stands in the run's parameter file. A model that was trained from
-# the very same inputs is kept, and an interrupted training goes on from its last whole epoch.
+# The run's parameter file decides the result. A model trained from exactly these inputs is kept, and an
+# interrupted training continues from its last complete epoch.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -63,8 +63,8 @@ Markdown(
 # %% [markdown]
 # ## Views
 #
-# The network sees every training radiograph once an epoch: each time as another random view, or as one
-# of the number of views in the recipe, in turn.
+# The network sees every training radiograph once per epoch, each time as a new random view, or as one of a
+# fixed number of views in turn if the recipe says so.
 
 # %%
 #| fig-alt: Random views of a few training radiographs.
@@ -96,8 +96,8 @@ history.set_index("epoch").round(4)
 # %% [markdown]
 # ## Predictions
 #
-# What the kept model says of the test images is written down now, for the pages that follow; nothing
-# here looks at it.
+# The predictions of the kept model on the test images are saved for the pages that follow; nothing on this
+# page uses them.
 
 # %%
 print(f"{len(xnn.predictions(settings))} test images asked")

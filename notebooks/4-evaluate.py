@@ -15,10 +15,10 @@
 # ---
 
 # %% [markdown]
-# **How good is this network on radiographs of patients it has never seen, and how sure can we be?**
+# **How good is this network on the test split, and how certain is that?**
 #
-# Every number is computed once over the whole test split, never averaged over batches. Intervals are
-# 95 %, by bootstrap over patients: images of one patient are not independent.
+# Every score is computed once over the whole test split, never averaged over batches. Intervals are 95 %,
+# by bootstrap over patients, since images of one patient are not independent.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -79,9 +79,9 @@ plots.precision_recall_curves(curve, curves.precision_recall_bands(labels, proba
 # %% [markdown]
 # ## F1 by threshold
 #
-# The confusions below call the class of the highest probability. Were each class called from a threshold of
-# its own on, these would be the F1; the thresholds are chosen on the validation split, since a choice made
-# on the test split would flatter.
+# The confusion matrices below use the class with the highest probability. These curves show the F1 of each
+# class if it were predicted above a threshold. Thresholds are chosen on the validation split, since a
+# choice on the test split would be optimistic.
 
 # %%
 #| fig-alt: F1 of each class against the rest over the threshold of its probability.
@@ -113,21 +113,22 @@ outcomes = intervals.outcome_counts(metrics["confusion"], classes)
 plots.outcome_counts(outcomes)
 
 # %% [markdown]
-# ## As Kermany et al. report it
+# ## Tasks of Kermany et al.
 #
-# Pneumonia or normal, and bacteria or virus among those who truly have pneumonia.
+# Pneumonia against normal, and bacteria against virus among images with pneumonia.
 
 # %%
 two = scores.filter(regex="pneumonia|bacteria_vs_virus", axis=0)
 two.style.format("{:.3f}") if len(two) else Markdown("This study has other classes.")
 
 # %% [markdown]
-# ## Is a probability what it says?
+# ## Calibration
 #
-# A dot below the line is an answer that is right less often than its confidence claims. One temperature,
-# fitted on the validation split, divides the logits (Guo et al. 2017); it changes no answer, only how sure
-# it sounds. The calibration error of a resample has fewer different patients and so more noise in its bins:
-# its interval leans upwards. The log loss (`nll`) and the Brier score have no such bins.
+# A point below the diagonal means that predictions are correct less often than their confidence suggests.
+# One temperature, fitted on the validation split, divides the logits (Guo et al. 2017); it changes
+# confidences, not predictions. A bootstrap resample has fewer distinct patients and so noisier bins: the
+# interval of the calibration error is biased upwards. The log loss (`nll`) and the Brier score have no
+# bins.
 
 # %%
 calibrated = calibration.report(predictions, validation, classes, how.resamples, settings.seed)
@@ -145,7 +146,7 @@ tables = {
 plots.reliability(tables)
 
 # %% [markdown]
-# ## What if it may abstain?
+# ## Risk and coverage
 
 # %%
 #| fig-alt: Share of errors over the share of radiographs answered.
@@ -155,8 +156,8 @@ plots.risk_coverage(risk)
 # %% [markdown]
 # ## The most confident mistakes
 #
-# Of each kind (true class, class called) those with the highest probability. [What the network saw in
-# them](5-explain.ipynb#the-most-confident-mistakes).
+# The error with the highest probability of each kind (true class, predicted class). [Their
+# explanations](5-explain.ipynb#the-most-confident-mistakes).
 
 # %%
 #| fig-alt: The radiographs of the most confident mistakes of each kind.

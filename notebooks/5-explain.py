@@ -15,12 +15,10 @@
 # ---
 
 # %% [markdown]
-# **Where in the radiograph does the network's answer come from, and which of its explanations can be
-# trusted?**
+# **Where in the radiograph is the evidence for the prediction, and which explanations can be trusted?**
 #
-# Integrated Gradients of the logit of the class that the network names, beside other methods and two
-# floors that know nothing of the network: a random map and the edges of the image. *Green* raises the
-# logit, *red* lowers it.
+# Integrated Gradients of the logit of the predicted class, beside other methods and two controls: a random
+# map and the edges of the image. *Green* raises the logit, *red* lowers it.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -51,9 +49,9 @@ settings
 # %% [markdown]
 # ## What the axioms mean
 #
-# F(a, b) = 1 - relu(1 - a) + b / 2 at a = 2, b = 1, from the baseline 0. Beyond a = 1 more of a changes
-# nothing, so the gradient there is 0 although a has raised F by 1: it breaks *sensitivity*. Integrated
-# Gradients average the gradient along the way from the baseline and find it. Their sum is F(x) - F(0),
+# F(a, b) = 1 - relu(1 - a) + b / 2 at a = 2, b = 1, from the baseline 0. Beyond a = 1, F is flat in a, so
+# the gradient is 0 although a has raised F by 1: the gradient violates *sensitivity*. Integrated Gradients
+# average the gradient along the path from the baseline and recover it. They sum to F(x) - F(0), which is
 # *completeness*: add up the column and compare.
 
 # %%
@@ -62,9 +60,9 @@ axioms.saturation().style.format(precision=2, na_rep="")
 # %% [markdown]
 # ## Cases
 #
-# Drawn at random from the test split, not picked. Those *shown* are for each class some that the network
-# gets right and some that it gets wrong, as far as there are any; those *measured* stand for the test
-# split, each class with its share. The *surest* are not drawn: the most confident mistake of each kind.
+# Drawn at random from the test split. *shown*: some correct and some wrong predictions of each class, as
+# far as they exist. *measured*: a sample of the test split with its class shares. *surest*, which are not
+# random: the most confident error of each kind.
 
 # %%
 origin = xnn.stamp(settings)
@@ -79,8 +77,8 @@ network = xnn.load_model(settings)
 found = evidence.integrate(network, settings, given)
 
 # %% [markdown]
-# Do the attributions of each image sum to the difference of its logit from the baseline's? *gap* is what
-# is missing, relative to that *difference*; *local_gap* the same where missing parts cannot cancel.
+# Do the attributions of each image sum to the difference between its logit and the baseline's? *gap* is the
+# missing part relative to that *difference*; *local_gap* is the same without cancellation along the path.
 
 # %%
 table = drawn.drop(columns=["path", "patient"]).assign(
@@ -89,11 +87,11 @@ table = drawn.drop(columns=["path", "patient"]).assign(
 table.assign(passed=found.passed).style.format(precision=3)
 
 # %% [markdown]
-# ## Right
+# ## Correct predictions
 #
-# Every map, of whatever method and run, has one scale: a pixel's attribution over the mean magnitude of
-# its map, so that colours compare although methods have units of their own. Below each: the logits that it
-# sums to, its gap, and the gradients that it took.
+# All maps share one scale: a pixel's attribution over the mean magnitude of its map, so that colours are
+# comparable across methods with different units. Below each map: the sum of its attributions in logits, the
+# gap, and the number of gradients.
 
 # %%
 #| fig-alt: Radiographs that the network names rightly, each beside its attribution.
@@ -105,9 +103,9 @@ figure.savefig(settings.reports / "explanations.png", bbox_inches="tight", dpi=1
 plots.photograph(figure)
 
 # %% [markdown]
-# ## Wrong
+# ## Wrong predictions
 #
-# Beside the attribution for the class that the network names, the one for the true class.
+# The attribution for the predicted class beside that for the true class.
 
 # %%
 mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.surest]
@@ -125,7 +123,7 @@ plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
 # %% [markdown]
 # ## The most confident mistakes
 #
-# Of each kind (true class, class named) the one with the highest probability.
+# The error with the highest probability of each kind (true class, predicted class).
 
 # %%
 #| fig-alt: The most confident mistake of each kind, with the maps of the named and of the true class.
@@ -137,7 +135,7 @@ plots.photograph(plots.overlay_table(images[surest], pair, titles[surest]))
 # %% [markdown]
 # ## Other methods
 #
-# The same images explained in other ways, for one right answer of each class.
+# Other explanations of the same images, for one correct prediction of each class.
 
 # %%
 maps = evidence.explain_all(network, settings, given, {"integrated_gradients": found.maps})
@@ -151,14 +149,14 @@ plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
 # %% [markdown]
 # ## The card
 #
-# Every measure is taken of each measured image (those that call a method again and again of one in four),
-# with 95 % intervals by bootstrap over patients. *insertion* (more is better) and *deletion* (less is
-# better) follow the probability of the class while the highest pixels are put into the blurred image or
-# taken out to grey; those of the other fill stand beside them. *infidelity*: share of the logit's response
-# to noise that the map leaves unexplained. *sensitivity*: how far the map moves with the image.
-# *randomisation*: rank correlation with the map of a network of random parameters. On phantoms, where the
-# place of the lesion is known: *pointing game*, *relevance mass* and *rank*, for images named rightly.
-# *frame*, *corner* and *marker*: share of the attribution where no lung is.
+# Every measure uses all measured images (measures that call a method repeatedly use one in four), with 95 %
+# intervals by bootstrap over patients. *insertion* (higher is better) and *deletion* (lower is better)
+# follow the probability of the class while the highest-ranked pixels are inserted into the blurred image or
+# replaced by grey; the columns for the other fill are beside them. *infidelity*: share of the logit's
+# response to noise that the map does not explain. *sensitivity*: change of the map under small changes of
+# the image. *randomisation*: rank correlation with the map of a network with random parameters. On
+# phantoms, whose lesions are known: *pointing game*, *relevance mass* and *rank*, for correctly classified
+# images. *frame*, *corner* and *marker*: share of the attribution outside the chest.
 
 # %%
 measured = drawn.index[drawn.measured]
@@ -173,8 +171,9 @@ card.wide(numbers).T
 plots.card(numbers)
 
 # %% [markdown]
-# Images differ more than methods do. So below, what Integrated Gradients have more than each floor on the
-# same images, again with intervals by bootstrap over patients: one that leaves 0 out is more than chance.
+# Images differ more than methods do. The next table therefore compares Integrated Gradients with each
+# control on the same images, with intervals by bootstrap over patients; an interval without 0 exceeds
+# chance.
 
 # %%
 against = card.against_floors(taken, part.patients)
@@ -185,10 +184,11 @@ card.wide(against, 3).T
 plots.insertion_deletion(evidence.rise_curves(taken))
 
 # %% [markdown]
-# ## Does it depend on what was learnt?
+# ## Do the maps depend on what the network learned?
 #
-# Blocks of the network are drawn anew from the head down, and its maps compared with the trained one's.
-# The factor x - x' shows the image whatever the network, hence the maps without it as well.
+# Blocks of the network are randomised from the head down, and its maps are compared with those of the
+# trained network. The factor x - x' shows the image for any network, so maps without that factor are
+# compared as well.
 
 # %%
 #| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line a kind of map.
@@ -198,10 +198,10 @@ depths = measures.cascade(network, asked.images, asked.targets, start)
 plots.randomisation(depths, measures.DEPTHS)
 
 # %% [markdown]
-# ## Does it repeat?
+# ## Repeatability
 #
-# Maps compared where something changed that should not matter much. Two unrelated maps have a rank
-# correlation of 0 and 5 % of their highest 5 % of pixels in common.
+# Maps compared after changes that should not matter much. Two unrelated maps have a rank correlation of 0
+# and share 5 % of their top 5 % of pixels.
 
 # %%
 alike = evidence.agreement(

@@ -15,7 +15,7 @@
 # ---
 
 # %% [markdown]
-# **Which network does best on this study, and which differences are more than chance?**
+# **Which network performs best on this study, and which differences exceed chance?**
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -39,11 +39,10 @@ missing = [run for run in xnn.runs(study) if run not in metrics]
 Markdown(f"{len(metrics)} runs. Not made here: {', '.join(missing) or 'none'}.")
 
 # %% [markdown]
-# ## On what test?
+# ## The test split
 #
-# Scores are comparable with those of others on a split that shares as many patients, and no others. *shared*:
-# patients and images that another split has too, if the bare number names the patient, and if number and
-# class together do.
+# Scores are comparable only between splits that share equally many patients. *shared*: patients and images
+# that are also in another split, if the bare number names the patient, and if number and class together do.
 
 # %%
 audit = xnn.audit(xnn.load_records(settings))
@@ -52,8 +51,8 @@ audit.drop("example", errors="ignore").T
 # %% [markdown]
 # ## Scores of every run
 #
-# On the same test patients, with 95 % intervals by bootstrap over patients. Where no pretrained weights
-# were the start, the run's name says so.
+# On the same test patients, with 95 % intervals by bootstrap over patients. The names of runs without
+# pretrained weights say so.
 
 # %%
 table = comparison.results(metrics, training)
@@ -76,10 +75,10 @@ auroc = "auroc_pneumonia" if "auroc pneumonia" in table else "accuracy"
 plots.compare_scores(comparison.score(metrics, auroc).replace(names), auroc.replace("_", " "))
 
 # %% [markdown]
-# ## Which differences are more than chance?
+# ## Which differences exceed chance?
 #
-# The highest weighted F1 against every other, on the same patients: an interval that holds 0 is a lead
-# that may be chance.
+# The highest weighted F1 against every other run, on the same patients: if the interval contains 0, the
+# lead may be chance.
 
 # %%
 best = f1.loc[f1.value.idxmax()]
@@ -96,8 +95,8 @@ plots.differences(shown.assign(pair=shown.run + " - " + shown.against), "weighte
 # %% [markdown]
 # ## Do simpler networks perform better?
 #
-# Only among runs that started alike could size be the reason: there, the best run of the smallest network
-# less the best of each larger one.
+# Size can explain a difference only between runs with the same kind of starting weights. For each such
+# group: the best run of the smallest network minus the best run of each larger one.
 
 # %%
 #| fig-alt: Weighted F1 of every run over the size of its network, a colour for each kind of starting weights.
@@ -109,9 +108,9 @@ simple = comparison.differences(settings, comparison.by_size(table), ["f1_weight
 simple.replace(names)
 
 # %% [markdown]
-# ## What do class weights do?
+# ## Effect of class weights
 #
-# Runs with class weights less the same runs without.
+# Runs with class weights minus the same runs without.
 
 # %%
 pairs = comparison.weighted_pairs(settings, list(metrics))
@@ -126,10 +125,10 @@ effect["pair"] = effect.run + ": " + effect.score
 plots.differences(effect, "score") if len(effect) else Markdown("No two runs differ in class weights alone.")
 
 # %% [markdown]
-# ## How much is luck?
+# ## Variation over seeds
 #
-# Runs that differ in their seed alone: its spread, beside half the length of the interval, which is what
-# another draw of patients would do.
+# The spread of runs that differ only in their seed, beside half the length of the interval, which measures
+# the variation over patients.
 
 # %%
 alike = comparison.seeds(settings, list(metrics))
@@ -148,8 +147,8 @@ Markdown(" ".join(luck))
 # %% [markdown]
 # ## What do the explanations support?
 #
-# Integrated Gradients of every run: how many are complete within their tolerance, what that cost, and
-# whether each measure of the card tells them from floors that know nothing of the network.
+# Integrated Gradients of every run: how many are complete within the tolerance, their cost, and whether
+# each measure of the card separates them from the controls.
 
 # %%
 explained = comparison.explanations(settings)
@@ -157,10 +156,9 @@ shown = explained.style.format(precision=3) if len(explained) else Markdown("No 
 shown
 
 # %% [markdown]
-# ## What it took
+# ## Cost
 #
-# Training time (what frozen layers took once, and every epoch) and throughput are of the machine named
-# below, and of it alone.
+# Training time (once for frozen layers, and per epoch) and throughput, on the machine named below.
 
 # %%
 pd.DataFrame(

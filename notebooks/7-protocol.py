@@ -15,10 +15,10 @@
 # ---
 
 # %% [markdown]
-# **How much of a score is the network's, and how much the protocol's?**
+# **How much of a score is due to the network, and how much to the protocol?**
 #
-# A score can be bought: with siblings of the test images in training, with sizes of files that differ by
-# class, with a class mix that training and test share. Here each is measured.
+# Siblings of test images in training, file sizes that differ by class, and a class mix that training and
+# test share can all raise a score. Each effect is measured here.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -45,8 +45,8 @@ best = f1.loc[f1.value.idxmax()]
 # %% [markdown]
 # ## The shortcut baseline
 #
-# Boosted trees that see width, height, aspect and size of the file and the mean grey level of the image,
-# and nothing else. What is the same in every file of the archive tells nothing and is left out.
+# Boosted trees that see only width, height, aspect and size of the file and the mean grey level of the
+# image. Features that are the same in every file are left out.
 
 # %%
 records = xnn.load_records(settings)
@@ -65,10 +65,10 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# ## An average over batches
+# ## Averages over batches
 #
-# A mean of scores over batches is no score of the split: it depends on the batch size and on the order, and
-# where images are sorted by class it flatters. The same predictions, three ways:
+# A mean of scores over batches is not the score of the split: it depends on batch size and order, and it is
+# optimistic for images sorted by class. The same predictions, computed in three ways:
 
 # %%
 averaged = protocol.batch_average(settings, best.run)
@@ -77,10 +77,10 @@ pd.Series(averaged).rename("weighted F1").to_frame().style.format("{:.3f}")
 # %% [markdown]
 # ## Leakage
 #
-# The same networks, recipes and seeds on other splits of the same radiographs. A sibling is a training image
-# of the same patient, if the bare number in the file name names the patient, and if number and class
-# together do. *Bought* is how far the score lies above the one with patients apart, on other test images,
-# so it holds the luck of both draws.
+# The same networks, recipes and seeds on other splits of the same radiographs. A sibling is a training
+# image of the same patient, if the bare number in the file name names the patient, and if number and class
+# together do. *bought* is the change from the score with patients apart; the test images differ, so it
+# includes the chance of both draws.
 
 # %%
 leaks = protocol.leakage(settings) if settings.compare_with else pd.DataFrame()
@@ -98,10 +98,10 @@ plots.differences(drawn, f"weighted F1 from {study}") if len(drawn) else Markdow
 # %% [markdown]
 # ## Another class mix
 #
-# Where the test split has other shares of the classes than training, probabilities are off. The mix of the
-# test images can be estimated without their labels (Saerens et al. 2002), and Bayes' rule brings the
-# probabilities to it. This uses all test images at once, so it is no score of one image at a time; and it
-# can only help where the images of one class look alike in both splits.
+# If the class shares of the test split differ from those of training, probabilities are biased. The mix of
+# the test images can be estimated without their labels (Saerens et al. 2002), and Bayes' rule corrects the
+# probabilities. This uses all test images at once, so it is not a score for single images; and it can only
+# help if images of a class look alike in both splits.
 
 # %%
 shifted = protocol.for_the_mix_of_test(settings, best.run)
@@ -112,9 +112,9 @@ table = shifted.assign(found=shifted.apply(comparison.with_interval, axis=1))
 table.pivot(index="score", columns="way", values="found").loc[shifted.score.unique()]
 
 # %% [markdown]
-# ## Beside published numbers
+# ## Published numbers
 #
-# On the very same test images. Intervals are there for this report alone: others published none.
+# On the same test images. Only this report has intervals: the others published none.
 
 # %%
 published = protocol.beside_published(settings) if settings.published else pd.DataFrame()

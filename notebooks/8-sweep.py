@@ -15,10 +15,10 @@
 # ---
 
 # %% [markdown]
-# **Which values train the best network here, and is their lead more than the seed's?**
+# **Which values train the best network here, and does their lead exceed the variation over seeds?**
 #
-# The choice is made on the validation split. The test score of what was chosen is said afterwards; choosing
-# by it would flatter.
+# Settings are selected on the validation split. The test score of the selected setting is reported
+# afterwards.
 
 # %% tags=["parameters"]
 sweep = "phantom-rates"  # a file of params/sweeps/
@@ -46,8 +46,8 @@ Markdown(f"{len(table)} runs. Not made here: {', '.join(missing) or 'none'}.")
 # %% [markdown]
 # ## Every run
 #
-# Validation: F1, weighted by class, of the epoch that was kept. Test: weighted F1 on the test split with its
-# 95 % interval by bootstrap over patients. Minutes are of the machine named below.
+# Validation: weighted F1 of the kept epoch. Test: weighted F1 on the test split with its 95 % interval by
+# bootstrap over patients. Minutes on the machine named below.
 
 # %%
 ranked = table.sort_values("validation", ascending=False, kind="stable")
@@ -66,10 +66,10 @@ varied = [short for short in settings.varied.values() if short != "seed"]
 plots.sweep_scores(table, varied, "validation", "validation F1")
 
 # %% [markdown]
-# ## How much is luck?
+# ## Variation over seeds
 #
-# A setting is all of a run but its seed. `sd` is the spread of the test score over seeds, `half_width` half
-# of its interval, which is what another draw of patients would do.
+# A setting is everything of a run but its seed. `sd` is the spread of the test score over seeds,
+# `half_width` half the length of its interval, which measures the variation over patients.
 
 # %%
 settled = by_setting(table)
@@ -80,10 +80,10 @@ settled.style.format(precision=3, na_rep="-")
 plots.seed_spread(table)
 
 # %% [markdown]
-# ## Is the lead more than chance?
+# ## Does the lead exceed chance?
 #
-# The chosen setting against every other one on the same test patients, each by its run that did best on
-# validation.
+# The selected setting against every other one on the same test patients, each represented by its best run
+# on validation.
 
 # %%
 runs = ranked.drop_duplicates("setting").set_index("setting").run
