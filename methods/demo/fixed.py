@@ -1,4 +1,4 @@
-"""Integrated Gradients with a number of steps fixed beforehand, to compare the adaptive ones with."""
+"""Integrated Gradients with a fixed number of steps, to compare with adaptive steps."""
 
 import numpy as np
 import torch
@@ -30,10 +30,10 @@ def uniform(
     tolerance: float = 0.01,
     batch: int = BATCH,
 ) -> Attribution:
-    """Integrated Gradients by Captum with a fixed number of Gauss-Legendre steps, 50 in Captum.
+    """Return Captum's Integrated Gradients with Gauss-Legendre steps; 50 is Captum's default.
 
-    Parameters and result as in ``integrated_gradients``; `batch` points of the path go together. The whole
-    path is one segment.
+    Parameters and result as in ``integrated_gradients``, with the whole path as one segment; `batch` is the
+    number of path points per pass.
     """
     start, change = paths_of(model, images, baselines)
     explainer = IntegratedGradients(model, multiply_by_inputs=False)
@@ -62,11 +62,11 @@ def non_uniform(
     tolerance: float = 0.01,
     intervals: int = 8,
 ) -> Attribution:
-    """Integrated Gradients with steps where the logit changes (after Bhat and Raychowdhury 2023).
+    """Return Integrated Gradients with steps where the logit changes (after Bhat and Raychowdhury 2023).
 
-    A coarse scan gives the logit at the ends of equal intervals. Each gets one step, and a share of the
-    others in proportion to how much the logit changes in it; inside an interval they are Gauss-Legendre's.
-    Parameters and result as in ``integrated_gradients``; at least as many steps as intervals.
+    A coarse scan gives the logit at the ends of equal intervals. Each interval gets one step, and the other
+    steps in proportion to its change of the logit; within an interval they follow Gauss-Legendre.
+    Parameters and result as in ``integrated_gradients``; needs at least one step per interval.
     """
     start, change = paths_of(model, images, baselines)
     edges = np.linspace(0, 1, intervals + 1)
@@ -89,7 +89,7 @@ def non_uniform(
 
 
 def _allot(changes: np.ndarray, steps: int) -> np.ndarray:
-    """Steps of each interval: one, and the rest in proportion to its change."""
+    """Return the number of steps in each interval: one, plus a share in proportion to its change."""
     if steps < len(changes):
         raise ValueError(f"{steps} steps for {len(changes)} intervals: at least one for each")
     share = changes / changes.sum() if changes.sum() else np.full(len(changes), 1 / len(changes))
@@ -98,7 +98,7 @@ def _allot(changes: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _gauss(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and weights of Captum's Gauss-Legendre rule in each interval."""
+    """Return points and weights of Captum's Gauss-Legendre rule, applied to each interval."""
     sizes, alphas = approximation_parameters("gausslegendre")
     lengths = np.diff(edges)
     intervals = list(zip(edges, lengths, counts.tolist(), strict=False))
@@ -109,6 +109,6 @@ def _gauss(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @torch.inference_mode()
 def _logits(model: nn.Module, points: torch.Tensor, target: int) -> np.ndarray:
-    """The target's logit (n,) float64."""
+    """Return the target's logit at each point, (n,) float64."""
     outputs = [model(ready(model, batch))[:, target].double().cpu() for batch in points.split(BATCH)]
     return torch.cat(outputs).numpy()
