@@ -93,8 +93,8 @@ bench: | $(ENVIRONMENT) ## run benchmarks on this machine; `make bench BENCH=tra
 	@.uv/bin/uv pip install --quiet --no-deps --no-build-isolation --offline --python $(BIN)/python -e .
 	@touch $@
 
-lock: ## resolve pyproject.toml into requirements.lock again, with hashes
-	@.uv/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
+lock: | $(ENVIRONMENT) ## resolve pyproject.toml into requirements.lock again, with hashes
+	@$(BIN)/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --output-file requirements.lock
 
 # ---- development ---------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ test: | $(ENVIRONMENT) ## run the tests
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: | $(ENVIRONMENT) ## check style, format, spelling, secrets, and that notebooks match their scripts
-	@$(BIN)/pre-commit run --all-files
+	@PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
 
 format: notebooks ## format the code, and regenerate the notebooks from their scripts
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format --quiet
