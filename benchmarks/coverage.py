@@ -16,8 +16,9 @@ from scipy.special import softmax
 from tqdm import tqdm
 
 from xnn.evaluation.intervals import interval, patient_weights
-from xnn.evaluation.scoring import CLASSES, scores
+from xnn.evaluation.scoring import scores
 
+CLASSES = ("bacteria", "normal", "virus")
 SHARES = (0.47, 0.27, 0.26)  # shares of the classes, as in the radiographs of Kermany et al.
 SIGNAL, OF_PATIENT, OF_IMAGE = 1.5, 1.0, 0.5  # of the logits: class effect, and standard deviations
 

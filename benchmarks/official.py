@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from xnn import load_images, load_model, load_records, load_run, load_study, runs, to_input
-from xnn.evaluation.intervals import confidence_intervals, positions
-from xnn.evaluation.predictions import read
+from xnn.evaluation.intervals import confidence_intervals
+from xnn.evaluation.predictions import positions, read
 from xnn.models.classifier import Classifier
 from xnn.models.inference import logits, probabilities
 
@@ -67,7 +67,7 @@ def main() -> None:
     found = {}  # attempt: probabilities (N, C)
     made = [name for name in runs(study.name) if (study.reports / name / "predictions.csv").exists()]
     for name in made:
-        table = read(study.reports / name / "predictions.csv").sort_values("path", ignore_index=True)
+        table = read(study.reports / name / "predictions.csv")
         found[name] = table[study.classes].to_numpy()
     whole = [name for name in made if load_run(study.name, name).model.train == "all"]
     found[f"mean of {len(whole)} networks (all layers trained)"] = np.mean([found[n] for n in whole], axis=0)

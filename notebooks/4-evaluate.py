@@ -40,6 +40,7 @@ from IPython.display import Markdown
 import xnn
 from xnn import plots
 from xnn.evaluation import calibration, curves, intervals
+from xnn.evaluation.predictions import arrays
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -62,7 +63,7 @@ scores = pd.DataFrame(metrics["scores"]).T
 scores.style.format("{:.3f}")
 
 # %%
-labels, probabilities = intervals.positions(predictions, classes), predictions[classes].to_numpy()
+labels, probabilities = arrays(predictions, classes)
 drawn = intervals.patient_weights(predictions.patient, how.resamples, settings.seed)
 intervals.per_class(labels, probabilities, classes).style.format(precision=3)
 
@@ -85,9 +86,7 @@ plots.precision_recall_curves(curve, curves.precision_recall_bands(labels, proba
 
 # %%
 #| fig-alt: F1 of each class against the rest over the threshold of its probability.
-chosen = curves.best_thresholds(
-    curves.f1_by_threshold(intervals.positions(validation, classes), validation[classes].to_numpy(), classes)
-)
+chosen = curves.best_thresholds(curves.f1_by_threshold(*arrays(validation, classes), classes))
 by_threshold = curves.f1_by_threshold(labels, probabilities, classes)
 plots.f1_by_threshold(by_threshold, chosen)
 

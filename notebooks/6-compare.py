@@ -34,7 +34,7 @@ settings
 
 # %%
 origin = xnn.stamp(settings)
-metrics, training = comparison.load(settings)
+metrics, training = comparison.load_results(settings)
 missing = [run for run in xnn.runs(study) if run not in metrics]
 Markdown(f"{len(metrics)} runs. Not made here: {', '.join(missing) or 'none'}.")
 
@@ -55,13 +55,13 @@ audit.drop("example", errors="ignore").T
 # pretrained weights say so.
 
 # %%
-table = comparison.results(metrics, training)
+table = comparison.result_table(metrics, training)
 table.to_csv(settings.reports / "results.csv", index=False)
 columns = ["run", "regime", "starting weights", "f1 weighted", "auroc pneumonia", "test images"]
 short = table[[name for name in columns if name in table]]
 (settings.reports / "_results.md").write_text(comparison.markdown(short))
-sizes = comparison.sizes(settings, training)
-names = comparison.names(sizes)
+sizes = comparison.networks(settings, training)
+names = comparison.titles(sizes)
 table.replace(names).set_index("run").T
 
 # %%

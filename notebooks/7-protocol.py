@@ -30,7 +30,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.evaluation import comparison, protocol, shortcut
+from xnn.evaluation import comparison, protocol
 
 settings = xnn.load_study(study)
 plots.style()
@@ -38,7 +38,7 @@ settings
 
 # %%
 origin = xnn.stamp(settings)
-metrics, _ = comparison.load(settings)
+metrics, _ = comparison.load_results(settings)
 f1 = comparison.score(metrics, "f1_weighted")
 best = f1.loc[f1.value.idxmax()]
 
@@ -51,7 +51,7 @@ best = f1.loc[f1.value.idxmax()]
 # %%
 records = xnn.load_records(settings)
 features = xnn.file_features(records, xnn.load_images(settings))
-baseline = shortcut.baseline(settings, records, features)
+baseline = protocol.shortcut_baseline(settings, records, features)
 Markdown(f"Used: {', '.join(baseline['features'])}.")
 
 # %%

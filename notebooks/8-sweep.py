@@ -29,7 +29,6 @@ from IPython.display import Markdown
 import xnn
 from xnn import plots
 from xnn.evaluation import comparison
-from xnn.evaluation.sweeps import by_setting, results
 
 settings = xnn.load_sweep(sweep)
 plots.style()
@@ -38,7 +37,7 @@ settings
 # %%
 study = settings.base_run.study
 origin = xnn.stamp(study)
-table = results(settings)
+table = comparison.sweep_results(settings)
 table.to_csv(settings.reports / "sweep.csv", index=False)
 missing = [point.name for point in settings.expanded() if point.name not in set(table.run)]
 Markdown(f"{len(table)} runs. Not made here: {', '.join(missing) or 'none'}.")
@@ -72,7 +71,7 @@ plots.sweep_scores(table, varied, "validation", "validation F1")
 # `half_width` half the length of its interval, which measures the variation over patients.
 
 # %%
-settled = by_setting(table)
+settled = comparison.by_setting(table)
 settled.style.format(precision=3, na_rep="-")
 
 # %%

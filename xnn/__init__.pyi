@@ -23,7 +23,6 @@ from .data.sources import DataError as DataError
 from .data.wrangling import wrangle as wrangle
 from .evaluation.comparison import markdown as markdown
 from .evaluation.intervals import confidence_intervals as confidence_intervals
-from .evaluation.intervals import confusion as confusion
 from .evaluation.intervals import metrics as metrics
 from .evaluation.intervals import outcome_counts as outcome_counts
 from .evaluation.scoring import scores as scores

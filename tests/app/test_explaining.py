@@ -10,8 +10,8 @@ from xnn import Classifier, load_images, load_model, load_records, load_run, plo
 from xnn.app import answers, distance, explaining, served, shipping
 from xnn.app.explaining import Question
 from xnn.config import provenance
-from xnn.evaluation import intervals
 from xnn.evaluation.calibration import tempered
+from xnn.evaluation.predictions import predictions_table
 from xnn.explain import evidence, methods, sample
 from xnn.models import inference
 
@@ -26,7 +26,7 @@ def run(small):
     test = records[records.split == "test"].sort_values("path").reset_index(drop=True)
     images = load_images(found.study)[test.row.to_numpy()]
     logits = inference.logits(load_model(found), images, found.evaluation.flip)
-    predictions = intervals.predictions_table(test, inference.probabilities(logits), CLASSES)
+    predictions = predictions_table(test, inference.probabilities(logits), CLASSES)
     found.reports.mkdir(parents=True, exist_ok=True)
     predictions.to_csv(found.reports / "predictions.csv", index=False)
     score = {"value": 0.5, "low": 0.4, "high": 0.6}

@@ -8,7 +8,7 @@ import pytest
 from support.project import ROOT
 from support.samples import CLASSES, table
 from xnn import ParameterError, load_run, load_sweep, plots
-from xnn.evaluation import intervals, sweeps
+from xnn.evaluation import comparison, intervals
 from xnn.report import execute, pipeline, steps
 from xnn.report.steps import Task
 
@@ -137,10 +137,10 @@ def made(small):
 
 
 def test_the_best_setting_is_chosen_on_validation_alone(made):
-    found = sweeps.results(made)
+    found = comparison.sweep_results(made)
     assert list(found.validation) == [0.5 + number / 20 for number in range(8)]
     assert set(found.learning_rate) == {1e-3, 3e-3}
-    settled = sweeps.by_setting(found)
+    settled = comparison.by_setting(found)
     assert settled.index[0] == "learning_rate-0.003_weight_decay-0.1"
     assert settled.validation.iloc[0] == pytest.approx((0.8 + 0.85) / 2)
     assert list(settled.seeds) == [2] * 4
@@ -162,7 +162,7 @@ def test_the_summary_is_a_page_that_knows_what_it_was_made_from(made):
 
 
 def test_every_form_of_the_figure(made):
-    found = sweeps.results(made)
+    found = comparison.sweep_results(made)
     rows = ["learning_rate", "weight_decay"]
     square = plots.sweep_scores(found, rows, "validation", "validation F1")
     assert [text.get_text() for text in square.axes[0].texts] == ["0.525", "0.625", "0.725", "0.825"]

@@ -27,7 +27,7 @@ TRAINING = {
 
 def test_results_have_the_best_run_first():
     metrics = {"a": a_run(0.5), "b": a_run(0.75)}
-    table = comparison.results(metrics, {"a": TRAINING, "b": TRAINING})
+    table = comparison.result_table(metrics, {"a": TRAINING, "b": TRAINING})
     assert table.run.tolist() == ["b", "a"]
     assert table["f1 weighted"].tolist() == ["0.750 (0.700-0.900)", "0.500 (0.700-0.900)"]
     assert table.minutes.tolist() == [2.0, 2.0]
@@ -101,14 +101,14 @@ def test_pairs_differ_in_class_weights_alone(study):
 
 def test_a_run_has_the_starting_weights_of_the_run_it_starts_from(study):
     record = {"parameters": {"total": 7}}
-    table = comparison.sizes(study, {"tuned": record, "plain": record})
+    table = comparison.networks(study, {"tuned": record, "plain": record})
     assert table.weights.tolist() == ["random", "random"]
     assert table.parameters.tolist() == [7, 7]
 
 
 def test_runs_from_random_weights_say_so():
     table = pd.DataFrame({"run": ["one", "two"], "weights": ["imagenet", "random"]})
-    assert comparison.names(table) == {"one": "one", "two": "two (random weights)"}
+    assert comparison.titles(table) == {"one": "one", "two": "two (random weights)"}
 
 
 def test_the_smallest_network_is_compared_with_larger_ones_that_started_alike():
@@ -126,7 +126,7 @@ def test_the_smallest_network_is_compared_with_larger_ones_that_started_alike():
 
 
 def test_runs_without_metrics_are_left_out(study):
-    assert comparison.load(study) == ({}, {})
+    assert comparison.load_results(study) == ({}, {})
 
 
 def test_seeds_are_runs_that_differ_in_nothing_else():

@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 
 from support.samples import CLASSES, sample, table
 from xnn.evaluation import intervals, scoring
+from xnn.evaluation.predictions import predictions_table
 
 START = np.array([[239, 4, 35], [7, 149, 2], [55, 11, 84]])  # the starting point's published table
 
@@ -118,7 +119,7 @@ def test_intervals_take_less_time_than_scoring_each_resample_by_itself():
 
 
 def test_outcome_counts_of_the_starting_point():
-    found = intervals.outcome_counts(START)
+    found = intervals.outcome_counts(START, CLASSES)
     assert found.loc["virus"].to_dict() == {"TP": 84, "FP": 37, "FN": 66, "TN": 399}
     assert (found.sum(axis=1) == START.sum()).all()
 
@@ -191,7 +192,7 @@ def test_bad_tables_are_refused(spoil, says):
 def test_a_table_needs_a_row_of_probabilities_a_record():
     records = table(5)[["path", "label", "patient"]]
     with pytest.raises(ValueError, match=r"\(4, 3\), expected \(5, 3\)"):
-        intervals.predictions_table(records, np.full((4, 3), 1 / 3), CLASSES)
+        predictions_table(records, np.full((4, 3), 1 / 3), CLASSES)
     with pytest.raises(ValueError, match="3 patients for 5 labels"):
         intervals.confidence_intervals([0] * 5, np.full((5, 3), 1 / 3), CLASSES, ["a"] * 3)
 
@@ -207,11 +208,11 @@ def test_a_paired_difference_is_surer_than_two_intervals():
     before = rng.dirichlet([1, 1, 1], 300)
     after = before.copy()
     after[::10] = np.eye(3)[labels[::10]]
-    found = intervals.differences(labels, after, before, intervals.CLASSES, patients, resamples=400)
-    levels = intervals.confidence_intervals(labels, before, intervals.CLASSES, patients, resamples=400)
+    found = intervals.paired_differences(labels, after, before, CLASSES, patients, resamples=400)
+    levels = intervals.confidence_intervals(labels, before, CLASSES, patients, resamples=400)
     gain, level = found["accuracy"], levels["accuracy"]
     right = (after.argmax(1) == labels).mean() - (before.argmax(1) == labels).mean()
     assert gain["value"] == pytest.approx(right)
     assert 0 < gain["low"] < gain["value"] < gain["high"]
     assert gain["high"] - gain["low"] < level["high"] - level["low"]
-    assert set(found) == set(levels) | set(scoring.rates(labels, before))
+    assert set(found) == set(levels) | set(scoring.rates(labels, before, CLASSES))

@@ -99,7 +99,7 @@ def test_published_numbers_stand_beside_ours_task_by_task(apart):
 def test_a_mean_over_sorted_batches_flatters_and_depends_on_their_size(apart):
     found = protocol.batch_average(apart, "same")
     assert found["whole"] == pytest.approx(
-        protocol.load(apart)[0]["same"]["scores"]["f1_weighted"]["value"], abs=1e-9
+        protocol.load_results(apart)[0]["same"]["scores"]["f1_weighted"]["value"], abs=1e-9
     )
     assert found["sorted"] > found["whole"] + 0.02
     assert protocol.batch_average(apart, "same", size=1000)["sorted"] == found["whole"]

@@ -1,6 +1,7 @@
 """Scores equal the libraries', and bad input is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import metrics as sk
@@ -8,6 +9,7 @@ from torchmetrics.functional import classification as tm
 
 from support.samples import CLASSES, sample
 from xnn.evaluation import curves, intervals, scoring
+from xnn.evaluation.predictions import predictions_table
 
 START = np.array([[239, 4, 35], [7, 149, 2], [55, 11, 84]])  # the starting point's published table
 THIRD = np.full((2, 3), 1 / 3)
@@ -134,7 +136,9 @@ def test_scores_of_other_classes_leave_pneumonia_out():
 
 def test_scores_of_the_starting_point_in_closed_form():
     labels, predicted = from_matrix(START)
-    np.testing.assert_array_equal(intervals.confusion(labels, predicted, CLASSES), START)
+    records = pd.DataFrame({"path": range(len(labels)), "label": np.array(CLASSES)[labels], "patient": 0})
+    table = predictions_table(records, np.eye(3)[predicted], CLASSES)
+    assert intervals.metrics(table, CLASSES, resamples=2)["confusion"] == START.tolist()
     found = scoring.scores(labels, np.eye(3)[predicted], CLASSES)
     f1 = 2 * np.diag(START) / (START.sum(axis=0) + START.sum(axis=1))
     assert found["f1_weighted"][0] == pytest.approx(f1 @ START.sum(axis=1) / START.sum())
@@ -162,7 +166,7 @@ def test_averaging_over_class_sorted_batches_is_the_known_trap():
     [
         ([], np.empty((0, 3)), "no predictions"),
         ([0, 1], THIRD[:, :2], r"\(2, 2\), expected \(2, 3\)"),
-        ([0, 1], THIRD[0], "one row a label"),
+        ([0, 1], THIRD[0], "one row per label"),
         ([0], THIRD, r"\(2, 3\), expected \(1, 3\)"),
         ([0, 1], np.where(np.eye(2, 3), np.nan, THIRD), "2 probabilities are not finite"),
         ([0, 1], THIRD * 1.01, "sum to 1"),
@@ -188,7 +192,10 @@ def test_bad_weights_are_refused(weights):
 def test_rates_are_scikit_learns_per_class():
     rng = np.random.default_rng(3)
     labels, probabilities = rng.integers(0, 3, 80), rng.dirichlet([1, 1, 1], 80)
-    found, table = scoring.rates(labels, probabilities), intervals.per_class(labels, probabilities)
-    for name in intervals.CLASSES:
+    found, table = (
+        scoring.rates(labels, probabilities, CLASSES),
+        intervals.per_class(labels, probabilities, CLASSES),
+    )
+    for name in CLASSES:
         for kind in ("precision", "recall", "f1"):
             assert found[f"{kind}_{name}"] == pytest.approx([table.loc[name, kind]])

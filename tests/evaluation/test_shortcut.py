@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xnn import file_features, load_images, load_records, load_study
-from xnn.evaluation import shortcut
+from xnn.evaluation.protocol import shortcut_baseline
 
 
 def test_columns_that_are_the_same_everywhere_are_left_out(small):
@@ -26,7 +26,7 @@ def sizes(small):
         place = records.label.map(study.classes.index)
         records["bytes"] = rng.normal(1000, 10, len(records)) + 200 * telling * place
         records["width"] = rng.integers(900, 1100, len(records))
-        return shortcut.baseline(study, records, file_features(records, load_images(study)), resamples=50)
+        return shortcut_baseline(study, records, file_features(records, load_images(study)), resamples=50)
 
     return make
 
@@ -43,6 +43,6 @@ def test_the_baseline_is_repeatable(small):
     study = load_study(small)
     records = load_records(study)
     given = study, records, file_features(records, load_images(study))
-    first, second = (shortcut.baseline(*given, resamples=20) for _ in range(2))
+    first, second = (shortcut_baseline(*given, resamples=20) for _ in range(2))
     assert first == second
     assert pd.Series(first["confusion"]).map(sum).sum() == first["n"]

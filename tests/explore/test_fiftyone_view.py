@@ -19,7 +19,7 @@ from PIL import Image
 from support.mongod import MISSING, none_is_left
 from support.project import CHROMIUM, ROOT
 from xnn import load_images, load_records, load_run, load_study, plots
-from xnn.evaluation.intervals import predictions_table
+from xnn.evaluation.predictions import predictions_table
 from xnn.explain import gallery
 from xnn.explain import sample as samples
 from xnn.explore import exploration, fiftyone_view, mongo

@@ -3,7 +3,7 @@ import pytest
 
 from xnn import fit, load_images, load_model, load_records, load_run, metrics
 from xnn.config import provenance
-from xnn.evaluation.intervals import predictions_table
+from xnn.evaluation.predictions import predictions_table
 from xnn.models import classifier, inference, prediction
 
 

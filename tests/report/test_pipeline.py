@@ -192,17 +192,16 @@ def moved(folder):
     (package / "__init__.py").touch()
     (folder / "xnn/evaluation/scoring.py").rename(package / "marks.py")
     for file in [*(folder / "xnn").rglob("*.py"), folder / "xnn/__init__.pyi"]:
-        text = file.read_text().replace("from .scoring import", "from .judging.marks import")
-        text = text.replace("    scoring as scoring,\n", "    judging as judging,\n")
-        file.write_text(text)
+        text = file.read_text().replace("from .scoring import", "from ..judging.marks import")
+        file.write_text(text.replace("from .evaluation.scoring import", "from .judging.marks import"))
 
 
 def renamed(folder):
     """A function has another name, wherever it is called."""
-    for file in (folder / "xnn").glob("*.py"):
-        file.write_text(re.sub(r"\bpositions\b", "places", file.read_text()))
-    for file in (folder / "notebooks").glob("*.py"):
-        file.write_text(re.sub(r"\bevaluation\.positions\b", "evaluation.places", file.read_text()))
+    for file in (folder / "xnn/evaluation/curves.py", folder / "notebooks/4-evaluate.py"):
+        text = file.read_text()
+        assert "best_thresholds(" in text
+        file.write_text(text.replace("best_thresholds(", "optimal_thresholds("))
 
 
 def without_models(folder):
@@ -210,7 +209,7 @@ def without_models(folder):
         shutil.rmtree(folder / "artifacts" / STUDY / run / "model")
 
 
-READER = replaced("xnn/models/prediction.py", "keep_default_na=False)", "keep_default_na=False)[::2]")
+READER = replaced("xnn/evaluation/predictions.py", "ignore_index=True)", "ignore_index=True)[::2]")
 EDITS = {
     "the reader of predictions returns every second row": (READER, {"6-compare", "7-protocol", *OF_RUNS}, 0),
     "the gradient is clipped": (
@@ -363,7 +362,7 @@ def test_only_what_was_current_in_the_last_commit_is_restamped(copy):
     (copy / ".gitignore").write_text("artifacts\n.venv\n_site\n")
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "made"]):
         subprocess.run([*git, *command], check=True)
-    file = copy / "xnn/evaluation/intervals.py"
+    file = copy / "xnn/evaluation/predictions.py"
     file.write_text(re.sub(r"\bneeded\b", "columns", file.read_text()))
     before = make(copy, "status")
     assert f"{STUDY}/first/4-evaluate.ipynb: its code" in before

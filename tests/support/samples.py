@@ -11,7 +11,7 @@ from support.project import PROJECT
 from xnn import DataError
 from xnn.config.schema import Study
 from xnn.data.splits import groups
-from xnn.evaluation import intervals
+from xnn.evaluation.predictions import predictions_table
 
 CLASSES = ["bacteria", "normal", "virus"]
 PATTERNS = yaml.safe_load((PROJECT / "params/kermany/study.yaml").read_text())["archive"]["patient"]
@@ -41,7 +41,7 @@ def table(n=200, seed=0):
             "split": "test",
         }
     )
-    return intervals.predictions_table(records, probabilities, CLASSES)
+    return predictions_table(records, probabilities, CLASSES)
 
 
 def study_of(source="archive", archive=None, **values):

@@ -1,95 +1,86 @@
-"""Whether a probability means what it says, what a temperature mends, and what another class mix asks for."""
+"""Calibration: temperature scaling, calibration scores, and correction for another class mix."""
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
-from .intervals import interval, patient_weights, positions
-from .scoring import CLASSES, checked, checked_weights, scores
+from .intervals import patient_weights, with_intervals
+from .predictions import arrays
+from .scoring import checked, checked_weights, ece, mean
 
-TEMPERATURES = (0.05, 20.0)  # between which the best one is looked for
+TEMPERATURES = (0.05, 20.0)  # the range searched
+SMALLEST = 1e-300  # probability whose logarithm is taken for that of 0
 
 
-def temperature(labels, probabilities, classes=CLASSES) -> float:
-    """The temperature that makes the labels most likely; above 1 where the network is too sure.
+def temperature(labels, probabilities, classes) -> float:
+    """Return the temperature that maximises the likelihood of the labels; above 1 for overconfidence.
 
-    Guo et al. 2017, arXiv 1706.04599: logits are divided by it; fitted on images that are not those it is
-    judged by. The logarithm of a probability is its logit but for a constant that the softmax takes out.
-
-    Parameters
-    ----------
-    labels : (N,) int, positions in ``classes``.
-    probabilities : (N, C).
+    Guo et al. 2017, arXiv 1706.04599: logits are divided by it. Fit it on other images than those it is
+    evaluated on. The log of a probability is its logit up to a constant, which the softmax removes.
     """
     labels, probabilities = checked(labels, probabilities, classes)
 
     def loss(log_temperature):
-        return _likelihood_loss(labels, tempered(probabilities, np.exp(log_temperature))).mean()
+        return _log_losses(labels, tempered(probabilities, np.exp(log_temperature))).mean()
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
 
 
 def tempered(probabilities, temperature: float) -> np.ndarray:
-    """Probabilities (N, C) with the logits divided by the temperature; the order of classes stays."""
-    logits = np.log(np.clip(probabilities, 1e-300, None)) / temperature
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+    """Return probabilities (N, C) with the logits divided by the temperature; class ranks are unchanged."""
+    return softmax(np.log(np.clip(probabilities, SMALLEST, None)) / temperature, axis=1)
 
 
-def quality(labels, probabilities, classes=CLASSES, weights=None) -> dict[str, np.ndarray]:
-    """ece, nll (nats) and brier of probabilities, each (B,), for many weightings of the images at once.
+def quality(labels, probabilities, classes, weights=None) -> dict[str, np.ndarray]:
+    """Return ece, nll (nats) and brier, (B,) each; parameters as in ``scoring.scores``.
 
-    nll and brier are proper: no probability but the true one makes them smaller. brier is the squared
-    distance from the truth summed over classes, 0 to 2 (Brier 1950).
+    nll and brier are proper: only the true probabilities minimise them. brier is the squared distance from
+    the one-hot label summed over classes, 0 to 2 (Brier 1950).
     """
     labels, probabilities = checked(labels, probabilities, classes)
-    weights = checked_weights(weights, len(labels)).astype(float)
+    weights = checked_weights(weights, len(labels))
     brier = ((probabilities - np.eye(len(classes))[labels]) ** 2).sum(axis=1)
-    each = {"nll": _likelihood_loss(labels, probabilities), "brier": brier}
-    means = {name: weights @ loss / weights.sum(axis=1) for name, loss in each.items()}
-    return {"ece": scores(labels, probabilities, classes, weights)["ece"], **means}
+    return {
+        "ece": ece(labels, probabilities, weights),
+        "nll": mean(_log_losses(labels, probabilities), weights),
+        "brier": mean(brier, weights),
+    }
 
 
-def report(test: pd.DataFrame, validation: pd.DataFrame, classes=CLASSES, resamples=2000, seed=0) -> dict:
-    """What metrics.json says of calibration: the temperature fitted on validation, and test before and after.
-
-    Parameters
-    ----------
-    test, validation : predictions with the columns label, patient and one a class.
+def report(test: pd.DataFrame, validation: pd.DataFrame, classes, resamples=2000, seed=0) -> dict:
+    """Return the calibration part of metrics.json from the predictions on the test and validation splits.
 
     Returns
     -------
-    temperature, and before and after: ece, nll and brier of the test images, each {"value", "low", "high"},
-    95 % by bootstrap over patients.
+    temperature (fitted on validation), and before and after it: ece, nll and brier of the test images, each
+    {"value", "low", "high"}, 95 % by bootstrap over patients.
     """
-    labels, probabilities = positions(test, classes, classes), test[list(classes)].to_numpy()
-    fitted = temperature(
-        positions(validation, classes, classes), validation[list(classes)].to_numpy(), classes
-    )
+    labels, probabilities = arrays(test, classes)
+    fitted = temperature(*arrays(validation, classes), classes)
     weights = patient_weights(test.patient, resamples, seed)
-    result = {"temperature": fitted}
-    for when, each in {"before": probabilities, "after": tempered(probabilities, fitted)}.items():
-        plain, resampled = quality(labels, each, classes), quality(labels, each, classes, weights)
-        result[when] = {
-            name: {"value": float(value[0])} | interval(resampled[name]) for name, value in plain.items()
-        }
-    return result
+    versions = {"before": probabilities, "after": tempered(probabilities, fitted)}
+    return {"temperature": fitted} | {
+        when: with_intervals(lambda w, each=each: quality(labels, each, classes, w), weights)
+        for when, each in versions.items()
+    }
 
 
 def for_mix(probabilities, trained, wanted) -> np.ndarray:
-    """Probabilities (N, C) of a network that was trained on one class mix, for images of another mix.
+    """Return probabilities (N, C) of a network trained on one class mix, corrected for another mix.
 
-    By Bayes' rule, where images of one class look alike under both (Saerens et al. 2002, eq. 2.4);
-    ``trained`` and ``wanted`` are (C,) shares of the classes.
+    By Bayes' rule, assuming that images of a class look alike under both mixes (Saerens et al. 2002,
+    eq. 2.4); ``trained`` and ``wanted`` are the class shares (C,).
     """
     weighted = np.asarray(probabilities) * np.asarray(wanted) / np.asarray(trained)
     return weighted / weighted.sum(axis=1, keepdims=True)
 
 
 def estimated_mix(probabilities, trained, steps: int = 200) -> np.ndarray:
-    """(C,) the class mix that makes unlabelled images most likely (Saerens et al. 2002, eq. 2.9), by EM.
+    """Return the class shares (C,) that maximise the likelihood of unlabelled images, by EM.
 
-    It needs calibrated probabilities of the very images that are then judged, but none of their labels.
+    Saerens et al. 2002, eq. 2.9. It needs calibrated probabilities of the images that are evaluated, but no
+    labels.
     """
     mix = np.asarray(trained, dtype=float)
     for _ in range(steps):
@@ -97,6 +88,5 @@ def estimated_mix(probabilities, trained, steps: int = 200) -> np.ndarray:
     return mix
 
 
-def _likelihood_loss(labels, probabilities):
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return -np.log(np.clip(chosen, 1e-300, None))
+def _log_losses(labels, probabilities):
+    return -np.log(np.clip(probabilities[np.arange(len(labels)), labels], SMALLEST, None))

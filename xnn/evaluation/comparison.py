@@ -1,40 +1,39 @@
-"""Runs of a study side by side, from their result files alone."""
+"""Runs of a study or sweep side by side, from their result files alone."""
 
 import json
+from typing import Any
 
 import pandas as pd
 
 from ..config import files
 from ..config.schema import Run, Study
-from . import intervals
-from .predictions import read
+from ..config.sweep import Sweep
+from .intervals import paired_differences
+from .predictions import KEYS, arrays, read
 
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 
 
-def load(study: Study) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Contents of metrics.json and training.json, by run, of the runs that have been made."""
-    folders = {run: study.reports / run for run in files.runs(study.name)}
-    made = {run: folder for run, folder in folders.items() if (folder / "metrics.json").exists()}
-    return tuple(
-        {run: json.loads((folder / name).read_text()) for run, folder in made.items()}
-        for name in ("metrics.json", "training.json")
-    )
+def read_results(study: Study, file: str, runs: list[str] | None = None) -> dict[str, dict]:
+    """Return the content of one result file by run, for the runs that have it; of all runs by default."""
+    names = files.runs(study.name) if runs is None else runs
+    places = {run: study.reports / run / file for run in names}
+    return {run: json.loads(place.read_text()) for run, place in places.items() if place.exists()}
+
+
+def load_results(study: Study, runs: list[str] | None = None) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Return the contents of metrics.json and training.json by run, for the evaluated runs."""
+    metrics = read_results(study, "metrics.json", runs)
+    return metrics, read_results(study, "training.json", list(metrics))
 
 
 def score(metrics: dict[str, dict], name: str) -> pd.DataFrame:
-    """One score of every run: columns run, value, low, high.
-
-    ``metrics`` holds the content of each run's metrics.json by the run's name.
-    """
+    """Return one score of every run: columns run, value, low and high."""
     return pd.DataFrame([{"run": run, **each["scores"][name]} for run, each in metrics.items()])
 
 
-def results(metrics: dict[str, dict], training: dict[str, dict]) -> pd.DataFrame:
-    """The study's result table, best weighted F1 first: one row a run, scores with their intervals.
-
-    ``training`` holds the content of each run's training.json by the run's name.
-    """
+def result_table(metrics: dict[str, dict], training: dict[str, dict]) -> pd.DataFrame:
+    """Return the study's results, one row per run with intervals, by descending weighted F1."""
     rows = []
     for run in sorted(metrics, key=lambda run: -metrics[run]["scores"]["f1_weighted"]["value"]):
         scores, record = metrics[run]["scores"], training[run]
@@ -54,162 +53,199 @@ def results(metrics: dict[str, dict], training: dict[str, dict]) -> pd.DataFrame
 
 
 def explanations(study: Study) -> pd.DataFrame:
-    """What each run's explanations.json says of its Integrated Gradients, one row a run.
+    """Return a summary of each run's Integrated Gradients, one row per explained run.
 
-    Columns: explained (images), complete (share within the tolerance), gradients (median), and a measure
-    each: better, worse or not told apart from the floors. Empty where no run has been explained.
+    Columns explained (images), complete (share within the tolerance), gradients (median), and a verdict for
+    each measure against the controls.
     """
     rows = {}
-    for run in files.runs(study.name):
-        file = study.reports / run / "explanations.json"
-        if file.exists():
-            found = json.loads(file.read_text())
-            own = found["methods"]["integrated_gradients"]
-            rows[run] = {
-                "explained": own["images"],
-                "complete": own["completeness_passed"],
-                "gradients": own["steps_median"],
-                **{name.replace("_", " "): verdict for name, verdict in found["supports"].items()},
-            }
+    for run, found in read_results(study, "explanations.json").items():
+        own = found["methods"]["integrated_gradients"]
+        rows[run] = {
+            "explained": own["images"],
+            "complete": own["completeness_passed"],
+            "gradients": own["steps_median"],
+            **{name.replace("_", " "): verdict for name, verdict in found["supports"].items()},
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def minutes(record: dict) -> float:
-    """What a training took, from its training.json: the frozen layers once, then every epoch."""
+    """Return the duration of a training, with the frozen layers' activations, from its training.json."""
     return round((record["frozen_seconds"] + sum(row["seconds"] for row in record["history"])) / 60, 1)
 
 
 def with_interval(score: dict[str, float | None]) -> str:
-    """A score as 0.842 (0.811-0.870); a dash where it is undefined."""
+    """Return a score as 0.842 (0.811-0.870); a dash where it is undefined."""
     if score["value"] is None:
         return "-"
     return f"{score['value']:.3f} ({score['low']:.3f}-{score['high']:.3f})"
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table as Markdown, for pages that show the numbers without computing them."""
+    """Return a table as Markdown, for pages that show numbers without computing them."""
     lines = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) -> pd.DataFrame:
-    """Some scores of one run less those of another, on the same test patients, for some pairs of runs.
+def networks(study: Study, training: dict[str, dict]) -> pd.DataFrame:
+    """Return run, backbone, parameters (count) and starting weights of each run.
 
-    One row a pair and score: run, against, score, value, low, high (95 %, bootstrap over patients) and
-    real (the interval leaves 0 out). Raises ValueError where two runs were tested on different images.
+    A run that starts from another run's model has the starting weights of that run.
+    """
+    rows = []
+    for name, record in training.items():
+        run = files.load_run(study.name, name)
+        while run.model.start_from:
+            run = files.load_run(study.name, run.model.start_from)
+        weights = "random" if run.model.weights == "none" else run.model.weights
+        row = {"run": name, "backbone": run.model.backbone, "parameters": record["parameters"]["total"]}
+        rows.append({**row, "weights": weights})
+    return pd.DataFrame(rows)
+
+
+def titles(networks: pd.DataFrame) -> dict[str, str]:
+    """Return the name of each run for tables and figures; it mentions random starting weights."""
+    random = {"random": " (random weights)"}
+    return {row.run: row.run + random.get(row.weights, "") for row in networks.itertuples()}
+
+
+def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) -> pd.DataFrame:
+    """Return some scores of one run minus those of another on the same patients, for pairs of runs.
+
+    Columns run, against, score, value, low and high (95 %, bootstrap over patients) and real (the interval
+    excludes 0). Raises ValueError for runs that were tested on different images.
     """
     rows = []
     for run, other in pairs:
-        one, two = (_predictions(study, name) for name in (run, other))
-        if not one[["path", "label", "patient"]].equals(two[["path", "label", "patient"]]):
-            raise ValueError(f"{run} and {other} were not tested on the same images: make both again")
-        labels = one.label.map(study.classes.index).to_numpy()
-        arrays = (one[study.classes].to_numpy(), two[study.classes].to_numpy())
-        found = intervals.differences(labels, *arrays, study.classes, one.patient, seed=study.seed)
+        one, two = (read(study.reports / name / "predictions.csv") for name in (run, other))
+        if not one[KEYS].equals(two[KEYS]):
+            raise ValueError(f"{run} and {other} were not tested on the same images: evaluate both again")
+        (labels, first), (_, second) = arrays(one, study.classes), arrays(two, study.classes)
+        found = paired_differences(labels, first, second, study.classes, one.patient, seed=study.seed)
         rows += [{"run": run, "against": other, "score": name, **found[name]} for name in names]
     table = pd.DataFrame(rows, columns=["run", "against", "score", "value", "low", "high"])
     return table.assign(real=(table.low > 0) | (table.high < 0))
 
 
 def verdict(table: pd.DataFrame) -> str:
-    """Rows of ``differences`` in words: how many are higher, lower, or within chance."""
+    """Return how many rows of ``differences`` are higher, lower or within chance, as text."""
     if not len(table):
         return "no such pair in this study"
     higher, lower = (table.low > 0).sum(), (table.high < 0).sum()
     return f"higher in {higher}, lower in {lower}, within chance in {len(table) - higher - lower} comparisons"
 
 
-def sizes(study: Study, training: dict[str, dict]) -> pd.DataFrame:
-    """What networks the runs are: run, backbone, parameters, and weights (where the first of them started).
-
-    A run that starts from another one's model has that one's starting weights.
-    """
-    rows = []
-    for run, record in training.items():
-        first = files.load_run(study.name, run)
-        while first.model.start_from:
-            first = files.load_run(study.name, first.model.start_from)
-        source = "random" if first.model.weights == "none" else first.model.weights
-        row = {"run": run, "backbone": first.model.backbone, "parameters": record["parameters"]["total"]}
-        rows.append(row | {"weights": source})
-    return pd.DataFrame(rows)
-
-
-def names(sizes: pd.DataFrame) -> dict[str, str]:
-    """Run to what tables and figures call it: those that no pretrained weights began say so.
-
-    ``sizes`` is what the function of that name gives.
-    """
-    return {
-        row.run: f"{row.run} (random weights)" if row.weights == "random" else row.run
-        for row in sizes.itertuples()
-    }
-
-
 def by_size(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """(simplest, larger) of the best runs of each backbone, among those that started from the same weights.
+    """Return the best run of the smallest network with that of each larger one, by starting weights.
 
     ``table`` has the columns run, value (the score), backbone, parameters and weights.
     """
     pairs = []
     for _, alike in table.groupby("weights", sort=False):
         best = alike.sort_values("value", ascending=False).groupby("backbone", sort=False).head(1)
-        simplest, *larger = best.sort_values("parameters").run
-        pairs += [(simplest, run) for run in larger]
+        smallest, *larger = best.sort_values("parameters").run
+        pairs += [(smallest, run) for run in larger]
     return pairs
 
 
-def weighted_pairs(study: Study, made: list[str]) -> list[tuple[str, str]]:
-    """(with, without) of the runs that differ in class weights alone, those they start from included."""
-    found = {name: files.load_run(study.name, name) for name in made}
-    return [
-        (one, two)
-        for one in made
-        for two in made
-        if found[one].training.class_weights
-        and not found[two].training.class_weights
-        and _recipe(found[one]) == _recipe(found[two])
-    ]
+def weighted_pairs(study: Study, names: list[str]) -> list[tuple[str, str]]:
+    """Return (with, without) for runs that differ only in class weights, also in the runs they start from."""
+    runs = {name: files.load_run(study.name, name) for name in names}
+    recipes = {name: recipe(run, "training.class_weights") for name, run in runs.items()}
+    weighted = [name for name in names if runs[name].training.class_weights]
+    plain = [name for name in names if name not in weighted]
+    return [(one, two) for one in weighted for two in plain if recipes[one] == recipes[two]]
 
 
-def seeds(study: Study, made: list[str]) -> dict[str, list[str]]:
-    """Runs that differ in their seed alone, by the name of the one with the lowest seed; two or more."""
-    found = {name: files.load_run(study.name, name) for name in made}
+def seeds(study: Study, names: list[str]) -> dict[str, list[str]]:
+    """Return groups of two or more runs that differ only in seeds, by the one with the lowest seed."""
+    runs = sorted((files.load_run(study.name, name) for name in names), key=lambda run: run.seed)
     alike = {}
-    for name, run in sorted(found.items(), key=lambda item: item[1].seed):
-        recipe = json.dumps(run.model_dump(exclude={"note", "online", "seed"}), sort_keys=True)
-        alike.setdefault(recipe, []).append(name)
+    for run in runs:
+        alike.setdefault(recipe(run, "seed"), []).append(run.name)
     return {names[0]: names for names in alike.values() if len(names) > 1}
 
 
-def seed_spread(metrics: dict[str, dict], names: list[str]) -> pd.DataFrame:
-    """How far the seed moves each score, beside how far the choice of patients does.
+def recipe(run: Run, *without: str) -> str:
+    """Return a run's parameters as text, without some (dotted keys); equal for equal trainings.
 
-    Returns
-    -------
-    One row a score: mean, sd (of the runs, n - 1), lowest, highest, and half_width: half the mean length of
-    the runs' 95 % intervals.
+    A run that starts from another run has that run's recipe in place of its name.
     """
-    rows = {}
-    for name in metrics[names[0]]["scores"]:
-        each = pd.DataFrame([metrics[run]["scores"][name] for run in names]).astype(float)
-        rows[name] = {
-            "mean": each.value.mean(),
-            "sd": each.value.std(),
-            "lowest": each.value.min(),
-            "highest": each.value.max(),
-            "half_width": (each.high - each.low).mean() / 2,
-        }
-    return pd.DataFrame(rows).T
-
-
-def _recipe(run: Run) -> dict:
-    """A run's parameters without class weights; the run that it starts from is replaced by its own."""
-    values = run.model_dump(exclude={"note": True, "online": True, "training": {"class_weights"}})
+    values = run.model_dump(mode="json", exclude={"note", "online"})
+    for key in without:
+        group, _, name = key.rpartition(".")
+        del (values[group] if group else values)[name]
     if start := run.model.start_from:
-        values["model"]["start_from"] = _recipe(files.load_run(run.study.name, start))
-    return values
+        values["model"]["start_from"] = recipe(files.load_run(run.study.name, start), *without)
+    return json.dumps(values, sort_keys=True)
 
 
-def _predictions(study: Study, run: str) -> pd.DataFrame:
-    return read(study.reports / run / "predictions.csv").sort_values("path", ignore_index=True)
+def seed_spread(metrics: dict[str, dict], names: list[str]) -> pd.DataFrame:
+    """Return the spread of each score over runs, one row per score.
+
+    Columns mean, sd (n - 1), lowest, highest, and half_width: half the mean length of the 95 % intervals.
+    """
+    scores = {run: pd.DataFrame(metrics[run]["scores"]).T.astype(float) for run in names}
+    table = pd.concat(scores, axis=1)
+    value, low, high = (table.xs(key, axis=1, level=1) for key in ("value", "low", "high"))
+    rows = {
+        "mean": value.mean(axis=1),
+        "sd": value.std(axis=1),
+        "lowest": value.min(axis=1),
+        "highest": value.max(axis=1),
+        "half_width": (high - low).mean(axis=1) / 2,
+    }
+    return pd.DataFrame(rows)
+
+
+def sweep_results(sweep: Sweep) -> pd.DataFrame:
+    """Return one row per evaluated run of a sweep, in the file's order.
+
+    Columns run (its point), setting, the varied values by their short names, validation (weighted F1 of the
+    kept epoch), value, low and high (weighted F1 on the test split), epochs and minutes.
+    """
+    metrics, training = load_results(sweep.base_run.study, [run.name for run in sweep.runs()])
+    rows = []
+    for point, run in zip(sweep.expanded(), sweep.runs(), strict=True):
+        if run.name in metrics:
+            history = training[run.name]["history"]
+            rows.append(
+                {
+                    "run": point.name,
+                    "setting": point.setting,
+                    **{short: _value(run, key) for key, short in sweep.varied.items()},
+                    "validation": max(row["val_f1"] for row in history),
+                    **metrics[run.name]["scores"]["f1_weighted"],
+                    "epochs": len(history),
+                    "minutes": round(sum(row["seconds"] for row in history) / 60, 2),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def by_setting(table: pd.DataFrame) -> pd.DataFrame:
+    """Return ``sweep_results`` over seeds, one row per setting, by descending mean validation F1.
+
+    Columns seeds (count), validation and test (means), sd (of test, n - 1), lowest, highest, and half_width:
+    half the mean length of the 95 % intervals, which is the variation over patients.
+    """
+    groups = table.assign(half=(table.high - table.low) / 2).groupby("setting", sort=False)
+    found = groups.agg(
+        seeds=("run", "size"),
+        validation=("validation", "mean"),
+        test=("value", "mean"),
+        sd=("value", "std"),
+        lowest=("value", "min"),
+        highest=("value", "max"),
+        half_width=("half", "mean"),
+    )
+    return found.sort_values("validation", ascending=False, kind="stable")
+
+
+def _value(run: Run, key: str) -> Any:
+    """The value of a dotted key; lists and mappings as text."""
+    found = run
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else getattr(found, part, None)
+    return found if isinstance(found, int | float | str | None) else json.dumps(found)

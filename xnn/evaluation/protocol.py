@@ -1,20 +1,21 @@
-"""How much of a score is the protocol's: leakage between splits, another class mix, what others got."""
+"""Effects of the protocol on a score: shortcuts, leakage, batches, class mix, and published results."""
 
 import json
 
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 
 from ..config import files
-from ..config.schema import Run, Study
+from ..config.schema import Study
 from .calibration import estimated_mix, for_mix, tempered
-from .comparison import load
-from .intervals import confidence_intervals, interval, patient_weights, positions
-from .predictions import read
+from .comparison import load_results, recipe
+from .intervals import confidence_intervals, interval, metrics, patient_weights
+from .predictions import arrays, predictions_table, read
 from .scoring import scores
 
-# what published tasks call a score, by the name that metrics.json has for it
+# names of scores in published tasks, and in metrics.json
 TASKS = {
     "three classes": {"accuracy": "accuracy", "f1_macro": "f1_macro", "f1_weighted": "f1_weighted"},
     "pneumonia": {name: f"{name}_pneumonia" for name in ("accuracy", "auroc", "sensitivity", "specificity")},
@@ -22,17 +23,52 @@ TASKS = {
 }
 
 
-def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> pd.DataFrame:
-    """One score of the runs that a study shares with those it is compared with, and what siblings add.
+def shortcut_baseline(study: Study, records: pd.DataFrame, features: pd.DataFrame, resamples=2000) -> dict:
+    """Return the metrics of boosted trees on file features alone, trained and tested on the study's splits.
 
-    A run is shared where its parameters and seed are the same in all studies: only the split differs.
+    If files or images differ by class, a network may learn that instead of the disease. ``features`` has a
+    row per record, as from ``data.records.file_features``; their names are added to the metrics.
+    """
+    train, test = records.split == "train", records.split == "test"
+    trees = HistGradientBoostingClassifier(random_state=study.seed)
+    trees.fit(features[train].to_numpy(), records.label[train])
+    found = pd.DataFrame(trees.predict_proba(features[test].to_numpy()), columns=trees.classes_)
+    predictions = predictions_table(records[test], found[study.classes].to_numpy(), study.classes)
+    result = metrics(predictions, study.classes, "test", resamples, study.seed)
+    return result | {"features": list(features.columns)}
+
+
+def batch_average(study: Study, run: str, size: int = 32) -> dict[str, float]:
+    """Return a run's weighted F1 over the whole test split, and as a (misleading) mean over batches.
+
+    Folders often hold images in order of class. A batch of one class offers no other class to confuse it
+    with, so the mean over batches is too high, and depends on their order and size.
 
     Returns
     -------
-    One row a run and study, this one first: run, study, test_images, patient and patient_and_class (the
-    share of test images with a sibling in training, if the bare number names the patient, and if number
-    and class do), value, low, high (the score), and bought, bought_low, bought_high: how far it lies above
-    that of this study. Test splits of two studies are different images, so each is resampled by itself.
+    whole, sorted (mean over batches of images sorted by class) and shuffled (the same in random order).
+    """
+    labels, probabilities = arrays(read(study.reports / run / "predictions.csv"), study.classes)
+    predicted = probabilities.argmax(axis=1)
+    orders = {
+        "sorted": np.argsort(labels, kind="stable"),
+        "shuffled": np.random.default_rng(study.seed).permutation(len(labels)),
+    }
+    found = {"whole": f1_score(labels, predicted, average="weighted")}
+    for name, order in orders.items():
+        batches = np.array_split(order, np.arange(size, len(order), size))
+        each = [f1_score(labels[b], predicted[b], average="weighted", zero_division=0) for b in batches]
+        found[name] = np.mean(each)
+    return {name: float(value) for name, value in found.items()}
+
+
+def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> pd.DataFrame:
+    """Return one score of each run that this study shares with those it is compared with, per study.
+
+    Columns run, study, test_images, patient and patient_and_class (share of test images with a sibling in
+    training, if the bare number names the patient, and if number and class do), value, low, high (the score)
+    and bought, bought_low, bought_high: the difference from this study, whose row comes first. The test
+    images of two studies differ, so each study is resampled independently.
     """
     others = [files.load_study(name) for name in study.compare_with]
     rows = []
@@ -40,7 +76,7 @@ def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> 
         base, base_resampled = _resampled(study, run, score, resamples)
         for each in (study, *others):
             value, resampled = _resampled(each, run, score, resamples)
-            bought = interval(resampled - base_resampled) if each is not study else {"low": 0, "high": 0}
+            change = interval(resampled - base_resampled)
             rows.append(
                 {
                     "run": run,
@@ -49,112 +85,73 @@ def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> 
                     "value": value,
                     **interval(resampled),
                     "bought": value - base,
-                    "bought_low": bought["low"],
-                    "bought_high": bought["high"],
+                    "bought_low": change["low"],
+                    "bought_high": change["high"],
                 }
             )
     return pd.DataFrame(rows)
 
 
 def shared_runs(study: Study, others: list[Study]) -> list[str]:
-    """Names of the runs that have been made with the same parameters and seed in every study."""
-    found = []
-    for name in files.runs(study.name):
-        made = [(each.reports / name / "metrics.json").exists() for each in (study, *others)]
-        if all(made) and len({_recipe(files.load_run(each.name, name)) for each in (study, *others)}) == 1:
-            found.append(name)
-    return found
-
-
-def _recipe(run: Run) -> str:
-    """Parameters and seed of a run as text; the run that it starts from is replaced by its own."""
-    values = run.model_dump(mode="json", exclude={"note", "online", "explanation"})
-    if start := run.model.start_from:
-        values["model"]["start_from"] = _recipe(files.load_run(run.study.name, start))
-    return json.dumps(values, sort_keys=True)
+    """Return the runs that every study has evaluated with the same parameters and seed."""
+    studies = (study, *others)
+    return [
+        name
+        for name in files.runs(study.name)
+        if all((each.reports / name / "metrics.json").exists() for each in studies)
+        and len({recipe(files.load_run(each.name, name), "explanation") for each in studies}) == 1
+    ]
 
 
 def _resampled(study: Study, run: str, score: str, resamples: int) -> tuple[float, np.ndarray]:
-    """A run's score, and that of resamples of its test patients (B,); other patients, other draws."""
-    table = read(study.reports / run / "predictions.csv").sort_values("path", ignore_index=True)
-    arguments = positions(table, study.classes), table[study.classes].to_numpy(), study.classes
+    """A run's score, and that of resamples of its test patients (B,); each study draws its own."""
+    table = read(study.reports / run / "predictions.csv")
+    arguments = *arrays(table, study.classes), study.classes
     seed = int.from_bytes(study.name.encode(), "little") % 2**32
-    drawn = patient_weights(table.patient, resamples, seed)
-    return float(scores(*arguments)[score][0]), scores(*arguments, drawn)[score]
+    weights = patient_weights(table.patient, resamples, seed)
+    return float(scores(*arguments)[score][0]), scores(*arguments, weights)[score]
 
 
 def for_the_mix_of_test(study: Study, run: str, resamples: int = 2000) -> pd.DataFrame:
-    """A run's scores as they are, and with its probabilities brought to the test split's class mix.
+    """Return a run's scores as trained, and with probabilities corrected for the test split's class mix.
 
-    The mix is estimated from the run's own answers for the test images, not from their labels
-    (Saerens et al. 2002), after the temperature that validation asks for.
+    The mix is estimated from the run's predictions on the test images, not from their labels (Saerens et
+    al. 2002), after the temperature fitted on validation.
 
     Returns
     -------
-    One row a score and way ("as trained", "for the mix of the test split"): score, way, value, low, high.
-    ``attrs["mixes"]``: share of each class, a column each of trained, estimated and test.
+    Columns score, way ("as trained", "for the mix of the test split"), value, low and high.
+    ``attrs["mixes"]``: trained, estimated and test, each the share of every class.
     """
-    folder = study.reports / run
-    metrics = json.loads((folder / "metrics.json").read_text())
-    table = read(folder / "predictions.csv").sort_values("path", ignore_index=True)
-    labels, patients = positions(table, study.classes), table.patient
-    asked = tempered(table[study.classes].to_numpy(), metrics["calibration"]["temperature"])
-    trained = _shares(read(folder / "validation.csv"), study)
-    mix = estimated_mix(asked, trained)
-    ways = {"as trained": asked, "for the mix of the test split": for_mix(asked, trained, mix)}
+    folder, classes = study.reports / run, study.classes
+    table = read(folder / "predictions.csv")
+    labels, probabilities = arrays(table, classes)
+    calibrated = tempered(probabilities, load_results(study, [run])[0][run]["calibration"]["temperature"])
+    trained = _shares(read(folder / "validation.csv"), classes)  # validation has the class mix of training
+    mix = estimated_mix(calibrated, trained)
+    ways = {"as trained": calibrated, "for the mix of the test split": for_mix(calibrated, trained, mix)}
     rows = []
-    for way, probabilities in ways.items():
-        found = confidence_intervals(
-            labels, probabilities, study.classes, patients, resamples, seed=study.seed
-        )
-        rows += [{"score": name, "way": way, **each} for name, each in found.items()]
+    for way, each in ways.items():
+        found = confidence_intervals(labels, each, classes, table.patient, resamples, seed=study.seed)
+        rows += [{"score": name, "way": way, **score} for name, score in found.items()]
     result = pd.DataFrame(rows)
-    mixes = {"trained": trained, "estimated": mix, "test": _shares(table, study)}
-    result.attrs["mixes"] = {
-        name: dict(zip(study.classes, each, strict=True)) for name, each in mixes.items()
-    }
+    mixes = {"trained": trained, "estimated": mix, "test": _shares(table, classes)}
+    result.attrs["mixes"] = {name: dict(zip(classes, each, strict=True)) for name, each in mixes.items()}
     return result
 
 
-def batch_average(study: Study, run: str, size: int = 32) -> dict[str, float]:
-    """A run's weighted F1 over the whole test split, and as a mean over batches: a mistake that flatters.
-
-    Images of one class often follow one another in a folder. A batch of them alone has no other class to
-    be mistaken about, so the mean over batches of ``size`` says more than the network can do, and another
-    number for every order and size.
-
-    Returns
-    -------
-    whole, sorted (mean over batches of images sorted by class) and shuffled (the same in random order).
-    """
-    table = read(study.reports / run / "predictions.csv").sort_values("path", ignore_index=True)
-    labels, said = positions(table, study.classes), table[study.classes].to_numpy().argmax(axis=1)
-    orders = {
-        "sorted": np.argsort(labels, kind="stable"),
-        "shuffled": np.random.default_rng(study.seed).permutation(len(labels)),
-    }
-    found = {"whole": f1_score(labels, said, average="weighted")}
-    for name, order in orders.items():
-        batches = np.array_split(order, np.arange(size, len(order), size))
-        each = [f1_score(labels[b], said[b], average="weighted", zero_division=0) for b in batches]
-        found[name] = np.mean(each)
-    return {name: float(value) for name, value in found.items()}
-
-
-def _shares(predictions: pd.DataFrame, study: Study) -> np.ndarray:
-    """(C,) share of each class among the labels; validation has the class mix of training."""
-    return predictions.label.value_counts(normalize=True)[study.classes].to_numpy()
+def _shares(predictions: pd.DataFrame, classes: list[str]) -> np.ndarray:
+    """The share of each class among the labels, (C,)."""
+    return predictions.label.value_counts(normalize=True)[classes].to_numpy()
 
 
 def beside_published(study: Study) -> pd.DataFrame:
-    """What others published on this very split, and every run of ours, task by task.
+    """Return published results on this split beside those of every run, one row per task and source.
 
-    Returns
-    -------
-    One row a task and source: task, source, the scores of the task (as far as given; ours with their
-    intervals) and differs (weights, resolution, epochs).
+    Columns task, source, the scores of the task (where given; this report's with intervals) and differs
+    (weights, resolution, epochs).
     """
-    metrics, training = load(study)
+    metrics, training = load_results(study)
     rows = [each.model_dump(exclude_none=True) for each in study.published]
     for task, names in TASKS.items():
         for run, each in metrics.items():

@@ -6,89 +6,75 @@ row order can change a number.
 
 import numpy as np
 
-CLASSES = ("bacteria", "normal", "virus")
+NORMAL = "normal"  # the class of healthy radiographs: every other class counts as pneumonia
+PNEUMONIAS = ("bacteria", "virus")  # the classes that are compared with each other
 BINS = 15  # of the calibration error
-CELLS = 2**20  # weights in work at once (8 MB), so that memory does not grow with the resamples
+CELLS = 2**20  # weights processed at once (8 MB): memory does not grow with the number of resamples
 
 
-def scores(labels, probabilities, classes=CLASSES, weights=None) -> dict[str, np.ndarray]:
-    """Every score of a set of predictions, for many weightings of its images at once.
+def scores(labels, probabilities, classes, weights=None) -> dict[str, np.ndarray]:
+    """Return every score of a set of predictions, (B,) each, by its name in metrics.json.
 
     Parameters
     ----------
     labels : (N,) int, positions in ``classes``.
     probabilities : (N, C) float, rows summing to 1.
-    classes : C names. The scores of pneumonia need "normal" among them, those of bacteria against
-        virus need both; they are left out otherwise.
-    weights : (B, N) how often each image counts; None: each once, B = 1.
+    classes : C names. Scores of pneumonia need ``NORMAL`` among them, scores of bacteria against virus
+        need both; they are left out otherwise.
+    weights : (B, N) how often each image counts; None: once, B = 1.
 
-    Returns
-    -------
-    name to (B,) float, all between 0 and 1: the names of metrics.json. NaN where undefined, as the
-    average precision of a class without images; a class's F1 is 0 there, as in scikit-learn.
-    ``auroc_pneumonia`` ranks by 1 - p(normal); bacteria against virus takes only images that are
-    either and ranks by p(bacteria) / (p(bacteria) + p(virus)), bacteria from 0.5.
+    A score is NaN where it is undefined, as the average precision of a class without images; the F1 of
+    such a class is 0, as in scikit-learn. ``auroc_pneumonia`` ranks by 1 - p(normal). Bacteria against
+    virus uses only images of either and ranks by p(bacteria) / (p(bacteria) + p(virus)), bacteria from 0.5.
 
-    Raises
-    ------
-    ValueError : no images, shapes that do not fit, not probabilities, unknown labels.
+    Raises ValueError for no images, shapes that do not fit, values that are no probabilities, and unknown
+    labels.
     """
     labels, probabilities = checked(labels, probabilities, classes)
-    weights = checked_weights(weights, len(labels))
-    size = max(1, CELLS // probabilities.size)
     parts = [
-        _scores(labels, probabilities, list(classes), weights[start : start + size].astype(float))
-        for start in range(0, len(weights), size)
+        _scores(labels, probabilities, list(classes), part)
+        for part in in_parts(checked_weights(weights, len(labels)), probabilities.size)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _scores(labels, probabilities, classes, weights):
-    matrices = _weighted_confusions(labels, probabilities, weights)
-    result = _overall(matrices) | _average_precisions(labels, probabilities, classes, weights)
-    if "normal" in classes:
-        result |= _pneumonia(labels, probabilities, classes.index("normal"), matrices, weights)
-    if {"bacteria", "virus"} <= set(classes):
-        pair = [classes.index("bacteria"), classes.index("virus")]
-        result |= _bacteria_vs_virus(labels, probabilities, pair, weights)
-    return result | {"ece": _ece(labels, probabilities, weights)}
+def rates(labels, probabilities, classes, weights=None) -> dict[str, np.ndarray]:
+    """Return precision_<class>, recall_<class> and f1_<class>, (B,) each; parameters as in ``scores``.
 
-
-def _weighted_confusions(labels, probabilities, weights):
-    """(B, C, C), rows true."""
-    count = probabilities.shape[1]
-    cell = labels * count + probabilities.argmax(axis=1)
-    return (weights @ np.eye(count**2)[cell]).reshape(-1, count, count)
-
-
-def _overall(matrices):
-    true, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
-    right, total = np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(axis=(1, 2))
-    f1 = ratio(2 * right, true + predicted, empty=0.0)
-    return {
-        "accuracy": ratio(right.sum(axis=1), total),
-        "f1_weighted": ratio((f1 * true).sum(axis=1), total),
-        "f1_macro": f1.mean(axis=1),  # over all classes, those absent from a resample too
-    }
-
-
-def rates(labels, probabilities, classes=CLASSES, weights=None) -> dict[str, np.ndarray]:
-    """precision_<class>, recall_<class> and f1_<class>, each (B,), for many weightings at once.
-
-    Parameters and errors as in ``scores``. 0 where nothing is called, or is, of the class, as in
-    scikit-learn.
+    A rate is 0 where no image is predicted as the class, or is of it, as in scikit-learn.
     """
     labels, probabilities = checked(labels, probabilities, classes)
-    weights = checked_weights(weights, len(labels)).astype(float)
-    matrices = _weighted_confusions(labels, probabilities, weights)
-    true, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
-    right = np.diagonal(matrices, axis1=1, axis2=2)
-    found = {
-        "precision": ratio(right, predicted, empty=0.0),
-        "recall": ratio(right, true, empty=0.0),
-        "f1": ratio(2 * right, true + predicted, empty=0.0),
-    }
+    found = _rates(labels, probabilities, checked_weights(weights, len(labels)))
     return {f"{kind}_{name}": each[:, c] for c, name in enumerate(classes) for kind, each in found.items()}
+
+
+def _scores(labels, probabilities, classes, weights):
+    f1, predicted = _rates(labels, probabilities, weights)["f1"], probabilities.argmax(axis=1)
+    support = weights @ np.eye(len(classes))[labels]
+    result = {
+        "accuracy": mean(predicted == labels, weights),
+        "f1_weighted": ratio((f1 * support).sum(axis=1), support.sum(axis=1)),
+        "f1_macro": f1.mean(axis=1),  # over all classes, including those absent from a resample
+    }
+    result |= _average_precisions(labels, probabilities, classes, weights)
+    if NORMAL in classes:
+        result |= _pneumonia(labels, probabilities, classes.index(NORMAL), weights)
+    if set(PNEUMONIAS) <= set(classes):
+        pair = [classes.index(name) for name in PNEUMONIAS]
+        result |= _bacteria_vs_virus(labels, probabilities, pair, weights)
+    return result | {"ece": ece(labels, probabilities, weights)}
+
+
+def _rates(labels, probabilities, weights):
+    """Precision, recall and F1 of each class, (B, C) each."""
+    one_hot = np.eye(probabilities.shape[1])
+    truth, prediction = one_hot[labels], one_hot[probabilities.argmax(axis=1)]
+    support, predicted, correct = weights @ truth, weights @ prediction, weights @ (truth * prediction)
+    return {
+        "precision": ratio(correct, predicted, empty=0.0),
+        "recall": ratio(correct, support, empty=0.0),
+        "f1": ratio(2 * correct, support + predicted, empty=0.0),
+    }
 
 
 def _average_precisions(labels, probabilities, classes, weights):
@@ -97,21 +83,18 @@ def _average_precisions(labels, probabilities, classes, weights):
         f"average_precision_{name}": _average_precision(truth[:, c], probabilities[:, c], weights)
         for c, name in enumerate(classes)
     }
-    each = np.repeat(weights, len(classes), axis=1)
-    micro = _average_precision(truth.ravel(), probabilities.ravel(), each)
+    repeated = np.repeat(weights, len(classes), axis=1)
+    micro = _average_precision(truth.ravel(), probabilities.ravel(), repeated)
     return result | {"average_precision_micro": micro}
 
 
-def _pneumonia(labels, probabilities, normal, matrices, weights):
-    healthy, total = matrices[:, normal].sum(axis=1), matrices.sum(axis=(1, 2))
-    passed = matrices[:, normal, normal]
-    missed = matrices[:, :, normal].sum(axis=1) - passed
-    found = total - healthy - missed
+def _pneumonia(labels, probabilities, normal, weights):
+    ill, correct = labels != normal, (labels != normal) == (probabilities.argmax(axis=1) != normal)
     return {
-        "auroc_pneumonia": _auroc(labels != normal, 1 - probabilities[:, normal], weights),
-        "accuracy_pneumonia": ratio(found + passed, total),
-        "sensitivity_pneumonia": ratio(found, found + missed),
-        "specificity_pneumonia": ratio(passed, healthy),
+        "auroc_pneumonia": _auroc(ill, 1 - probabilities[:, normal], weights),
+        "accuracy_pneumonia": mean(correct, weights),
+        "sensitivity_pneumonia": mean(correct[ill], weights[:, ill]),
+        "specificity_pneumonia": mean(correct[~ill], weights[:, ~ill]),
     }
 
 
@@ -120,15 +103,14 @@ def _bacteria_vs_virus(labels, probabilities, pair, weights):
     bacteria, weights = labels[rows] == pair[0], weights[:, rows]
     either = probabilities[rows][:, pair]
     score = ratio(either[:, 0], either.sum(axis=1), empty=0.5)
-    right = (score >= 0.5) == bacteria
     return {
-        "accuracy_bacteria_vs_virus": ratio(weights @ right, weights.sum(axis=1)),
+        "accuracy_bacteria_vs_virus": mean((score >= 0.5) == bacteria, weights),
         "auroc_bacteria_vs_virus": _auroc(bacteria, score, weights),
     }
 
 
-def _ece(labels, probabilities, weights):
-    """Expected calibration error, l1, as torchmetrics has it: a bin holds its lower edge.
+def ece(labels, probabilities, weights) -> np.ndarray:
+    """Return the expected calibration error (B,), l1, with torchmetrics' bins: each holds its lower edge.
 
     Guo et al. 2017, arXiv 1706.04599, equation 3. A confidence of exactly 1 has a bin of its own.
     """
@@ -140,46 +122,56 @@ def _ece(labels, probabilities, weights):
 
 
 def ranked(positive, score, weights):
-    """Weighted true and false positives from the highest score down to each: two (B, K)."""
-    if not len(score):  # no image of the kind: nothing counted at one threshold, hence NaN
+    """Return weighted true and false positives from the highest score down to each: two (B, K)."""
+    if not len(score):  # no such image: one threshold with nothing counted, hence NaN
         return np.zeros((2, len(weights), 1))
     order = np.argsort(-score, kind="stable")
     last_of_tie = np.append(np.diff(score[order]) != 0, True)
     positive, weights = positive[order], weights[:, order]
-    counts = [np.cumsum(weights * kind, axis=1) for kind in (positive, ~positive)]
-    return [each[:, last_of_tie] for each in counts]
+    return [np.cumsum(weights * kind, axis=1)[:, last_of_tie] for kind in (positive, ~positive)]
 
 
 def _average_precision(positive, score, weights):
-    """Precision weighted by the recall each threshold adds, as scikit-learn has it."""
+    """Precision weighted by the recall that each threshold adds, as in scikit-learn."""
     true, false = ranked(positive, score, weights)
     precision = ratio(true, true + false, empty=0.0)
     return ratio((np.diff(true, axis=1, prepend=0) * precision).sum(axis=1), true[:, -1])
 
 
 def _auroc(positive, score, weights):
-    """Area under the ROC curve by trapezoids, so that a tie counts half, as scikit-learn has it."""
+    """Area under the ROC curve by trapezoids, so that a tie counts half, as in scikit-learn."""
     true, false = ranked(positive, score, weights)
     mean_height = true - np.diff(true, axis=1, prepend=0) / 2
     area = (np.diff(false, axis=1, prepend=0) * mean_height).sum(axis=1)
     return ratio(area, true[:, -1] * false[:, -1])
 
 
+def mean(values, weights):
+    """Return the mean of values (N,) under each weighting (B, N); NaN where all weights are 0."""
+    return ratio(weights @ values, weights.sum(axis=1))
+
+
 def ratio(above, below, empty=np.nan):
-    """Above over below, ``empty`` where below is 0."""
+    """Return above / below, ``empty`` where below is 0."""
     result = np.full(np.broadcast_shapes(np.shape(above), np.shape(below)), empty)
     return np.divide(above, below, out=result, where=below > 0)
 
 
+def in_parts(weights, width: int):
+    """Return the rows of weights in parts, such that a part times ``width`` numbers fits into CELLS."""
+    size = max(1, CELLS // width)
+    return [weights[start : start + size] for start in range(0, len(weights), size)]
+
+
 def checked(labels, probabilities, classes) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (N,) int and probabilities (N, C) float, or ValueError that says what is wrong with them."""
+    """Return labels (N,) int and probabilities (N, C) float; raise ValueError where they are not."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
     if not len(labels):
         raise ValueError("no predictions to evaluate")
     if probabilities.shape != (len(labels), len(classes)):
         raise ValueError(
             f"probabilities are {probabilities.shape}, expected {(len(labels), len(classes))}: "
-            "one row a label, one column a class"
+            "one row per label, one column per class"
         )
     if not np.isfinite(probabilities).all():
         raise ValueError(f"{(~np.isfinite(probabilities)).sum()} probabilities are not finite")
@@ -191,8 +183,8 @@ def checked(labels, probabilities, classes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_weights(weights, count: int) -> np.ndarray:
-    """(B, count), of ones where none are given; ValueError where they are no weights."""
-    weights = np.ones((1, count)) if weights is None else np.asarray(weights)
+    """Return weights (B, count) as floats, ones for None; raise ValueError where they are not valid."""
+    weights = np.ones((1, count)) if weights is None else np.asarray(weights, dtype=float)
     if weights.ndim != 2 or weights.shape[1] != count:
         raise ValueError(f"weights are {weights.shape}, expected (B, {count})")
     if not np.isfinite(weights).all() or (weights < 0).any():

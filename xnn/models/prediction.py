@@ -50,7 +50,7 @@ def key(run: Run, split: str = "test") -> str:
 
 
 def _ask(run: Run, split: str) -> pd.DataFrame:
-    from ..evaluation.intervals import predictions_table
+    from ..evaluation.predictions import predictions_table
     from .classifier import load_model
     from .inference import logits, probabilities  # takes seconds to import
 

@@ -53,7 +53,7 @@ class Check(NamedTuple):
 
 def verify(study: Study) -> Iterator[Check]:
     """Checks of all results of a study that can be checked here, as they are made."""
-    made = [files.load_run(study.name, name) for name in comparison.load(study)[0]]
+    made = [files.load_run(study.name, name) for name in comparison.load_results(study)[0]]
     if not made:
         yield Check("metrics.json", why=f"study {study.name} has no results yet: run make report first")
         return
@@ -84,7 +84,7 @@ def scores_again(run: Run) -> Check:
 def table_again(study: Study) -> Check:
     """Check of results.csv, recomputed from the results of the runs."""
     committed = pd.read_csv(study.reports / "results.csv").set_index("run")
-    again = comparison.results(*comparison.load(study)).set_index("run")
+    again = comparison.result_table(*comparison.load_results(study)).set_index("run")
     tables = (each.astype(str).to_dict("index") for each in (committed, again))
     return compare("results.csv", *tables)
 
