@@ -127,7 +127,7 @@ def six(project):
 
     first = sweep(project, "params/sweeps/six.yaml", "3-train")
     kill_a_worker(first, 1)
-    wait_for(lambda: len(watch.seen) >= 2)
+    wait_for(lambda: len(watch.seen) >= 3)  # so one of them has its page as well
     time.sleep(CHANCE.uniform(0, 2))
     first.send_signal(signal.SIGKILL)
     first.wait()
