@@ -14,7 +14,7 @@ import typer
 
 from .config import files
 from .config.schema import ROOT, ParameterError
-from .data.sources import DataError
+from .data.archive import DataError
 from .models.weights import WeightsError
 from .report import pipeline
 from .report.steps import StepError, Task

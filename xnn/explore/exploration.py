@@ -7,8 +7,8 @@ import pandas as pd
 
 from ..config.files import load_study
 from ..config.schema import Study
+from ..data.archive import SPLITS, DataError
 from ..data.records import load_images, load_records, write_csv
-from ..data.sources import SPLITS, DataError
 from ..data.splits import split
 from . import duplicates, embedding, suspects
 from .embedding import Embedding
