@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -104,7 +105,9 @@ def _read_archive(study: Study) -> Wrangled:
     facts = []
 
     def images():
-        with ThreadPoolExecutor() as pool:  # Pillow decodes in parallel
+        # Pillow decodes in parallel; it only warns of a bomb that `decode` refuses
+        quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
+        with quiet, ThreadPoolExecutor() as pool:
             read = pool.map(lambda name: _read(source, name, study.image_size), found.path)
             for image, *others in tqdm(read, total=len(found), desc="decoding", leave=False):
                 facts.append(others)
