@@ -18,12 +18,12 @@ from PIL import Image
 
 from support.mongod import MISSING, none_is_left
 from support.project import CHROMIUM, ROOT
-from xnn import load_images, load_records, load_run, load_study, plots
+from xnn import __main__, load_images, load_records, load_run, load_study, plots
 from xnn.evaluation.intervals import predictions_table
 from xnn.explain import gallery
 from xnn.explain import sample as samples
 from xnn.explore import audit, fiftyone, mongo
-from xnn.report import pipeline, steps
+from xnn.report import steps
 
 pytestmark = MISSING
 ASK = """
@@ -113,7 +113,7 @@ def test_what_was_not_looked_at_is_before_it_is_shown(study, monkeypatch):
     monkeypatch.setattr(mongo.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(steps.StepError, match="there is no mongod"):
-        pipeline.show(study.name)
+        __main__.fiftyone(study.name)
     assert table.exists()
 
 

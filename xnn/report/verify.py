@@ -20,7 +20,6 @@ import pandas as pd
 
 from ..config import files, provenance
 from ..config.schema import ROOT, Run, Study
-from ..data.archive import DataError
 from ..data.records import load_images, load_records
 from ..evaluation import calibration, comparison, intervals
 from ..evaluation.predictions import read
