@@ -103,7 +103,7 @@ def test_an_unknown_key_names_file_key_nearest_and_allowed_keys(text, key, meant
     message = error_of(run_of, text)
     assert message.startswith("params/params-")
     assert f"/it.yaml: {key}: unknown key (did you mean {meant!r}?)" in message
-    assert f"allowed: {allowed}" in message
+    assert f"choose from {allowed}" in message
 
 
 def test_an_unknown_key_of_a_study_names_it_too():

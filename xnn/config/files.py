@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from .schema import FLOAT, NAME, ROOT, ParameterError, Run, Study, did_you_mean, leaves, validated
+from .schema import FLOAT, NAME, ROOT, ParameterError, Run, Study, choice, leaves, validated
 from .sweep import Point, Sweep
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
@@ -37,8 +37,7 @@ def load_study(study: str) -> Study:
     for other in loaded.compare_with:
         if other not in others:
             raise ParameterError(
-                f"{_short(file)}: compare_with: no other study {other!r}{did_you_mean(other, others)}; "
-                f"choose from {', '.join(others)}"
+                f"{_short(file)}: compare_with: no other study {other!r}{choice(other, others)}"
             )
     return loaded
 
@@ -95,9 +94,6 @@ def load_sweep(name: str) -> Sweep:
     return sweep.model_copy(update={"base_run": base, "made": tuple(made)})
 
 
-# ---- runs ----------------------------------------------------------------------------------------
-
-
 def _run(values: dict, where: str, study: Study, name: str, before: tuple[str, ...] = ()) -> Run:
     """Return a run; raise ParameterError if a value is wrong or the run it starts from does not fit.
 
@@ -110,7 +106,7 @@ def _run(values: dict, where: str, study: Study, name: str, before: tuple[str, .
     if start not in others:
         raise ParameterError(
             f"{where}: model.start_from: no run {start!r} in study {study.name} that does not itself start "
-            f"from this one; choose from {', '.join(others)}"
+            f"from this one{choice(start, others)}"
         )
     backbone = load_run(study.name, start, (*before, name)).model.backbone
     if backbone != run.model.backbone:
@@ -128,11 +124,9 @@ def _load_point(study: str, name: str) -> Run:
         raise ParameterError(f"{where}: study: {sweep.study}, so it has no run of study {study}")
     points = {run.name: run for run in sweep.runs()}
     if name not in points:
-        known = [each.name for each in sweep.expanded()]
         point = name.rpartition("/")[2]
-        raise ParameterError(
-            f"{where}: no point {point!r}{did_you_mean(point, known)}; choose from {', '.join(known)}"
-        )
+        known = [each.name for each in sweep.expanded()]
+        raise ParameterError(f"{where}: no point {point!r}{choice(point, known)}")
     return points[name]
 
 
@@ -149,9 +143,6 @@ def _run_of_sweep(sweep: Sweep, point: Point, base: Run) -> Run:
         place[last] = value
     where = f"{_short(sweep.file)}: {point.name}"
     return _run(values, where, base.study, f"sweeps/{sweep.name}/{point.name}")
-
-
-# ---- parameters of a notebook --------------------------------------------------------------------
 
 
 def _given_to_notebook(given: dict) -> dict:
@@ -197,14 +188,10 @@ def _with_numbers(value):
     return float(value) if isinstance(value, str) and FLOAT.fullmatch(value) else value
 
 
-# ---- YAML ----------------------------------------------------------------------------------------
-
-
 def _check_name(kind: str, name: str, known: list[str]) -> None:
     """Raise ParameterError unless the name is known: names become paths."""
     if not NAME.fullmatch(name) or name not in known:
-        hint = did_you_mean(name, known)
-        raise ParameterError(f"no {kind} {name!r} under params/{hint}; choose from {', '.join(known)}")
+        raise ParameterError(f"no {kind} {name!r} under params/{choice(name, known)}")
 
 
 def _values(file: Path) -> dict:

@@ -11,7 +11,9 @@ import ast
 import functools
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,10 +164,9 @@ def _imported(node: ast.AST, parent: Dotted) -> Iterator[tuple[str, Dotted]]:
             path = tuple(alias.name.split("."))
             yield (alias.asname, path) if alias.asname else (path[0], path[:1])
     elif isinstance(node, ast.ImportFrom):
-        base = parent[: len(parent) - node.level + 1] if node.level else ()
-        base += tuple(node.module.split(".")) if node.module else ()
+        base = resolve_name("." * node.level + (node.module or ""), ".".join(parent))
         for alias in node.names:
-            yield alias.asname or alias.name, (*base, alias.name)
+            yield alias.asname or alias.name, (*base.split("."), alias.name)
 
 
 def _defined(node: ast.stmt) -> list[str]:
@@ -332,14 +333,15 @@ def _bound(scope: ast.AST | list[ast.stmt]) -> frozenset[str]:
 
 
 @functools.cache
-def _methods() -> dict[str, frozenset[str]]:
+def _methods() -> dict[str, set[str]]:
     """Map each method and property of classes in modules by value to the attributes it reads."""
-    found: dict[str, frozenset[str]] = {}
+    found = defaultdict(set)
     for file in PACKAGE.rglob("*.py"):
         module = _module((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts))
-        for node in ast.walk(module.tree) if module and module.by_value else ():
-            for method in node.body if isinstance(node, ast.ClassDef) else ():
+        if module and module.by_value:
+            classes = (node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef))
+            for method in (node for each in classes for node in each.body):
                 if isinstance(method, ast.FunctionDef):
-                    read = {each.attr for each in ast.walk(method) if isinstance(each, ast.Attribute)}
-                    found[method.name] = found.get(method.name, frozenset()) | read
-    return found
+                    read = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
+                    found[method.name] |= read
+    return dict(found)

@@ -46,15 +46,11 @@ def stamp(subject: Study | Run) -> Stamp:
     """
     parameters = (subject.study, subject) if isinstance(subject, Run) else (subject,)
     hashes = {"params_sha256": schema.sha256(*parameters), "records_sha256": records_sha256(parameters[0])}
-    return _stamp(subject.seed, **hashes)
+    return stamp_of_page(subject.seed, **hashes)
 
 
-def stamp_of_page(seed: int) -> Stamp:
-    """Return the provenance of a page that belongs to no study and depends on its seed alone."""
-    return _stamp(seed)
-
-
-def _stamp(seed: int, **hashes: str | None) -> Stamp:
+def stamp_of_page(seed: int, **hashes: str | None) -> Stamp:
+    """Return the provenance of a page that depends on its seed and the hashes alone."""
     return Stamp(
         **_git(),
         **hashes,
@@ -78,16 +74,12 @@ def _git() -> dict:
     """
     # an inherited GIT_DIR would lead to another repository, and the owner of the folder does not matter
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    options = ("--no-optional-locks", "-c", f"safe.directory={ROOT.resolve().as_posix()}", "-C", ROOT)
+    environment["LC_ALL"] = "C"  # for messages in English
+    command = ["git", "--no-optional-locks", "-c", f"safe.directory={ROOT.resolve().as_posix()}", "-C", ROOT]
 
     def git(*arguments):
-        return subprocess.run(
-            ["git", *options, *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**environment, "LC_ALL": "C"},  # its messages in English
-        ).stdout.strip()
+        options = {"capture_output": True, "text": True, "check": True, "env": environment}
+        return subprocess.run([*command, *arguments], **options).stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).samefile(ROOT):

@@ -236,9 +236,7 @@ class Explanation(Parameters):
     # expected: the mean over several healthy training images (expected gradients)
     baseline: Literal["black", "mean", "blur", "expected"] = "black"
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # relative completeness gap
-    max_gradients: Annotated[int, Field(ge=9)] = (
-        1000  # per image; when they are used up, the best map is kept
-    )
+    max_gradients: Annotated[int, Field(ge=9)] = 1000  # per image; after that the best map is kept
 
 
 class Run(Parameters):
@@ -343,7 +341,7 @@ def _explained(schema: type[BaseModel], problem: dict) -> str:
         for part in path[:-1]:
             schema = _model_of(schema, part)
         allowed = sorted(name for name, field in schema.model_fields.items() if not field.exclude)
-        return f"{key}: unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
+        return f"{key}: unknown key{choice(path[-1], allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message}, not {reprlib.repr(problem['input'])[:100]}" if key else message
 
@@ -356,7 +354,8 @@ def _model_of(schema: type[BaseModel], field: str) -> type[BaseModel]:
     return next(each for each in (annotation, *typing.get_args(annotation)) if hasattr(each, "model_fields"))
 
 
-def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """Return a hint at the known word that is nearest, or an empty text."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def choice(word: str, known: typing.Iterable[str]) -> str:
+    """Return a hint at the known word that is nearest, if any is near, and the known words."""
+    near = difflib.get_close_matches(word, known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{hint}; choose from {', '.join(known)}"

@@ -103,9 +103,6 @@ def download(study: Study) -> Path:
     return path
 
 
-# ---- file names ----------------------------------------------------------------------------------
-
-
 def label_of(path: str, classes: list[str]) -> str:
     """Return the class that a folder or a word of the file name names; raise ImageError unless it is one."""
     *folders, name = PurePosixPath(path.lower()).parts or ("",)

@@ -22,14 +22,10 @@ def audit(records: pd.DataFrame, patterns=PATTERNS) -> pd.DataFrame:
 
     Returns
     -------
-    One row per split with counts and shares of its images:
-
-    - images, and for each class as in ``images_virus`` and ``class_share_virus``;
-    - for each reading: patients, shared_patients (also in another split), shared_images (theirs) and share;
-      columns of the second reading end in ``_and_class``;
-    - duplicates (images whose content is also in another split) and duplicates_share; missing without sha256.
-
-    Raises DataError for a table without rows or one of these columns.
+    One row per split: images, and per class as in ``images_virus`` and ``class_share_virus``; patients,
+    shared_patients (also in another split), shared_images (theirs) and share, in the second reading with
+    ``_and_class``; duplicates (images whose content is also in another split) and duplicates_share, missing
+    without sha256. Raises DataError for a table without rows or one of these columns.
     """
     table = _with_patients(records, patterns)
     patient = table.patient.astype(str)

@@ -43,7 +43,7 @@ def wrangle(study: Study) -> Wrangled:
 
 
 def _write(study: Study, name: str, count: int, images) -> None:
-    """Write images; earlier records are removed first, so that their rows never refer to other images."""
+    """Write images, after earlier records are removed: their rows must not refer to other images."""
     (study.artifacts / "records.csv").unlink(missing_ok=True)
     write_images(study.artifacts / name, count, study.image_size, images)
 
@@ -56,9 +56,6 @@ def _check_classes(records: pd.DataFrame, study: Study) -> None:
             f"study {study.name}: class {label!r} has {count} patients, at least {needed} are needed; is its "
             "folder missing from the archive?"
         )
-
-
-# ---- phantoms ------------------------------------------------------------------------------------
 
 
 def _draw(study: Study) -> Wrangled:
@@ -79,20 +76,6 @@ def _draw(study: Study) -> Wrangled:
     return Wrangled(records, pd.DataFrame(columns=["path", "reason"]))
 
 
-# ---- archives ------------------------------------------------------------------------------------
-
-
-class _Read(NamedTuple):
-    """A file of an archive, read."""
-
-    image: np.ndarray  # (size, size) uint8; black if there is a reason
-    sha256: str
-    width: int
-    height: int
-    bytes: int
-    reason: str  # why it cannot be used, or ""
-
-
 def _read_archive(study: Study) -> Wrangled:
     source = archive(study)
     found, aside = _labelled(source, study)
@@ -105,7 +88,7 @@ def _read_archive(study: Study) -> Wrangled:
     facts = []
 
     def images():
-        # Pillow decodes in parallel; it only warns of a bomb that `decode` refuses
+        # Pillow decodes in parallel, and warns of a bomb that `decode` refuses
         quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
         with quiet, ThreadPoolExecutor() as pool:
             read = pool.map(lambda name: _read(source, name, study.image_size), found.path)
@@ -139,14 +122,15 @@ def _labelled(source: Archive, study: Study) -> tuple[pd.DataFrame, pd.DataFrame
     return pd.DataFrame(found, columns=columns), pd.DataFrame(aside, columns=["path", "reason"])
 
 
-def _read(source: Archive, name: str, size: int) -> _Read:
+def _read(source: Archive, name: str, size: int) -> tuple[np.ndarray, str, int, int, int, str]:
+    """Return image, sha256, SIZES and "" of a file; a black image and the reason if it cannot be used."""
     try:
         data = source.read(name)
         image = decode(data, size)
         with Image.open(io.BytesIO(data)) as file:  # the header alone
-            return _Read(image, hashlib.sha256(data).hexdigest(), *file.size, len(data), "")
+            return image, hashlib.sha256(data).hexdigest(), *file.size, len(data), ""
     except ImageError as error:
-        return _Read(np.zeros((size, size), np.uint8), "", 0, 0, 0, str(error))
+        return np.zeros((size, size), np.uint8), "", 0, 0, 0, str(error)
 
 
 def _conflicts(found: pd.DataFrame) -> pd.Series:

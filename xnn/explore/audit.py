@@ -88,12 +88,9 @@ def composition(records: pd.DataFrame) -> pd.DataFrame:
 def split_table(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Return the split of each image under this study's protocol and those that it is compared with.
 
-    The other protocols split the same radiographs, so their splits follow from these records.
-
-    Returns
-    -------
-    file (its name), label, patient, a column per protocol (`patient split`, `image split`) and
-    duplicate_group (the name of its first file, "" for none).
+    Columns: file (its name), label, patient, one per protocol (`patient split`, `image split`) and
+    duplicate_group (the name of its first file, "" for none). The protocols split the same radiographs, so
+    the splits of the others follow from these records.
     """
     records = load_records(study)
     result = records[["label", "patient"]].copy()
@@ -207,11 +204,9 @@ def out_of_fold(features, records: pd.DataFrame, study: Study, classifier=None) 
 def label_errors(records: pd.DataFrame, probabilities: np.ndarray, study: Study) -> pd.DataFrame:
     """Return likely label errors (cleanlab), from out-of-fold probabilities.
 
-    Returns
-    -------
-    One row per record: guess (the most probable class), confidence (its probability), label_quality (the
-    probability of the given label) and suspect (whether cleanlab counts the label as an error: another class
-    is more probable than it is on average for images of that class).
+    Columns: guess (the most probable class), confidence (its probability), label_quality (the probability of
+    the given label) and suspect (whether cleanlab counts the label as an error: another class is more
+    probable than on average for images of that class).
     """
     from cleanlab.filter import find_label_issues
 
@@ -230,10 +225,8 @@ def label_errors(records: pd.DataFrame, probabilities: np.ndarray, study: Study)
 def size_scores(records: pd.DataFrame, study: Study) -> pd.Series | None:
     """Return how well gradient-boosted trees predict the class from file sizes alone, out of fold.
 
-    Returns
-    -------
-    columns (those used), accuracy, most_frequent (the share of the most frequent class), f1_macro, and
-    auroc_pneumonia if there is a class normal. None if all sizes are equal.
+    The series has columns (those used), accuracy, most_frequent (the share of the most frequent class),
+    f1_macro, and auroc_pneumonia if there is a class normal. None if all sizes are equal.
     """
     table = file_features(records)
     if table.empty:

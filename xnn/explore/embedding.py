@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
+from sklearn.decomposition import PCA
 
 from ..config import freshness, schema
 from ..config.schema import Model, Study
@@ -40,10 +41,9 @@ def embed(study: Study, records: pd.DataFrame) -> Embedding:
     images = load_images(study)
     if weights:
         values = _features(images, records.row, weights.state)
-        source = "MobileNetV2 with ImageNet weights"
     else:
         values = components(images, records.row, study.seed)
-        source = f"principal components of pixels ({reason})"
+    source = f"principal components of pixels ({reason})" if reason else "MobileNetV2 with ImageNet weights"
     values = unit(values - values.mean(axis=0))
     with whole(file) as partial:
         np.savez(partial, values=values, source=source, key=key)
@@ -52,8 +52,6 @@ def embed(study: Study, records: pd.DataFrame) -> Embedding:
 
 def components(images, rows, seed: int = 0) -> np.ndarray:
     """Return the first principal components (N, D) float32 of thumbnails, at most COMPONENTS."""
-    from sklearn.decomposition import PCA
-
     small = thumbnails(images, rows).reshape(len(rows), -1)
     count = min(COMPONENTS, *small.shape)
     return PCA(count, random_state=seed).fit_transform(small).astype(np.float32)
@@ -61,8 +59,6 @@ def components(images, rows, seed: int = 0) -> np.ndarray:
 
 def plane(values: np.ndarray) -> np.ndarray:
     """Return the two principal components (N, 2) of an embedding."""
-    from sklearn.decomposition import PCA
-
     return PCA(2, random_state=0).fit_transform(values)
 
 

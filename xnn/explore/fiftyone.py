@@ -1,7 +1,6 @@
 """FiftyOne: a dataset of a study's radiographs with all that is known of them, and the app that shows it.
 
-``build`` and ``open_app`` run this module in a child process: FiftyOne takes a dozen seconds to import, and
-its servers have to end with it.
+FiftyOne takes a dozen seconds to import and leaves servers behind, so it runs in a child process only.
 """
 
 import contextlib
@@ -15,19 +14,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from .. import plots
 from ..config import freshness, leash, provenance
 from ..config.files import load_run, load_study, runs
-from ..config.schema import ROOT, Run, Study
+from ..config.schema import Run, Study
 from ..config.writing import whole
 from ..data.records import load_images, load_records
 from ..evaluation import predictions
 from . import mongo
 from .audit import load_audit
 
-PROGRAM = "xnn.explore.fiftyone"  # this module
+PROGRAM = "xnn.explore.fiftyone"  # this module, in a child process
 PORT = 5151
 QUIET = {
     "FIFTYONE_DO_NOT_TRACK": "1",
@@ -37,8 +37,11 @@ QUIET = {
 LARGEST = 10  # patients with the most images, in a view of their own
 TEXTS = ("patient", "sha256", "duplicate_group")
 RENAMED = {  # columns of records.csv and audit.csv
-    **{"path": "file", "other": "nearest_of_another_class"},
-    **{"width": "file_width", "height": "file_height", "bytes": "file_bytes"},
+    "path": "file",
+    "width": "file_width",
+    "height": "file_height",
+    "bytes": "file_bytes",
+    "other": "nearest_of_another_class",
 }
 FIELDS = (*RENAMED.values(), "split", "patient_images", "cosine", "label_quality", "suspect")
 
@@ -100,8 +103,8 @@ def current(study: Study):
     files = [study.artifacts / "records.csv", study.artifacts / "audit.csv"]
     for pattern in ("predictions.csv", "validation.csv", "gallery/maps.npz"):
         files += sorted(study.reports.glob(f"*/{pattern}"))
-    hashes = [f"{file.relative_to(ROOT)} {provenance.file_sha256(file)}" for file in files]
-    key = freshness.digest([str(folder(study)), freshness.of_function(PROGRAM, "make").sha256, *hashes])
+    hashes = {str(file): provenance.file_sha256(file) for file in files}
+    key = freshness.digest([hashes, freshness.of_function(PROGRAM, "make").sha256])
     name = f"xnn-{study.name}"
     if fo.dataset_exists(name) and fo.load_dataset(name).info.get("key") == key:
         return fo.load_dataset(name)
@@ -147,12 +150,13 @@ def sentence(dataset) -> str:
 def _samples(study: Study, table: pd.DataFrame) -> list:
     import fiftyone as fo
 
-    size = fo.ImageMetadata(width=study.image_size, height=study.image_size, num_channels=1)
+    side = study.image_size
+    metadata = fo.ImageMetadata(width=side, height=side, num_channels=1, mime_type="image/jpeg")
     rows = table.rename(columns=RENAMED).to_dict("records")
     return [
         fo.Sample(
             filepath=file,
-            metadata=size.copy(),
+            metadata=metadata.copy(),
             tags=[row["split"]],
             label=fo.Classification(label=row["label"]),
             guess=fo.Classification(label=row["guess"], confidence=row["confidence"]),
@@ -187,20 +191,24 @@ def _add_run(dataset, run: Run) -> None:
         return
     table = pd.concat(tables).drop_duplicates("path").set_index("path")[run.study.classes]
     table = table[table.index.isin(dataset.values("file"))]
-    predicted, name = table.idxmax(axis=1), re.sub(r"\W", "_", run.name)
+    best, name = table.idxmax(axis=1), re.sub(r"\W", "_", run.name)
     labels = {
-        path: fo.Classification(label=predicted[path], confidence=row.max()) for path, row in table.iterrows()
+        path: fo.Classification(label=best[path], confidence=row.max()) for path, row in table.iterrows()
     }
     dataset.set_values(f"run_{name}", labels, key_field="file")
+    if maps := _maps(run, best):
+        for side, sign in (("raises", 1), ("lowers", -1)):
+            found = {path: fo.Heatmap(map=np.maximum(sign * m, 0), range=[0, 1]) for path, m in maps.items()}
+            dataset.set_values(f"ig_{side}_{name}", found, key_field="file")
+
+
+def _maps(run: Run, predicted: pd.Series) -> dict[str, np.ndarray]:
+    """Return signed maps (-1 to 1) by path: those in a run's gallery of classes that it still predicts."""
     if not (file := run.reports / "gallery/maps.npz").exists():
-        return
+        return {}
     kept = np.load(file)
     maps = zip(kept["path"], kept["predicted"], kept["maps"] / kept["scale"], strict=True)
-    # a map explains a prediction, which may have changed
-    maps = {path: signed for path, label, signed in maps if predicted.get(path) == label}
-    for side, sign in (("raises", 1), ("lowers", -1)):
-        found = {path: fo.Heatmap(map=np.maximum(sign * m, 0), range=[0, 1]) for path, m in maps.items()}
-        dataset.set_values(f"ig_{side}_{name}", found, key_field="file")
+    return {path: signed for path, label, signed in maps if predicted.get(path) == label}
 
 
 def _save_views(dataset, audit: pd.DataFrame) -> None:
@@ -241,25 +249,16 @@ def _appearance(dataset):
     import fiftyone as fo
 
     fields = list(dataset.get_field_schema())
-    values = [{"value": label, "color": colour} for label, colour in plots.CLASS_COLOURS.items()]
     labels = [field for field in fields if field in ("label", "guess") or field.startswith("run_")]
-    maps = {field: field.split("_")[1] for field in fields if field.startswith("ig_")}
-    colours = {"raises": plots.RAISES, "lowers": plots.LOWERS}
-    scheme = fo.ColorScheme(
-        color_by="field",  # by value, the weakest pixels of a map would be as opaque as the strongest
-        opacity=0.9,
-        fields=[
-            *({"path": field, "colorByAttribute": "label", "valueColors": values} for field in labels),
-            *(
-                {"path": field, "fieldColor": "#{:02x}{:02x}{:02x}".format(*colours[side])}
-                for field, side in maps.items()
-            ),
-        ],
-    )
-    shown = ["label", "split"]
-    if maps:
-        run = next(iter(maps)).split("_", 2)[2]
-        shown += [f"run_{run}", f"ig_raises_{run}", f"ig_lowers_{run}"]
+    values = [{"value": label, "color": colour} for label, colour in plots.CLASS_COLOURS.items()]
+    colours = [{"path": field, "colorByAttribute": "label", "valueColors": values} for field in labels]
+    for side, colour in (("raises", plots.RAISES), ("lowers", plots.LOWERS)):
+        maps = [field for field in fields if field.startswith(f"ig_{side}_")]
+        colours += [{"path": field, "fieldColor": to_hex(np.divide(colour, 255))} for field in maps]
+    run = maps[0].removeprefix("ig_lowers") if maps else None
+    shown = ["label", "split", *(f"{kind}{run}" for kind in ("run", "ig_raises", "ig_lowers") if run)]
+    # coloured by value, the weakest pixels of a map would be as opaque as the strongest
+    scheme = fo.ColorScheme(color_by="field", opacity=0.9, fields=colours)
     return fo.DatasetAppConfig(color_scheme=scheme, active_fields=fo.ActiveFields(paths=shown))
 
 
