@@ -226,7 +226,7 @@ xnn.write_json(result, settings.reports / "explanations.json")
 # %%
 shown = drawn.index[drawn.shown]
 pictures = {name: each[shown] for name, each in maps.items() if name != "random"}
-folder = gallery.write(settings, table.loc[shown], images[shown], pictures)
+folder = gallery.write(settings, table.loc[shown].assign(path=drawn.path), images[shown], pictures)
 
 # %%
 summary = attribution.summary(found)

@@ -12,6 +12,7 @@ from .config.provenance import timed as timed
 from .config.provenance import write_json as write_json
 from .config.schema import ParameterError as ParameterError
 from .config.schema import sha256 as sha256
+from .data.archive import DataError as DataError
 from .data.leakage import audit as audit
 from .data.leakage import siblings as siblings
 from .data.records import file_features as file_features
@@ -19,7 +20,6 @@ from .data.records import load_images as load_images
 from .data.records import load_markers as load_markers
 from .data.records import load_masks as load_masks
 from .data.records import load_records as load_records
-from .data.sources import DataError as DataError
 from .data.wrangling import wrangle as wrangle
 from .evaluation.comparison import markdown as markdown
 from .evaluation.intervals import confidence_intervals as confidence_intervals

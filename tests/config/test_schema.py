@@ -103,7 +103,7 @@ def test_an_unknown_key_names_file_key_nearest_and_allowed_keys(text, key, meant
     message = error_of(run_of, text)
     assert message.startswith("params/params-")
     assert f"/it.yaml: {key}: unknown key (did you mean {meant!r}?)" in message
-    assert f"allowed: {allowed}" in message
+    assert f"choose from {allowed}" in message
 
 
 def test_an_unknown_key_of_a_study_names_it_too():
@@ -289,7 +289,7 @@ def test_only_plain_names_that_exist_are_studies_and_runs(name):
     write_study("names", STUDY, first="", second="")
     with pytest.raises(ParameterError, match="no study"):
         load_study(name)
-    with pytest.raises(ParameterError, match=r"no run .* there is: first, second"):
+    with pytest.raises(ParameterError, match=r"no run .*choose from first, second"):
         load_run("names", name)
 
 
@@ -400,7 +400,7 @@ def test_every_run_s_file_names_its_study_and_run():
 def test_a_file_that_names_another_run_is_refused():
     write_study("own", SMALL, a=RUN, b=RUN)
     assert load_run("own", "a").seed == 1
-    with pytest.raises(ParameterError, match=r"params/own/b.yaml: run: 'a', but the file's place says 'b'"):
+    with pytest.raises(ParameterError, match=r"params/own/b.yaml: run: 'a', but its path says 'b'"):
         load_run("own", "b")
 
 

@@ -8,8 +8,8 @@ from PIL import Image
 from ..config.files import load_study
 from ..config.schema import ParameterError
 from ..data import phantom
+from ..data.archive import DataError
 from ..data.records import load_images, load_records
-from ..data.sources import DataError
 
 SIDE, SEED = 224, 0  # of phantoms, as in the phantom study
 

@@ -25,8 +25,8 @@ from tqdm import tqdm
 from ..config import provenance
 from ..config.files import load_run
 from ..config.schema import ROOT, ParameterError, Run
+from ..data.archive import DataError
 from ..data.records import load_images, load_records
-from ..data.sources import DataError
 from ..explain import sample
 from ..models import prediction
 from ..models.classifier import Classifier, load_model, to_input

@@ -27,7 +27,7 @@ def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray])
 
     Parameters
     ----------
-    cases : N rows with label, predicted, probability, right, difference and gap.
+    cases : N rows with path, label, predicted, probability, right, difference and gap.
     images : (N, H, W) grey, 0 to 255.
     maps : method to (N, H, W) signed.
 
@@ -48,6 +48,8 @@ def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray])
     _save(_sheet([_radiograph(image) for image in images]), folder / "radiographs.webp")
     for name, each in maps.items():
         _save(_sheet([_picture(one) for one in each]), folder / f"{name}.webp")
+    if "integrated_gradients" in maps:
+        _save_maps(cases, maps["integrated_gradients"], folder / "maps.npz")
     columns = ["label", "predicted", "probability", "right", "difference", "gap"]
     data = {
         "study": run.study.name,
@@ -64,10 +66,22 @@ def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray])
 
 def _picture(attribution):
     """(COARSE, COARSE, 4) uint8: the colour of the sign, as opaque as in every figure."""
-    grey = Image.fromarray(np.asarray(attribution, np.float32))
-    coarse = np.asarray(grey.resize((COARSE, COARSE), Image.Resampling.BOX))  # the mean, with its sign
+    coarse = _coarse(attribution)
     colour = np.where(coarse[..., None] > 0, plots.RAISES, plots.LOWERS)
     return np.dstack([colour, 255 * plots.opacity(coarse)]).astype(np.uint8)
+
+
+def _coarse(attribution):
+    grey = Image.fromarray(np.asarray(attribution, np.float32))
+    return np.asarray(grey.resize((COARSE, COARSE), Image.Resampling.BOX))  # the mean, with its sign
+
+
+def _save_maps(cases, attributions, file):
+    """Save the opacities of maps with their signs, in units of ``scale``, for FiftyOne."""
+    signed = [np.sign(each) * plots.opacity(each) for each in map(_coarse, attributions)]
+    maps = np.round(127 * np.reshape(signed, (-1, COARSE, COARSE))).astype(np.int8)
+    paths, predicted = (cases[column].to_numpy(str) for column in ("path", "predicted"))
+    np.savez_compressed(file, path=paths, predicted=predicted, maps=maps, scale=127)
 
 
 def _radiograph(image):

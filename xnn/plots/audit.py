@@ -10,18 +10,16 @@ BINS = 40
 
 
 @look.styled
-def sizes(records: pd.DataFrame):
-    """Histograms by class of each of width, height, aspect and bytes that differs between the files."""
-    table = records[["width", "height", "bytes"]].astype(float)
-    table.insert(2, "aspect", table.width / table.height)
+def sizes(table: pd.DataFrame, labels):
+    """Draw histograms by class of the columns width, height, aspect and bytes of a table, if they exist."""
     units = {"width": "pixels", "height": "pixels", "aspect": "width over height", "bytes": "bytes"}
-    varied = [name for name in table if table[name].nunique() > 1]
+    varied = [name for name in units if name in table]
     if not varied:
         return look.nothing()
     figure, axes = look.subplots(3 * len(varied) + 1.2, 2.6, 1, len(varied))
     for each, name in zip(np.atleast_1d(axes), varied, strict=True):
         edges = np.linspace(*table[name].quantile([0.001, 0.999]), BINS)
-        for label, rows, colour in look.by_class(records["label"]):
+        for label, rows, colour in look.by_class(labels):
             each.hist(table[name].iloc[rows], edges, density=True, histtype="step", color=colour, label=label)
         each.set(title=f"{name.capitalize()} of the files", xlabel=units[name], yticks=[])
     np.atleast_1d(axes)[0].set_ylabel("share of the class")

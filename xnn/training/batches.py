@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import InterpolationMode, v2
 
 from ..config.schema import Augmentation, Run
-from ..data.images import ImageStore
 from ..data.records import load_images, load_records
 from ..models.classifier import to_input
 
@@ -38,7 +37,7 @@ class Views(Dataset):
     batch size or the number of worker processes. View None is the image itself.
     """
 
-    def __init__(self, records: pd.DataFrame, images: ImageStore, classes, transform=None, seed=0):
+    def __init__(self, records: pd.DataFrame, images: np.ndarray, classes, transform=None, seed=0):
         self.rows = records.row.to_numpy()
         self.labels = records.label.map({c: i for i, c in enumerate(classes)}).to_numpy()
         self.images, self.transform, self.seed = images, transform, seed
