@@ -18,8 +18,7 @@ from torch import nn
 from xnn import load_images, load_model, load_records, load_run, load_study, runs, to_input
 from xnn.evaluation.intervals import confidence_intervals, positions
 from xnn.evaluation.predictions import read
-from xnn.models.classifier import Classifier
-from xnn.models.inference import logits, probabilities
+from xnn.models.classifier import Classifier, logits, probabilities
 
 BATCH = 64  # images whose statistics are taken together
 SHARES = (0.5, 1.0)  # of the test images' statistics; the rest is that of training

@@ -17,8 +17,8 @@
 # %% [markdown]
 # **How was this network trained, and did it learn?**
 #
-# Everything that decides the result stands in the run's parameter file. A model that was trained from
-# the very same inputs is kept, and an interrupted training goes on from its last whole epoch.
+# Everything that decides the result is in the run's parameter file. A model that was trained from the same
+# inputs is not trained again, and an interrupted training is resumed after its last whole epoch.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -54,7 +54,7 @@ settings
 pd.DataFrame({name: str(value) for name, value in settings.training}, index=["training"]).T
 
 # %%
-weights, counts = fit.beginning(settings)
+weights, counts = fit.initial_state(settings)
 Markdown(
     f"{settings.model.backbone}, {settings.model.regime}. Starting weights: **{weights}**. "
     f"{counts['trained']:,} of {counts['total']:,} parameters are trained."
@@ -63,8 +63,8 @@ Markdown(
 # %% [markdown]
 # ## Views
 #
-# The network sees every training radiograph once an epoch: each time as another random view, or as one
-# of the number of views in the recipe, in turn.
+# The network sees every training radiograph once per epoch: each time in another random view, or in one
+# of a fixed number of views in turn, if the recipe gives a number.
 
 # %%
 #| fig-alt: Random views of a few training radiographs.
@@ -96,8 +96,8 @@ history.set_index("epoch").round(4)
 # %% [markdown]
 # ## Predictions
 #
-# What the kept model says of the test images is written down now, for the pages that follow; nothing
-# here looks at it.
+# The predictions for the test images are saved now, for the pages that follow; nothing on this page uses
+# them.
 
 # %%
 print(f"{len(xnn.predictions(settings))} test images asked")

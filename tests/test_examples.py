@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from support.project import PROJECT
-from xnn import load_study
+from xnn import BACKBONES, load_study
 from xnn.config import schema
 from xnn.explain import methods
-from xnn.models import classifier
 from xnn.report import pipeline
 
 TEXT = (PROJECT / "reproduce.qmd").read_text()
@@ -40,7 +39,7 @@ def mine(tmp_path_factory):
 @pytest.fixture
 def registries(monkeypatch):
     """The examples add to them; afterwards they are as before."""
-    monkeypatch.setattr(classifier, "_BACKBONES", dict(classifier._BACKBONES))
+    monkeypatch.setitem(BACKBONES, "squeezenet", None)
     monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
 
 

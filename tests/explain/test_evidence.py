@@ -23,7 +23,7 @@ def run(small):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return Classifier("mobilenet_v2", image_size=32).eval()
+    return Classifier("mobilenet_v2", ["bacteria", "normal", "virus"], 32).eval()
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ def test_the_cascade_tells_the_factor_from_the_network():
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet18", "convnextv2"])
 def test_every_backbone_can_be_randomised(backbone):
     config = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]} if backbone == "convnextv2" else None
-    model = Classifier(backbone, image_size=32, backbone_config=config).eval()
+    model = Classifier(backbone, ["a", "b", "c"], 32, backbone_config=config).eval()
     other = measures.randomised(model)
     logits = other(torch.rand(2, 3, 32, 32))
     assert torch.isfinite(logits).all()

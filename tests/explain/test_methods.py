@@ -13,7 +13,7 @@ BACKBONES = {"mobilenet_v2": {}, "resnet18": {}, "resnet50": {}, "convnextv2": T
 
 def classifier(backbone="convnextv2", size=32):
     torch.manual_seed(0)
-    model = Classifier(backbone, image_size=size, backbone_config=BACKBONES[backbone])
+    model = Classifier(backbone, ["a", "b", "c"], size, backbone_config=BACKBONES[backbone])
     return model.eval()
 
 

@@ -15,7 +15,7 @@ from ..evaluation.calibration import tempered
 from ..explain import attribution, localisation
 from ..explain.integrated import Attribution, integrated_gradients
 from ..explain.methods import METHODS
-from ..models import inference
+from ..models import classifier
 from ..models.classifier import to_input
 from . import dicom, distance
 from .served import Served
@@ -91,8 +91,8 @@ def answer(
         raise QuestionError(f"target: choose one of {', '.join(model.classes)}")
     read = dicom.decode if with_dicom and dicom.is_dicom(data) else decode
     image = read(data, asked.image_size)
-    logits = inference.logits(model, image[None], asked.flip)
-    probabilities = tempered(inference.probabilities(logits), served.temperature or 1.0)[0]
+    logits = classifier.logits(model, image[None], asked.flip)
+    probabilities = tempered(classifier.probabilities(logits), served.temperature or 1.0)[0]
     far = None
     if served.distance:
         far = float(served.distance.of(distance.features(model, to_input(image[None])))[0])

@@ -29,8 +29,7 @@ from ..data.records import load_images, load_records
 from ..data.sources import DataError
 from ..explain import sample
 from ..models import prediction
-from ..models.classifier import Classifier, load_model, to_input
-from ..models.inference import BATCH, logits, probabilities
+from ..models.classifier import BATCH, Classifier, load_model, logits, probabilities, to_input
 from . import distance
 
 NOTE = """
