@@ -18,9 +18,9 @@
 # **Where in the radiograph does the network's answer come from, and which of its explanations can be
 # trusted?**
 #
-# Integrated Gradients of the logit of the class that the network names, beside other methods and two
-# floors that know nothing of the network: a random map and the edges of the image. *Green* raises the
-# logit, *red* lowers it.
+# Integrated Gradients of the logit of the predicted class, beside other methods and two controls that know
+# nothing of the network: a random map and the edges of the image. *Green* raises the logit, *red* lowers
+# it.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -40,7 +40,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import attribution, axioms, card, evidence, gallery, measures, sample
+from xnn.explain import card, evidence, gallery, measures, methods, sample
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -51,20 +51,20 @@ settings
 # %% [markdown]
 # ## What the axioms mean
 #
-# F(a, b) = 1 - relu(1 - a) + b / 2 at a = 2, b = 1, from the baseline 0. Beyond a = 1 more of a changes
-# nothing, so the gradient there is 0 although a has raised F by 1: it breaks *sensitivity*. Integrated
-# Gradients average the gradient along the way from the baseline and find it. Their sum is F(x) - F(0),
-# *completeness*: add up the column and compare.
+# F(a, b) = 1 - relu(1 - a) + b / 2 at a = 2, b = 1, from the baseline 0. Beyond a = 1, F no longer changes
+# with a, so the gradient there is 0 although a has raised F by 1: it violates *sensitivity*. Integrated
+# Gradients average the gradient along the path from the baseline and find that 1. Their sum is F(x) - F(0),
+# *completeness*: compare the last two columns.
 
 # %%
-axioms.saturation().style.format(precision=2, na_rep="")
+methods.saturation().style.format(precision=2, na_rep="")
 
 # %% [markdown]
 # ## Cases
 #
-# Drawn at random from the test split, not picked. Those *shown* are for each class some that the network
-# gets right and some that it gets wrong, as far as there are any; those *measured* stand for the test
-# split, each class with its share. The *surest* are not drawn: the most confident mistake of each kind.
+# Drawn at random from the test split, not picked. Those *shown* are, for each class, some that the network
+# classifies correctly and some that it does not, if there are any; those *measured* represent the test
+# split, each class with its share. The *surest* are not drawn: the most confident error of each kind.
 
 # %%
 origin = xnn.stamp(settings)
@@ -73,14 +73,14 @@ drawn = sample.draw(xnn.predictions(settings), settings)
 drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 
 # %%
-given = sample.load(settings, drawn)
+given = sample.load_sample(settings, drawn)
 images = 255 * given.images[:, 0].numpy()
 network = xnn.load_model(settings)
 found = evidence.integrate(network, settings, given)
 
 # %% [markdown]
-# Do the attributions of each image sum to the difference of its logit from the baseline's? *gap* is what
-# is missing, relative to that *difference*; *local_gap* the same where missing parts cannot cancel.
+# Do the attributions of each image sum to the *difference* of its logit from the baseline's? *gap* is how
+# far they are from it, relative to it; in *local_gap* the errors of segments of the path cannot cancel.
 
 # %%
 table = drawn.drop(columns=["path", "patient"]).assign(
@@ -91,12 +91,12 @@ table.assign(passed=found.passed).style.format(precision=3)
 # %% [markdown]
 # ## Right
 #
-# Every map, of whatever method and run, has one scale: a pixel's attribution over the mean magnitude of
-# its map, so that colours compare although methods have units of their own. Below each: the logits that it
-# sums to, its gap, and the gradients that it took.
+# All maps, of every method and run, have one scale: a pixel's attribution over the mean magnitude of its map,
+# so that colours can be compared although methods have different units. Below each map: the logits that it
+# sums to, its gap, and the number of gradients.
 
 # %%
-#| fig-alt: Radiographs that the network names rightly, each beside its attribution.
+#| fig-alt: Radiographs that the network classifies correctly, each beside its attribution.
 right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
 titles = (drawn.label + " called " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
 captions = plots.captions(table)
@@ -107,7 +107,7 @@ plots.photograph(figure)
 # %% [markdown]
 # ## Wrong
 #
-# Beside the attribution for the class that the network names, the one for the true class.
+# The attribution for the predicted class beside the one for the true class.
 
 # %%
 mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.surest]
@@ -117,18 +117,18 @@ true = dict(
 )
 
 # %%
-#| fig-alt: Radiographs that the network names wrongly, with the maps of the named and of the true class.
+#| fig-alt: Radiographs that are classified wrongly, with the maps of the predicted and of the true class.
 pair = {"for the named class": (found.maps[wrong], captions[wrong])}
 pair |= {"for the true class": [true[row] for row in wrong]}
 plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
 
 # %% [markdown]
-# ## The most confident mistakes
+# ## The most confident errors
 #
-# Of each kind (true class, class named) the one with the highest probability.
+# The one with the highest probability for each pair of true and predicted class.
 
 # %%
-#| fig-alt: The most confident mistake of each kind, with the maps of the named and of the true class.
+#| fig-alt: The most confident error of each kind, with the maps of the predicted and of the true class.
 surest = drawn.index[drawn.surest]
 pair = {"for the named class": (found.maps[surest], captions[surest])}
 pair |= {"for the true class": [true[row] for row in surest]}
@@ -137,7 +137,7 @@ plots.photograph(plots.overlay_table(images[surest], pair, titles[surest]))
 # %% [markdown]
 # ## Other methods
 #
-# The same images explained in other ways, for one right answer of each class.
+# The same images explained by other methods: one correctly classified image of each class.
 
 # %%
 maps = evidence.explain_all(network, settings, given, {"integrated_gradients": found.maps})
@@ -151,73 +151,74 @@ plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
 # %% [markdown]
 # ## The card
 #
-# Every measure is taken of each measured image (those that call a method again and again of one in four),
-# with 95 % intervals by bootstrap over patients. *insertion* (more is better) and *deletion* (less is
-# better) follow the probability of the class while the highest pixels are put into the blurred image or
-# taken out to grey; those of the other fill stand beside them. *infidelity*: share of the logit's response
-# to noise that the map leaves unexplained. *sensitivity*: how far the map moves with the image.
-# *randomisation*: rank correlation with the map of a network of random parameters. On phantoms, where the
-# place of the lesion is known: *pointing game*, *relevance mass* and *rank*, for images named rightly.
-# *frame*, *corner* and *marker*: share of the attribution where no lung is.
+# Every measure is a mean over the measured images (one in four of them for measures that call a method
+# again and again), with a 95 % interval by bootstrap over patients. *insertion* (more is better) and
+# *deletion* (less is better) follow the probability of the class while the highest pixels are inserted into
+# the blurred image or replaced by grey; the variants with the other fill are beside them. *infidelity*: share
+# of the logit's response to noise that the map leaves unexplained. *sensitivity*: how far the map moves with
+# the image. *randomisation*: rank correlation with the map of a network with random parameters. On phantoms,
+# whose lesions are known: *pointing game*, *relevance mass* and *rank*, for correctly classified images.
+# *frame*, *corner* and *marker*: share of the attribution outside the lungs.
 
 # %%
 measured = drawn.index[drawn.measured]
 part = given.take(measured)
 own = {name: each[measured] for name, each in maps.items()}
-taken = evidence.measure_all(network, evidence.explainers(settings), part, own)
-numbers = card.table(taken, part.patients)
+values, curves = evidence.measure_all(network, evidence.explainers(settings), part, own)
+numbers = card.table(values, part.patients)
 card.wide(numbers).T
 
 # %%
-#| fig-alt: A panel a measure, with a dot and its interval for each method and a band across the floors.
+#| fig-alt: A panel per measure, with a dot and its interval for each method and a band across the controls.
 plots.card(numbers)
 
 # %% [markdown]
-# Images differ more than methods do. So below, what Integrated Gradients have more than each floor on the
-# same images, again with intervals by bootstrap over patients: one that leaves 0 out is more than chance.
+# Images differ more than methods do, so the next table has the difference between Integrated Gradients and
+# each control on the same images, with intervals by bootstrap over patients: without 0 in its interval, a
+# difference is more than chance.
 
 # %%
-against = card.against_floors(taken, part.patients)
+against = card.table(card.over_controls(values), part.patients)
 card.wide(against, 3).T
 
 # %%
-#| fig-alt: Probability of the class against the share of pixels inserted or deleted, a line a method.
-plots.insertion_deletion(evidence.rise_curves(taken))
+#| fig-alt: Probability of the class against the share of pixels inserted or deleted, a line per method.
+plots.insertion_deletion(evidence.rise_curves(curves))
 
 # %% [markdown]
 # ## Does it depend on what was learnt?
 #
-# Blocks of the network are drawn anew from the head down, and its maps compared with the trained one's.
-# The factor x - x' shows the image whatever the network, hence the maps without it as well.
+# Blocks of the network are randomised from the head down, and the maps compared with those of the trained
+# network. The factor x - x' shows the image whatever the network, hence also maps without it.
 
 # %%
-#| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line a kind of map.
+#| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line per kind of map.
 asked = part.take(slice(None, None, evidence.SHARE_MEASURED))
-start = evidence.single(sample.baseline(settings, asked.images))
+start = evidence.single(sample.run_baseline(settings, asked.images))
 depths = measures.cascade(network, asked.images, asked.targets, start)
 plots.randomisation(depths, measures.DEPTHS)
 
 # %% [markdown]
 # ## Does it repeat?
 #
-# Maps compared where something changed that should not matter much. Two unrelated maps have a rank
-# correlation of 0 and 5 % of their highest 5 % of pixels in common.
+# Maps are compared after changes that should not matter much. Two unrelated maps have a rank correlation of
+# 0, and share 5 % of their highest 5 % of pixels.
 
 # %%
 alike = evidence.agreement(
     network, settings, asked, {name: each[:: evidence.SHARE_MEASURED] for name, each in own.items()}
 )
-repeated = card.agreement(alike, asked.patients)
+repeated = card.table(alike, asked.patients)
 card.wide(repeated)
 
 # %%
-result = {"study": study, "run": run, "methods": card.results(numbers)}
-result["methods"]["integrated_gradients"] |= attribution.summary(found)
+result = {"study": study, "run": run, "methods": card.as_json(numbers)}
+result["methods"]["integrated_gradients"] |= found.summary()
 result |= {"randomisation": {name: each.mean(axis=1).tolist() for name, each in depths.items()}}
 result |= {
-    "agreement": card.results(repeated),
+    "agreement": card.as_json(repeated),
     "alarm": card.alarm(numbers),
-    "against_floors": card.results(against),
+    "against_floors": card.as_json(against),
     "supports": card.verdicts(against),
 }
 result |= {"baseline": how.baseline, "tolerance": how.tolerance, "provenance": xnn.timed(origin)}
@@ -229,12 +230,12 @@ pictures = {name: each[shown] for name, each in maps.items() if name != "random"
 folder = gallery.write(settings, table.loc[shown], images[shown], pictures)
 
 # %%
-summary = attribution.summary(found)
+summary = found.summary()
 Markdown(
     f"**Answer.** {summary['completeness_passed']:.0%} of {summary['images']} attributions are complete to "
     f"within {how.tolerance:.0%} (baseline {how.baseline}), with a median of {summary['steps_median']:.0f} "
     f"gradients; 95 % of the gaps are at most {summary['relative_completeness_p95']:.1%}. "
-    f"{card.sentence(numbers, against)} Measured of {len(measured)} test images."
+    f"{card.sentence(numbers, against)} Measured on {len(measured)} test images."
 )
 
 # %%

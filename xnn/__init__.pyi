@@ -28,9 +28,10 @@ from .evaluation.intervals import confusion as confusion
 from .evaluation.intervals import metrics as metrics
 from .evaluation.intervals import outcome_counts as outcome_counts
 from .evaluation.scoring import scores as scores
-from .explain.attribution import baseline as baseline
 from .explain.integrated import integrated_gradients as integrated_gradients
+from .explain.methods import METHODS as METHODS
 from .explain.methods import attributions as attributions
+from .explain.methods import baseline as baseline
 from .models.classifier import Classifier as Classifier
 from .models.classifier import build as build
 from .models.classifier import load_model as load_model

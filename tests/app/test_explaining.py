@@ -72,7 +72,7 @@ def test_other_methods_and_baselines_are_those_of_the_notebooks(run, images, shi
     loaded, plain = served.load(str(shipped)), Classifier.from_pretrained(shipped)
     given, target = to_input(images[:1]), torch.tensor([2])
     for name, method in {"mean": "occlusion", "blur": "smoothgrad_ig", "black": "grad_cam"}.items():
-        start = sample.baseline(run, given, name)
+        start = sample.run_baseline(run, given, name)
         expected = methods.attributions(method, plain, given, target, start).maps[0]
         question = Question(method=method, baseline=name, target="virus")
         found = explaining.answer(loaded, encoded(images[0]), question, 100).explanation

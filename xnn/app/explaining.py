@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..data.images import decode
 from ..evaluation.calibration import tempered
-from ..explain import attribution, localisation
+from ..explain import localisation, methods
 from ..explain.integrated import Attribution, integrated_gradients
 from ..explain.methods import METHODS
 from ..models import classifier
@@ -120,10 +120,10 @@ def explain(served: Served, image: np.ndarray, target: str, question: Question, 
 
 
 def baseline(served: Served, name: str, images: torch.Tensor) -> torch.Tensor:
-    """The baseline of that name, as ``attribution.baseline``."""
+    """The baseline of that name, as ``methods.baseline``."""
     if name == "mean" and served.training_mean is None:
         raise QuestionError("baseline mean: this model comes without the mean of its training images")
-    return attribution.baseline(name, images, served.training_mean)
+    return methods.baseline(name, images, served.training_mean)
 
 
 # ---- what to think of it -------------------------------------------------------------------------
