@@ -64,7 +64,7 @@ methods.saturation().style.format(precision=2, na_rep="")
 #
 # Drawn at random from the test split, not picked. Those *shown* are, for each class, some that the network
 # classifies correctly and some that it does not, if there are any; those *measured* represent the test
-# split, each class with its share. The *surest* are not drawn: the most confident error of each kind.
+# split, each class with its share. A *confident error* is not drawn: it is the most confident of its kind.
 
 # %%
 origin = xnn.stamp(settings)
@@ -98,7 +98,7 @@ table.assign(passed=found.passed).style.format(precision=3)
 # %%
 #| fig-alt: Radiographs that the network classifies correctly, each beside its attribution.
 right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
-titles = (drawn.label + " called " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
+titles = (drawn.label + ", predicted " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
 captions = plots.captions(table)
 figure = plots.overlays(images[right], found.maps[right], titles[right], captions[right])
 figure.savefig(settings.reports / "explanations.png", bbox_inches="tight", dpi=180)
@@ -110,15 +110,15 @@ plots.photograph(figure)
 # The attribution for the predicted class beside the one for the true class.
 
 # %%
-mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.surest]
-true = sample.towards(settings, given.take(mistaken), drawn.label[mistaken])
+mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.confident_error]
+true = sample.retarget(settings, given.take(mistaken), drawn.label[mistaken])
 true = dict(
     zip(mistaken, evidence.integrate(network, settings, true).maps if len(mistaken) else [], strict=True)
 )
 
 # %%
 #| fig-alt: Radiographs that are classified wrongly, with the maps of the predicted and of the true class.
-pair = {"for the named class": (found.maps[wrong], captions[wrong])}
+pair = {"for the predicted class": (found.maps[wrong], captions[wrong])}
 pair |= {"for the true class": [true[row] for row in wrong]}
 plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
 
@@ -129,10 +129,10 @@ plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
 
 # %%
 #| fig-alt: The most confident error of each kind, with the maps of the predicted and of the true class.
-surest = drawn.index[drawn.surest]
-pair = {"for the named class": (found.maps[surest], captions[surest])}
-pair |= {"for the true class": [true[row] for row in surest]}
-plots.photograph(plots.overlay_table(images[surest], pair, titles[surest]))
+confident = drawn.index[drawn.confident_error]
+pair = {"for the predicted class": (found.maps[confident], captions[confident])}
+pair |= {"for the true class": [true[row] for row in confident]}
+plots.photograph(plots.overlay_table(images[confident], pair, titles[confident]))
 
 # %% [markdown]
 # ## Other methods
@@ -194,7 +194,7 @@ plots.insertion_deletion(evidence.rise_curves(curves))
 # %%
 #| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line per kind of map.
 asked = part.take(slice(None, None, evidence.SHARE_MEASURED))
-start = evidence.single(sample.run_baseline(settings, asked.images))
+start = evidence.mean_image(sample.run_baseline(settings, asked.images))
 depths = measures.cascade(network, asked.images, asked.targets, start)
 plots.randomisation(depths, measures.DEPTHS)
 

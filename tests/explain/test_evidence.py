@@ -108,5 +108,5 @@ def test_twins_have_the_same_recipe_another_seed_and_a_model():
 
 
 def test_several_baselines_are_one_image_where_only_one_serves():
-    assert evidence.single(torch.ones(1, 4, 3, 8, 8)).shape == (1, 3, 8, 8)
-    assert evidence.single(torch.ones(2, 3, 8, 8)).shape == (2, 3, 8, 8)
+    assert evidence.mean_image(torch.ones(1, 4, 3, 8, 8)).shape == (1, 3, 8, 8)
+    assert evidence.mean_image(torch.ones(2, 3, 8, 8)).shape == (2, 3, 8, 8)

@@ -24,9 +24,9 @@ def test_shown_and_measured_come_from_one_shuffle(run):
     paths = [f"{i:03}.png" for i in range(300)]
     table = predicted(run, pd.DataFrame({"path": paths, "label": labels, "patient": "p"}))
     drawn = sample.draw(table, run)
-    surest = drawn[drawn.surest]
-    assert not surest.right.any()
-    assert not surest.duplicated(["label", "predicted"]).any()
+    confident = drawn[drawn.confident_error]
+    assert not confident.right.any()
+    assert not confident.duplicated(["label", "predicted"]).any()
     shown = drawn[drawn.shown].groupby(["label", "right"]).size()
     assert (shown == run.explanation.images).all()
     counts = drawn[drawn.measured].groupby("label").size()
@@ -44,7 +44,7 @@ def test_a_sample_has_what_is_known(run):
     assert (given.masks.any(axis=(1, 2)) == (drawn.label != "normal")).all()
     few = given.take(np.array([0, 2]))
     assert len(few.images) == len(few.masks) == len(few.patients) == 2
-    other = sample.towards(run, few, ["virus", "normal"])
+    other = sample.retarget(run, few, ["virus", "normal"])
     assert other.targets.tolist() == [2, 1]
     assert torch.equal(other.images, few.images)
 

@@ -95,17 +95,13 @@ def verdicts(against: pd.DataFrame) -> dict[str, str]:
 
     Better means better than both controls, worse means worse than one of them, each by more than chance.
     """
-    return {
-        name: _verdict(part if sign > 0 else part.assign(low=-part.high, high=-part.low))
-        for name, sign in BETTER.items()
-        if sign and len(part := against[against.measure == name])
-    }
-
-
-def _verdict(gains: pd.DataFrame) -> str:
-    if (gains.low > 0).all():
-        return "better"
-    return "worse" if (gains.high < 0).any() else "not told apart"
+    found = {}
+    for name, sign in BETTER.items():
+        gains = sign * against.loc[against.measure == name, ["low", "high"]]
+        if len(gains):
+            worse = "worse" if (gains.max(axis=1) < 0).any() else "not told apart"
+            found[name] = "better" if (gains.min(axis=1) > 0).all() else worse
+    return found
 
 
 def alarm(found: pd.DataFrame) -> dict:

@@ -14,7 +14,7 @@ from .methods import METHODS
 from .sample import Sample, run_baseline
 
 CONTROLS = ("random", "sobel")  # which know nothing of the network
-NAMES = (
+CARD_METHODS = (
     "integrated_gradients",
     "saliency",
     "gradient_x_input",
@@ -24,7 +24,7 @@ NAMES = (
     *CONTROLS,
 )
 # gradients per baseline where Integrated Gradients are computed again and again: ranks need no more
-REPEATED = 17
+QUICK_GRADIENTS = 17
 BASELINES = ("black", "mean", "blur")  # whose agreement is measured
 FILLS = ("blur", "mean")  # of insertion and of deletion, as in RISE
 LESION_MEASURES = (localisation.pointing_game, localisation.relevance_mass, localisation.relevance_rank)
@@ -47,8 +47,8 @@ def explainer(run: Run, name: str, baseline: str | None = None) -> measures.Meth
     def explain(model, images, targets):
         start = run_baseline(run, images, baseline)
         if name != "integrated_gradients":
-            return METHODS[name](model, images, targets, single(start))
-        most = REPEATED * (start.shape[1] if start.ndim == 5 else 1)
+            return METHODS[name](model, images, targets, mean_image(start))
+        most = QUICK_GRADIENTS * (start.shape[1] if start.ndim == 5 else 1)
         return integrated_gradients(model, images, targets, start, run.explanation.tolerance, most).maps
 
     return explain
@@ -56,10 +56,10 @@ def explainer(run: Run, name: str, baseline: str | None = None) -> measures.Meth
 
 def explainers(run: Run) -> dict[str, measures.Method]:
     """Return the methods of the card by name."""
-    return {name: explainer(run, name) for name in NAMES}
+    return {name: explainer(run, name) for name in CARD_METHODS}
 
 
-def single(start):
+def mean_image(start):
     """Return a baseline as one image: the mean of several."""
     return start.mean(dim=1) if start.ndim == 5 else start
 
@@ -158,7 +158,7 @@ def agreement(model, run: Run, sample: Sample, maps: Mapping) -> dict[str, dict[
         for name in BASELINES
         if name != run.explanation.baseline
     }
-    noise = METHODS["smoothgrad_ig"](model, *given, single(run_baseline(run, sample.images)), seed=1)
+    noise = METHODS["smoothgrad_ig"](model, *given, mean_image(run_baseline(run, sample.images)), seed=1)
     changed["noise of SmoothGrad"] = noise
     for twin in twins(run):
         changed[f"network {twin.name}"] = explainer(run, "integrated_gradients")(load_model(twin), *given)

@@ -36,9 +36,11 @@ def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray])
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    _save([_radiograph(image) for image in images], folder / "radiographs.webp")
-    for name, each in maps.items():
-        _save([_picture(one) for one in each], folder / f"{name}.webp")
+    sheets = {"radiographs": [_radiograph(image) for image in images]}
+    sheets |= {name: [_picture(one) for one in each] for name, each in maps.items()}
+    for name, pictures in sheets.items():
+        sheet = Image.fromarray(np.concatenate(pictures, axis=1))
+        sheet.save(folder / f"{name}.webp", quality=QUALITY, alpha_quality=ALPHA)
     columns = ["label", "predicted", "probability", "right", "difference", "gap"]
     data = {
         "study": run.study.name,
@@ -63,8 +65,3 @@ def _picture(attribution):
     coarse = np.asarray(grey.resize((COARSE, COARSE), Image.Resampling.BOX))
     colour = np.where(coarse[..., None] > 0, plots.RAISES, plots.LOWERS)
     return np.dstack([colour, 255 * plots.opacity(coarse)]).astype(np.uint8)
-
-
-def _save(pictures, file):
-    sheet = Image.fromarray(np.concatenate(pictures, axis=1))
-    sheet.save(file, quality=QUALITY, alpha_quality=ALPHA)

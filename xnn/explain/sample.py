@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
 
 def draw(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """Return test images drawn at random, and the most confident mistake of each kind (column surest).
+    """Return test images drawn at random, and the most confident error of each kind (confident_error).
 
     Those shown are ``explanation.images`` per class, right and wrong each, if there are so many; those
     measured ``explanation.measured`` in all, each class with its share of the test split, at least one. Both
@@ -49,8 +49,8 @@ def draw(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
     wanted = (how.measured * share).round().clip(lower=1)
     table["measured"] = table.groupby("label").cumcount() < wanted
     table["shown"] = table.groupby(["label", "right"]).cumcount() < how.images
-    table["surest"] = table.path.isin(mistakes(predictions, classes, 1).path)
-    drawn = table[table.measured | table.shown | table.surest]
+    table["confident_error"] = table.path.isin(mistakes(predictions, classes, 1).path)
+    drawn = table[table.measured | table.shown | table.confident_error]
     return drawn.sort_values(["label", "right", "path"]).reset_index(drop=True)
 
 
@@ -68,7 +68,7 @@ def load_sample(run: Run, drawn: pd.DataFrame) -> Sample:
     )
 
 
-def towards(run: Run, sample: Sample, labels) -> Sample:
+def retarget(run: Run, sample: Sample, labels) -> Sample:
     """Return the same images, to be explained for other classes."""
     return sample._replace(targets=_targets(run, labels))
 

@@ -1,17 +1,12 @@
 """Starting weights of a backbone: from a file, torchvision or the Hugging Face hub, or random."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT, Model
-
-if TYPE_CHECKING:
-    import torch  # takes seconds to import, and a file is found without it
 
 HUB = {"convnextv2": "facebook/convnextv2-tiny-1k-224"}  # what "imagenet" means for backbones of the hub
 
@@ -23,7 +18,7 @@ class WeightsError(ValueError):
 class Weights(NamedTuple):
     """A state dict with the keys of torchvision or transformers; None for random weights."""
 
-    state: dict[str, torch.Tensor] | None
+    state: dict | None
     source: str  # in words
     sha256: str  # "" for random weights
 
@@ -38,7 +33,7 @@ def find(spec: Model) -> Weights:
     if spec.weights == "none":
         return Weights(None, "random (no pretrained weights)", "")
     if file := local_file(spec):
-        from safetensors.torch import load_file
+        from safetensors.torch import load_file  # imports torch, which takes seconds
 
         try:
             return Weights(load_file(file), f"{spec.weights}: {file.name}", file_sha256(file))
@@ -65,7 +60,7 @@ def local_file(spec: Model) -> Path | None:
     return next((ROOT / name for name in names if (ROOT / name).is_file()), None)
 
 
-def _download(spec: Model) -> dict[str, torch.Tensor]:
+def _download(spec: Model) -> dict:
     """Return a state dict from torchvision or from the Hugging Face hub (or a folder like it)."""
     source = HUB.get(spec.backbone, "") if spec.weights == "imagenet" else spec.weights
     try:

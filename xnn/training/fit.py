@@ -116,7 +116,10 @@ def trained(run: Run, folder: Path, history: pl.Callback) -> Outcome:
         print("resuming an interrupted training after its last whole epoch")
     trainer.fit(learner, data, ckpt_path=last if last.exists() else None)
     if trainer.is_global_zero:
-        _load_best(start.model, trainer.checkpoint_callback.best_model_path, bool(run.model.lora))
+        best = torch.load(trainer.checkpoint_callback.best_model_path, weights_only=True)
+        learner.load_state_dict(best["state_dict"])
+        if run.model.lora:
+            merge_lora(start.model)
     return Outcome(start, counts, trainer, len(data.part("train")), cache_seconds)
 
 
@@ -147,14 +150,6 @@ def _trainer(run: Run, folder: Path, history: pl.Callback) -> pl.Trainer:
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
-
-
-def _load_best(model: Classifier, checkpoint: str, lora: bool) -> None:
-    state = torch.load(checkpoint, weights_only=True)["state_dict"]
-    own = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
-    model.load_state_dict(own)
-    if lora:
-        merge_lora(model)
 
 
 class History(pl.Callback):
