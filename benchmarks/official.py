@@ -17,8 +17,7 @@ from torch import nn
 from xnn import load_images, load_model, load_records, load_run, load_study, runs, to_input
 from xnn.evaluation.intervals import confidence_intervals
 from xnn.evaluation.predictions import positions, read
-from xnn.models.classifier import Classifier
-from xnn.models.inference import logits, probabilities
+from xnn.models.classifier import Classifier, logits, probabilities
 
 BATCH = 64  # images per batch of statistics
 SHARES = (0.5, 1.0)  # weight of the test images' statistics; the rest is training's

@@ -39,7 +39,7 @@ from IPython.display import Markdown
 import xnn
 from demo import draw, fixed, properties, quadrature, toys
 from xnn import plots
-from xnn.explain import attribution, axioms, integrated, localisation
+from xnn.explain import integrated, localisation, methods
 
 origin = xnn.stamp_of_page(seed)
 plots.style()
@@ -52,7 +52,7 @@ plots.style()
 # and the attributions sum to F(x) − F(0).
 
 # %%
-axioms.saturation().style.format(precision=2, na_rep="")
+methods.saturation().style.format(precision=2, na_rep="")
 
 # %% [markdown]
 # ## The axioms
@@ -190,7 +190,7 @@ needed.style.format(dict(zip(columns, ["{:.0f}", "{:.0f}", "{:.1%}", "{:.1%}"], 
 
 # %%
 mean, healthy = drawn.images[training].mean(0) / 255, images[:16:2]
-starts = {name: attribution.baseline(name, sick, mean, healthy) for name in attribution.BASELINES}
+starts = {name: methods.baseline(name, sick, mean, healthy) for name in methods.BASELINES}
 maps, rows = {}, {}
 for name, start in starts.items():
     each = integrated.integrated_gradients(networks["ReLU"], sick, goal, start)

@@ -1,3 +1,4 @@
+from .config.backbones import BACKBONES as BACKBONES
 from .config.files import load_run as load_run
 from .config.files import load_study as load_study
 from .config.files import load_sweep as load_sweep
@@ -26,16 +27,17 @@ from .evaluation.intervals import confidence_intervals as confidence_intervals
 from .evaluation.intervals import metrics as metrics
 from .evaluation.intervals import outcome_counts as outcome_counts
 from .evaluation.scoring import scores as scores
-from .explain.attribution import baseline as baseline
 from .explain.integrated import integrated_gradients as integrated_gradients
+from .explain.methods import METHODS as METHODS
 from .explain.methods import attributions as attributions
+from .explain.methods import baseline as baseline
 from .models.classifier import Classifier as Classifier
 from .models.classifier import build as build
 from .models.classifier import load_model as load_model
+from .models.classifier import logits as logits
 from .models.classifier import parameter_counts as parameter_counts
+from .models.classifier import probabilities as probabilities
 from .models.classifier import to_input as to_input
-from .models.inference import logits as logits
-from .models.inference import probabilities as probabilities
 from .models.prediction import predictions as predictions
 from .models.weights import WeightsError as WeightsError
 from .report.tracking import track as track

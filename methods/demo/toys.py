@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from xnn.data import phantom
-from xnn.models.classifier import Prepare
+from xnn.models.classifier import Preprocess
 
 
 class Phantoms(NamedTuple):
@@ -64,7 +64,7 @@ def fit(
 def convolutional(activation: type[nn.Module], size: int, seed: int, width: int = 12) -> nn.Sequential:
     """Return a classifier of two classes with six convolutions, for images (N, 3, size, size) in [0, 1]."""
     torch.manual_seed(seed)
-    layers, entering = [Prepare(size)], 3
+    layers, entering = [Preprocess(size)], 3
     for leaving in (width, 2 * width, 4 * width):
         for before, stride in ((entering, 2), (leaving, 1)):
             convolution = nn.Conv2d(before, leaving, 3, stride, padding=1, bias=False)

@@ -13,7 +13,7 @@ from xnn.config import provenance
 from xnn.evaluation.calibration import tempered
 from xnn.evaluation.predictions import predictions_table
 from xnn.explain import evidence, methods, sample
-from xnn.models import inference
+from xnn.models import classifier
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def run(small):
     """A run of the phantom study with a network of random weights and what its report would say."""
     found = load_run(small, "plain")
     torch.manual_seed(1)
-    Classifier(image_size=32).save_pretrained(found.artifacts / "model")
+    Classifier("mobilenet_v2", CLASSES, 32).save_pretrained(found.artifacts / "model")
     records = load_records(found.study)
     test = records[records.split == "test"].sort_values("path").reset_index(drop=True)
     images = load_images(found.study)[test.row.to_numpy()]
-    logits = inference.logits(load_model(found), images, found.evaluation.flip)
-    predictions = predictions_table(test, inference.probabilities(logits), CLASSES)
+    logits = classifier.logits(load_model(found), images, found.evaluation.flip)
+    predictions = predictions_table(test, classifier.probabilities(logits), CLASSES)
     found.reports.mkdir(parents=True, exist_ok=True)
     predictions.to_csv(found.reports / "predictions.csv", index=False)
     score = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -55,7 +55,7 @@ def notebook(model, run, images, targets):
 
 def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):
     model = load_model(run)
-    expected = inference.probabilities(inference.logits(model, images, run.evaluation.flip))
+    expected = classifier.probabilities(classifier.logits(model, images, run.evaluation.flip))
     found = notebook(load_model(run), run, images, expected.argmax(axis=1).tolist())
     loaded = served.load(str(run.artifacts / "model"))
     for number, image in enumerate(images):
@@ -72,7 +72,7 @@ def test_other_methods_and_baselines_are_those_of_the_notebooks(run, images, shi
     loaded, plain = served.load(str(shipped)), Classifier.from_pretrained(shipped)
     given, target = to_input(images[:1]), torch.tensor([2])
     for name, method in {"mean": "occlusion", "blur": "smoothgrad_ig", "black": "grad_cam"}.items():
-        start = sample.baseline(run, given, name)
+        start = sample.run_baseline(run, given, name)
         expected = methods.attributions(method, plain, given, target, start).maps[0]
         question = Question(method=method, baseline=name, target="virus")
         found = explaining.answer(loaded, encoded(images[0]), question, 100).explanation
@@ -83,7 +83,7 @@ def test_a_shipped_model_is_half_as_large_and_calibrated(run, images, shipped):
     sizes = [(f / "model.safetensors").stat().st_size for f in (shipped, run.artifacts / "model")]
     assert sizes[0] < 0.55 * sizes[1]
     loaded = served.load(str(shipped))
-    expected = inference.probabilities(inference.logits(load_model(run), images, run.evaluation.flip))
+    expected = classifier.probabilities(classifier.logits(load_model(run), images, run.evaluation.flip))
     answer = explaining.answer(loaded, encoded(images[0]), Question(explain=False), 100)
     np.testing.assert_allclose(answer.probabilities, tempered(expected, 1.3)[0], atol=0.005)
     flags = {flag.name: flag for flag in explaining.flags(loaded, answer)}

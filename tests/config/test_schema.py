@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -159,8 +161,36 @@ def test_an_impossible_value_of_a_run_is_an_error(text, key):
 
 
 def test_a_wrong_choice_lists_the_right_ones():
-    message = error_of(run_of, "model: {backbone: vgg}")
-    assert all(name in message for name in ("mobilenet_v2", "resnet18", "resnet50", "convnextv2", "'vgg'"))
+    message = error_of(run_of, "model: {backbone: resnet81}")
+    assert len(message.splitlines()) == 1
+    assert "/it.yaml: model.backbone: " in message
+    assert "did you mean 'resnet18'?" in message
+    names = ("mobilenet_v2", "resnet18", "resnet50", "convnextv2", "'resnet81'")
+    assert all(name in message for name in names)
+
+
+def test_a_backbone_is_known_once_it_is_registered_and_none_needs_torch(root):
+    write_study("registered", STUDY, own="model: {backbone: own}")
+    with pytest.raises(ParameterError, match=r"own\.yaml: model\.backbone: must be one of .*, not 'own'"):
+        load_run("registered", "own")
+    code = (
+        "import sys, xnn; xnn.BACKBONES['own'] = print; "
+        "sys.exit(xnn.load_run('registered', 'own').model.backbone != 'own' or 'torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    (root / "params/registered/own.yaml").unlink()
+
+
+def test_expected_gradients_need_a_healthy_class():
+    expected = "explanation: {baseline: expected}"
+    archive = "{title: t, source: archive, classes: [healthy, ill]"
+    write_study("health", f"{archive}}}", it=expected)
+    with pytest.raises(
+        ParameterError, match=r"it\.yaml: explanation\.baseline: .*'normal': name the healthy"
+    ):
+        load_run("health", "it")
+    write_study("health", f"{archive}, healthy: healthy}}", it=expected)
+    assert load_run("health", "it").study.healthy == "healthy"
 
 
 @pytest.mark.parametrize(

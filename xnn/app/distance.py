@@ -59,7 +59,7 @@ def fit(training: np.ndarray, validation: np.ndarray, directions: int = DIRECTIO
 def features(model: Classifier, images: torch.Tensor) -> np.ndarray:
     """(N, C) features of images (N, 3, H, W) in [0, 1]."""
     last = 1 + round(DEPTH * len(model.backbone))  # the layer before the backbone prepares the image
-    maps = model.eval().between(ready(model, images), 0, last)
+    maps = model.eval().forward_range(ready(model, images), 0, last)
     if maps.ndim != 4:
         raise ValueError("the backbone's blocks give no feature maps")
     return torch.cat([maps.mean((2, 3)), maps.std((2, 3))], 1).numpy()

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..data.images import decode
 from ..evaluation.calibration import tempered
-from ..explain import attribution, localisation
+from ..explain import localisation, methods
 from ..explain.integrated import Attribution, integrated_gradients
 from ..explain.methods import METHODS
-from ..models import inference
+from ..models import classifier
 from ..models.classifier import to_input
 from . import dicom, distance
 from .served import Served
@@ -91,8 +91,8 @@ def answer(
         raise QuestionError(f"target: choose one of {', '.join(model.classes)}")
     read = dicom.decode if with_dicom and dicom.is_dicom(data) else decode
     image = read(data, asked.image_size)
-    logits = inference.logits(model, image[None], asked.flip)
-    probabilities = tempered(inference.probabilities(logits), served.temperature or 1.0)[0]
+    logits = classifier.logits(model, image[None], asked.flip)
+    probabilities = tempered(classifier.probabilities(logits), served.temperature or 1.0)[0]
     far = None
     if served.distance:
         far = float(served.distance.of(distance.features(model, to_input(image[None])))[0])
@@ -120,10 +120,10 @@ def explain(served: Served, image: np.ndarray, target: str, question: Question, 
 
 
 def baseline(served: Served, name: str, images: torch.Tensor) -> torch.Tensor:
-    """The baseline of that name, as ``attribution.baseline``."""
+    """The baseline of that name, as ``methods.baseline``."""
     if name == "mean" and served.training_mean is None:
         raise QuestionError("baseline mean: this model comes without the mean of its training images")
-    return attribution.baseline(name, images, served.training_mean)
+    return methods.baseline(name, images, served.training_mean)
 
 
 # ---- what to think of it -------------------------------------------------------------------------

@@ -21,8 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT
-from ..models.classifier import Classifier, to_input
-from ..models.inference import logits
+from ..models.classifier import Classifier, logits, to_input
 from . import distance
 from .distance import Distance
 

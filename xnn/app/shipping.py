@@ -27,10 +27,9 @@ from ..config.files import load_run
 from ..config.schema import ROOT, ParameterError, Run
 from ..data.archive import DataError
 from ..data.records import load_images, load_records
-from ..explain import sample
+from ..explain.sample import run_baseline
 from ..models import prediction
-from ..models.classifier import Classifier, load_model, to_input
-from ..models.inference import BATCH, logits, probabilities
+from ..models.classifier import BATCH, Classifier, load_model, logits, probabilities, to_input
 from . import distance
 
 NOTE = """
@@ -68,7 +67,7 @@ def ship(run: Run, folder: Path) -> Path:
         model = Classifier.from_pretrained(fresh)
         rounding = moved(run, model)
         statistics, far = spread(run, load_model(run))
-        mean = sample.baseline(run, torch.empty(1), "mean")[0, 0].numpy()
+        mean = run_baseline(run, torch.empty(1), "mean")[0, 0].numpy()
         values = distance.saved(statistics) | {"training_mean": np.ascontiguousarray(mean, np.float32)}
         save_file({k: torch.from_numpy(v) for k, v in values.items()}, fresh / "statistics.safetensors")
         said = asked(run) | {"rounding": rounding, "far_test_images": far}

@@ -18,6 +18,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
+from .backbones import BACKBONES
+
 __by_value__ = True  # pages depend on the values, not on the code that reads them
 
 # tests and tools may use another project folder with the same layout
@@ -87,6 +89,7 @@ class Study(Parameters):
     title: str
     source: Literal["phantom", "archive"]
     classes: list[str] = ["bacteria", "normal", "virus"]
+    healthy: str = "normal"  # the class without findings, if there is one
     image_size: Annotated[int, Field(ge=32, le=1024)] = 224  # pixels per side
     split: Literal["patient", "image", "official"] = "patient"
     fractions: Shares = (0.8, 0.1, 0.1)  # train, val, test
@@ -151,7 +154,7 @@ class Lora(Parameters):
 class Model(Parameters):
     """A backbone, its starting weights, its head, and which part of it is trained."""
 
-    backbone: Literal["mobilenet_v2", "resnet18", "resnet50", "convnextv2"] = "mobilenet_v2"
+    backbone: str = "mobilenet_v2"  # a name in xnn.BACKBONES
     # imagenet, none, the name of a file in WEIGHTS, or (convnextv2) a hub id or a folder
     weights: str = "imagenet"
     start_from: str | None = None  # a run of the same study, to start from its trained model
@@ -162,6 +165,13 @@ class Model(Parameters):
     train: Literal["head", "all"] | Count = "all"
     lora: Lora | None = None  # train low-rank updates of their layers instead of the tensors themselves
     image_size: Annotated[int, Field(ge=32, le=1024)] | None = None  # inside the network; None: the study's
+
+    @field_validator("backbone")
+    @classmethod
+    def _is_registered(cls, name):
+        if name not in BACKBONES:
+            raise ValueError(f"no backbone of this name in xnn.BACKBONES{choice(name, BACKBONES)}")
+        return name
 
     @model_validator(mode="after")
     def _has_layers_for_lora(self):
@@ -262,6 +272,19 @@ class Run(Parameters):
             raise ValueError(
                 f"training.batch_size: {size} images cannot be shared by {processes} processes (hardware): "
                 f"use a multiple of {processes}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_healthy_images(self):
+        if (
+            self.explanation.baseline == "expected"
+            and self.study
+            and self.study.healthy not in self.study.classes
+        ):
+            raise ValueError(
+                "explanation.baseline: expected needs healthy images, and no class is "
+                f"{self.study.healthy!r}: name the healthy one in study.yaml (healthy: ...)"
             )
         return self
 

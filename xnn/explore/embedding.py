@@ -93,14 +93,14 @@ def _features(images, rows, state) -> np.ndarray:
     import torchvision
     from tqdm import tqdm
 
-    from ..models.classifier import Prepare, to_input
+    from ..models.classifier import Preprocess, to_input
 
     network = torchvision.models.mobilenet_v2(weights=None)
     network.load_state_dict(state)
-    network = torch.nn.Sequential(Prepare(224), network.features)
+    network = torch.nn.Sequential(Preprocess(224), network.features)
     network.eval().to(memory_format=torch.channels_last)
-    # a third of the time, and precise enough; torch has no public test for bfloat16 in hardware
-    fast = torch.cpu._is_avx512_bf16_supported()
+    # a third of the time, and precise enough
+    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
     result = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=fast):
         for start in tqdm(range(0, len(rows), BATCH), desc="embedding", unit="batch", leave=False):
