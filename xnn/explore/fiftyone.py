@@ -35,15 +35,6 @@ QUIET = {
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
 }
 LARGEST = 10  # patients with the most images, in a view of their own
-TEXTS = ("patient", "sha256", "duplicate_group")
-RENAMED = {  # columns of records.csv and audit.csv
-    "path": "file",
-    "width": "file_width",
-    "height": "file_height",
-    "bytes": "file_bytes",
-    "other": "nearest_of_another_class",
-}
-FIELDS = (*RENAMED.values(), "split", "patient_images", "cosine", "label_quality", "suspect")
 
 
 class FiftyOneError(RuntimeError):
@@ -115,14 +106,12 @@ def current(study: Study):
 
 
 def make(study: Study, name: str):
-    """Make and return a persistent dataset of records.csv, audit.csv, and the results of runs."""
+    """Make and return a persistent dataset: columns of records.csv and audit.csv, and results of runs."""
     import fiftyone as fo
     import fiftyone.brain as fob
 
     records, (audit, embedding) = load_records(study), load_audit(study)
     dataset = fo.Dataset(name, persistent=True, overwrite=True)
-    for field in TEXTS:  # even if no image has a value
-        dataset.add_sample_field(field, fo.StringField)
     dataset.add_samples(_samples(study, records.merge(audit, on="path", validate="one_to_one")), dynamic=True)
     fob.compute_uniqueness(dataset, embeddings=embedding)
     fob.compute_visualization(dataset, points=audit[["x", "y"]].to_numpy(), brain_key="embedding_map")
@@ -152,19 +141,13 @@ def _samples(study: Study, table: pd.DataFrame) -> list:
 
     side = study.image_size
     metadata = fo.ImageMetadata(width=side, height=side, num_channels=1, mime_type="image/jpeg")
-    rows = table.rename(columns=RENAMED).to_dict("records")
-    return [
-        fo.Sample(
-            filepath=file,
-            metadata=metadata.copy(),
-            tags=[row["split"]],
-            label=fo.Classification(label=row["label"]),
-            guess=fo.Classification(label=row["guess"], confidence=row["confidence"]),
-            **{field: row[field] for field in FIELDS},
-            **{field: row[field] or None for field in TEXTS},
-        )
-        for row, file in zip(rows, _pictures(study, table), strict=True)
-    ]
+    samples = []
+    for row, file in zip(table.to_dict("records"), _pictures(study, table), strict=True):
+        label = fo.Classification(label=row.pop("label"))
+        guess = fo.Classification(label=row.pop("guess"), confidence=row.pop("confidence"))
+        common = {"filepath": file, "metadata": metadata.copy(), "tags": [row["split"]]}
+        samples.append(fo.Sample(**common, label=label, guess=guess, **row))
+    return samples
 
 
 def _pictures(study: Study, records: pd.DataFrame) -> list[str]:
@@ -190,16 +173,16 @@ def _add_run(dataset, run: Run) -> None:
     if not tables:
         return
     table = pd.concat(tables).drop_duplicates("path").set_index("path")[run.study.classes]
-    table = table[table.index.isin(dataset.values("file"))]
+    table = table[table.index.isin(dataset.values("path"))]
     best, name = table.idxmax(axis=1), re.sub(r"\W", "_", run.name)
     labels = {
         path: fo.Classification(label=best[path], confidence=row.max()) for path, row in table.iterrows()
     }
-    dataset.set_values(f"run_{name}", labels, key_field="file")
+    dataset.set_values(f"run_{name}", labels, key_field="path")
     if maps := _maps(run, best):
         for side, sign in (("raises", 1), ("lowers", -1)):
             found = {path: fo.Heatmap(map=np.maximum(sign * m, 0), range=[0, 1]) for path, m in maps.items()}
-            dataset.set_values(f"ig_{side}_{name}", found, key_field="file")
+            dataset.set_values(f"ig_{side}_{name}", found, key_field="path")
 
 
 def _maps(run: Run, predicted: pd.Series) -> dict[str, np.ndarray]:
@@ -221,7 +204,7 @@ def _save_views(dataset, audit: pd.DataFrame) -> None:
     largest = dataset.match(Field("patient").is_in(most))
     views = {
         "near duplicates across classes": (
-            dataset.select_by("file", list(dict.fromkeys(nearest)), ordered=True),
+            dataset.select_by("path", list(dict.fromkeys(nearest)), ordered=True),
             "The nearest images of two classes, side by side",
         ),
         "suspected label errors": (
@@ -233,7 +216,7 @@ def _save_views(dataset, audit: pd.DataFrame) -> None:
             f"The {LARGEST} patients with the most images",
         ),
         "duplicates": (
-            dataset.exists("duplicate_group").sort_by("duplicate_group"),
+            dataset.match(Field("duplicate_group") != "").sort_by("duplicate_group"),
             "Images with the same content or the same picture",
         ),
     }
