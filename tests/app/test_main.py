@@ -165,16 +165,17 @@ def test_a_model_that_cannot_be_served_is_one_line_at_start(tmp_path):
 
 def test_dicom_files_are_taken_where_they_are_asked_for(model):
     pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
-    from xnn.app import dicom, explaining, served
+    from xnn.app import answers, dicom
+    from xnn.app import model as served
 
     data = made(pydicom, "MONOCHROME2")
     loaded = served.load(str(model))
-    answer = explaining.answer(loaded, data, explaining.Question(explain=False), 100, with_dicom=True)
+    answer = answers.answer(loaded, data, answers.Question(explain=False), 100, with_dicom=True)
     assert answer.image.shape == (32, 32)
     inverted = dicom.decode(made(pydicom, "MONOCHROME1"), 32)
     assert abs(answer.image.astype(int) + inverted - 255).max() <= 1
     with pytest.raises(dicom.ImageError, match="not a JPEG or PNG"):
-        explaining.answer(loaded, data, explaining.Question(), 100)
+        answers.answer(loaded, data, answers.Question(), 100)
     for damaged in (data[:300], data[:-2000], data.replace(b"MONOCHROME2", b"PALETTE    ")):
         with pytest.raises(dicom.ImageError):
             dicom.decode(damaged, 32)

@@ -16,7 +16,8 @@ from PIL import Image
 
 import xnn
 from support.project import PROJECT, ROOT
-from xnn.app import api, served
+from xnn.app import api
+from xnn.app import model as served
 from xnn.app.settings import Settings
 
 

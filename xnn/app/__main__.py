@@ -36,7 +36,7 @@ PAGE = {
 def page_command() -> list[str]:
     """The command that serves the page."""
     options = [f"--{name}={value}" for name, value in PAGE.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("ui.py")), *options]
+    return [sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("page.py")), *options]
 
 
 def main() -> int:

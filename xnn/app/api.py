@@ -24,13 +24,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from . import answers, body, dicom, docs, errors, logs, served, work
-from .explaining import Question, answer
-from .guard import Guard
-from .impatient import Impatient
-from .measured import Measured
-from .served import Served
+from . import answers, dicom, docs, errors, limits
+from . import model as served
+from .answers import Question, answer
+from .limits import Guard, Impatient
+from .model import Served
 from .settings import Settings, SettingsError, from_environment
+from .telemetry import CONFIG, Measured
 
 KINDS = ("application/json", "image/png")  # of an answer to /predict, the first where nothing is asked for
 
@@ -68,7 +68,7 @@ PICTURE = {"content": {"image/png": {}}, "description": "JSON, or by Accept the 
 @ROUTER.post(
     "/predict",
     responses={200: PICTURE, **errors.REFUSALS},
-    openapi_extra={"requestBody": body.SCHEMA},
+    openapi_extra={"requestBody": limits.SCHEMA},
     response_model=answers.Predicted,
 )
 async def predict(request: Request, question: Annotated[Question, Query()]):
@@ -77,11 +77,11 @@ async def predict(request: Request, question: Annotated[Question, Query()]):
     By Accept: JSON, or the overlay as image/png with x-class and x-probability in its headers.
     """
     state, began = request.app.state, time.perf_counter()
-    kind = body.preferred(request.headers.get("accept", ""), KINDS)
+    kind = limits.preferred(request.headers.get("accept", ""), KINDS)
     if kind is None:
         raise HTTPException(406, f"accept one of {', '.join(KINDS)}")
     with state.room.place() as deadline:
-        data = await body.image(request)
+        data = await limits.image(request)
         ask = partial(answer, state.model, data, question, state.settings.max_gradients, state.settings.dicom)
         if kind == "image/png":
             content, headers = await state.room.run(lambda: answers.as_picture(state.model, ask()), deadline)
@@ -112,7 +112,7 @@ def health() -> State:
 def ready(request: Request) -> State:
     """Whether another image would be taken: the model is loaded, and there is room."""
     if request.app.state.room.full:
-        raise work.BusyError
+        raise limits.BusyError
     return State(status="ready")
 
 
@@ -143,7 +143,7 @@ def metrics(request: Request) -> PlainTextResponse:
 
 def create(settings: Settings, model: Served) -> Guard:
     """The API of a model, as an ASGI application; the FastAPI within is its ``app``."""
-    room = work.Work(settings.slots, settings.waiting, settings.seconds)
+    room = limits.Work(settings.slots, settings.waiting, settings.seconds)
 
     @asynccontextmanager
     async def lifespan(_):
@@ -158,7 +158,7 @@ def create(settings: Settings, model: Served) -> Guard:
         redoc_url=None,
         redirect_slashes=False,
     )
-    work.watch(model.model)
+    limits.watch(model.model)
     app.state.model, app.state.room, app.state.settings = model, room, settings
     app.state.measured = Measured(lambda: room.admitted)
     app.include_router(ROUTER)
@@ -189,7 +189,7 @@ def main() -> None:
     uvicorn.Server(configured(settings, api)).run()
 
 
-def configured(settings: Settings, api: Guard, log_config: dict | None = logs.CONFIG) -> uvicorn.Config:
+def configured(settings: Settings, api: Guard, log_config: dict | None = CONFIG) -> uvicorn.Config:
     """How uvicorn serves the API."""
     return uvicorn.Config(
         api,

@@ -1,6 +1,9 @@
-"""What Prometheus reads: requests by route and status, their seconds, and how many are being worked on."""
+"""Log lines and metrics of the API."""
 
+import json
+import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from prometheus_client import (
     CollectorRegistry,
@@ -11,6 +14,40 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+
+# ---- logs -----------------------------------------------------------------------------------------
+
+
+class Lines(logging.Formatter):
+    """A record as one line: time, level, event, and what was given as ``extra={"values": {...}}``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage().strip(),
+            **getattr(record, "values", {}),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+# as uvicorn takes it: its own messages in the same form, its access log off
+CONFIG = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"lines": {"()": Lines}},
+    "handlers": {
+        "out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "lines"}
+    },
+    "loggers": {
+        name: {"handlers": ["out"], "level": "INFO", "propagate": False} for name in ("uvicorn", "xnn.app")
+    },
+}
+
+
+# ---- measured -------------------------------------------------------------------------------------
 
 METHODS = ("GET", "HEAD", "POST", "OPTIONS")  # whatever else is asked counts as one kind
 SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -4,7 +4,8 @@ import shutil
 import pytest
 
 from support.serving import folder_of
-from xnn.app import served, settings
+from xnn.app import model as served
+from xnn.app import settings
 
 CONFIG = "config.json"
 
