@@ -29,7 +29,8 @@ from . import model as served
 from .answers import Question, answer
 from .limits import Guard, Impatient
 from .model import Served
-from .settings import Settings, SettingsError, from_environment
+from .settings import Settings, SettingsError
+from .settings import load as load_settings
 from .telemetry import CONFIG, Measured
 
 KINDS = ("application/json", "image/png")  # of an answer to /predict, the first where nothing is asked for
@@ -172,7 +173,7 @@ def create(settings: Settings, model: Served) -> Guard:
 
 def prepare() -> tuple[Settings, Guard]:
     """Settings of the environment and the API of their model; raise SettingsError or ModelError."""
-    settings = from_environment()
+    settings = load_settings()
     if settings.dicom and not dicom.available():
         raise SettingsError("XNN_DICOM=1 needs the package pydicom: install xnn[dicom]")
     if settings.threads:
