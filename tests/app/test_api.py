@@ -262,7 +262,7 @@ def test_a_request_is_a_line_of_json_with_its_id(url, caplog):
     assert answer.headers["x-request-id"] == "abc-1"
     assert refused.headers["x-request-id"] != "not { ok }"
     records = [record for record in caplog.records if record.name == "xnn.app"]
-    line = json.loads(telemetry.Lines().format(records[0]))
+    line = json.loads(telemetry.LINE.format(records[0]))
     assert {"time", "level", "event", "request_id", "status", "bytes", "seconds"} < set(line)
     assert (line["request_id"], line["status"], line["path"]) == ("abc-1", 200, "/predict")
     assert "x.png" not in json.dumps(line)

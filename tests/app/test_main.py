@@ -1,6 +1,7 @@
 """The app as it is started, in real processes, and looked at in a real browser."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -144,7 +145,12 @@ def test_killed_in_the_middle_it_starts_again_and_answers(model):
         assert answer.status_code == 200
         assert answer.json()["explanation"]["completeness"]["passed"]
         second.terminate()
-        assert second.wait(60) in (0, -signal.SIGTERM)
+        output, _ = second.communicate(timeout=60)
+        assert second.returncode in (0, -signal.SIGTERM)
+        lines = [json.loads(line) for line in output.splitlines()]
+        assert all({"time", "level", "event"} <= set(line) for line in lines)
+        assert "/predict" in [line.get("path") for line in lines]
+        assert any("startup complete" in line["event"] for line in lines)
     finally:
         second.kill()
 

@@ -33,7 +33,7 @@ def serving(folder, **settings):
     """The address of an API of the model in a folder, with the settings given."""
     given = Settings(model=str(folder), port=0, **settings)
     guard = api.create(given, served.load(str(folder)))
-    server = uvicorn.Server(api.configured(given, guard, log_config=None))
+    server = uvicorn.Server(api.configured(given, guard))
     thread = threading.Thread(target=server.run)
     thread.start()
     until = time.monotonic() + 60

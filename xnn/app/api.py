@@ -19,6 +19,7 @@ import torch
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from prometheus_client import generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -31,7 +32,7 @@ from .limits import Guard, Impatient
 from .model import Served
 from .settings import Settings, SettingsError
 from .settings import load as load_settings
-from .telemetry import CONFIG, Measured
+from .telemetry import Metrics, log_to_stdout
 
 KINDS = ("application/json", "image/png")  # of an answer to /predict, the first where nothing is asked for
 
@@ -136,7 +137,7 @@ def card(request: Request) -> Card:
 @ROUTER.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request) -> PlainTextResponse:
     """Numbers for Prometheus."""
-    return PlainTextResponse(request.app.state.measured.text())
+    return PlainTextResponse(generate_latest(request.app.state.metrics.registry))
 
 
 # ---- serving -------------------------------------------------------------------------------------
@@ -161,14 +162,14 @@ def create(settings: Settings, model: Served) -> Guard:
     )
     limits.watch(model.model)
     app.state.model, app.state.room, app.state.settings = model, room, settings
-    app.state.measured = Measured(lambda: room.admitted)
+    app.state.metrics = Metrics(lambda: room.admitted)
     app.include_router(ROUTER)
     for error, handler in errors.HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False)
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"])
-    return Guard(app, settings, app.state.measured)
+    return Guard(app, settings, app.state.metrics)
 
 
 def prepare() -> tuple[Settings, Guard]:
@@ -183,6 +184,7 @@ def prepare() -> tuple[Settings, Guard]:
 
 def main() -> None:
     """Serve until told to stop; a model or setting that cannot be used is one line and status 1."""
+    log_to_stdout()
     try:
         settings, api = prepare()
     except (SettingsError, served.ModelError) as error:
@@ -190,14 +192,14 @@ def main() -> None:
     uvicorn.Server(configured(settings, api)).run()
 
 
-def configured(settings: Settings, api: Guard, log_config: dict | None = CONFIG) -> uvicorn.Config:
+def configured(settings: Settings, api: Guard) -> uvicorn.Config:
     """How uvicorn serves the API."""
     return uvicorn.Config(
         api,
         host=settings.host,
         port=settings.port,
         http=Impatient,
-        log_config=log_config,
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=5,

@@ -17,7 +17,7 @@ from torch import nn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .settings import Settings
-from .telemetry import Measured
+from .telemetry import Metrics
 
 # ---- guard ----------------------------------------------------------------------------------------
 
@@ -38,8 +38,8 @@ log = logging.getLogger("xnn.app")
 class Guard:
     """ASGI middleware, the outermost one."""
 
-    def __init__(self, app, settings: Settings, measured: Measured):
-        self.app, self.settings, self.measured = app, settings, measured
+    def __init__(self, app, settings: Settings, metrics: Metrics):
+        self.app, self.settings, self.metrics = app, settings, metrics
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
@@ -57,7 +57,7 @@ class Guard:
 
     def _note(self, scope, request_id, status, count, seconds):
         route = getattr(scope.get("route"), "path", "other")
-        self.measured.request(route, scope["method"], status, seconds)
+        self.metrics.count(route, scope["method"], status, seconds)
         values = {
             "request_id": request_id,
             "method": scope["method"][:16],
@@ -66,7 +66,7 @@ class Guard:
             "bytes": count,
             "seconds": round(seconds, 4),
         }
-        log.info("request", extra={"values": values})
+        log.info("request", extra=values)
 
 
 class Body:

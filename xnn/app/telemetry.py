@@ -1,78 +1,48 @@
-"""Log lines and metrics of the API."""
+"""JSON log lines and Prometheus metrics. Neither contains anything of an image."""
 
-import json
 import logging
+import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
+import prometheus_client as prometheus
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+LABELS = ("route", "method", "status")
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")  # all others share one label
+BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
+LINE = JsonFormatter(
+    ["levelname", "message"],
+    timestamp="time",
+    rename_fields={"levelname": "level", "message": "event", "exc_info": "trace"},
+    reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn adds the latter
 )
 
-# ---- logs -----------------------------------------------------------------------------------------
+
+def log_to_stdout() -> None:
+    """Write the log of this process to standard output, one JSON object per line."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(LINE)
+    logging.basicConfig(handlers=[handler])
+    for name in ("uvicorn", "xnn.app"):
+        logging.getLogger(name).setLevel("INFO")
 
 
-class Lines(logging.Formatter):
-    """A record as one line: time, level, event, and what was given as ``extra={"values": {...}}``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage().strip(),
-            **getattr(record, "values", {}),
-        }
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-# as uvicorn takes it: its own messages in the same form, its access log off
-CONFIG = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"lines": {"()": Lines}},
-    "handlers": {
-        "out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "lines"}
-    },
-    "loggers": {
-        name: {"handlers": ["out"], "level": "INFO", "propagate": False} for name in ("uvicorn", "xnn.app")
-    },
-}
-
-
-# ---- measured -------------------------------------------------------------------------------------
-
-METHODS = ("GET", "HEAD", "POST", "OPTIONS")  # whatever else is asked counts as one kind
-SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-
-class Measured:
-    """The numbers of one API; every API has a registry of its own."""
+class Metrics:
+    """Prometheus metrics of one API, in a registry of its own."""
 
     def __init__(self, admitted: Callable[[], int]):
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        named = {"registry": self.registry}
-        self.requests = Counter("xnn_requests", "Requests answered.", ["route", "method", "status"], **named)
-        self.seconds = Histogram(
-            "xnn_request_seconds", "Seconds to the answer.", ["route"], buckets=SECONDS, **named
+        self.registry = registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=registry)
+        prometheus.PlatformCollector(registry=registry)
+        named = {"registry": registry, "namespace": "xnn"}
+        self.requests = prometheus.Counter("requests", "Requests answered.", LABELS, **named)
+        self.seconds = prometheus.Histogram(
+            "request_seconds", "Seconds to the answer.", ["route"], buckets=BUCKETS, **named
         )
-        Gauge("xnn_admitted", "Images arriving, waiting and worked on.", **named).set_function(admitted)
+        prometheus.Gauge("admitted", "Images arriving, waiting or in work.", **named).set_function(admitted)
 
-    def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one that was answered; ``route`` as the API names it, never as it was asked."""
-        method = method if method in METHODS else "other"
-        self.requests.labels(route, method, status).inc()
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one request; ``route`` is the API's own name for it, so that labels stay few."""
+        self.requests.labels(route, method if method in METHODS else "other", status).inc()
         self.seconds.labels(route).observe(seconds)
-
-    def text(self) -> bytes:
-        """In the format that Prometheus reads."""
-        return generate_latest(self.registry)
