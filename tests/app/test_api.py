@@ -95,6 +95,25 @@ def test_a_raw_body_is_answered_like_a_form(url):
     assert raw.json()["probabilities"] == post(url).json()["probabilities"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html, */*;q=0.1", "application/json"),
+        ("image/*", "image/png"),
+        ("image/png;q=0.5, application/json;q=0.4", "image/png"),
+        ("application/json;q=0, */*", "image/png"),
+        ("image/png;q=0", None),
+        ("text/html", None),
+    ],
+)
+def test_accept_chooses_the_kind_of_answer(url, accept, kind):
+    answer = post(url, headers={"Accept": accept}, params={"explain": "false"})
+    assert answer.status_code == (200 if kind else 406)
+    assert kind in (None, answer.headers["content-type"])
+
+
 @pytest.mark.parametrize("method", ["saliency", "gradient_x_input", "smoothgrad_ig", "grad_cam", "occlusion"])
 def test_every_method_explains_the_class_asked_for(url, method):
     answer = post(url, params={"method": method, "target": "virus", "baseline": "blur"}).json()

@@ -24,6 +24,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from . import answers, dicom, docs, errors, limits
 from . import model as served
@@ -79,7 +81,7 @@ async def predict(request: Request, question: Annotated[Question, Query()]):
     By Accept: JSON, or the overlay as image/png with x-class and x-probability in its headers.
     """
     state, began = request.app.state, time.perf_counter()
-    kind = limits.preferred(request.headers.get("accept", ""), KINDS)
+    kind = parse_accept_header(request.headers.get("accept") or "*/*", MIMEAccept).best_match(KINDS)
     if kind is None:
         raise HTTPException(406, f"accept one of {', '.join(KINDS)}")
     with state.room.place() as deadline:

@@ -161,32 +161,6 @@ async def _of_form(request):
         return await found.read()
 
 
-def preferred(accept: str, offered: tuple[str, ...]) -> str | None:
-    """Which of the offered media types an Accept header wants most; None where it wants none of them."""
-    ranked = []
-    for part in accept.split(",") if accept.strip() else ["*/*"]:
-        name, *parameters = (each.strip().lower() for each in part.split(";"))
-        found = [i for i, each in enumerate(offered) if _matches(name, each)]
-        ranked += [(-_quality(parameters), name.count("*"), i) for i in found]
-    wanted = [each for each in ranked if each[0] < 0]
-    return offered[min(wanted)[2]] if wanted else None
-
-
-def _matches(pattern, name):
-    return pattern in (name, "*/*", f"{name.split('/')[0]}/*")
-
-
-def _quality(parameters):
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return min(max(float(value), 0.0), 1.0)
-            except ValueError:
-                return 0.0
-    return 1.0
-
-
 # ---- work -----------------------------------------------------------------------------------------
 
 _current = threading.local()  # the deadline of the work that this thread does
