@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from support.project import CHROMIUM
-from support.serving import await_health, encoded, folder_of, free_port, picture, process
+from support.serving import await_health, encoded, folder_of, free_port, picture, process, serving
 
 FILE = {"file": ("x.png", encoded(picture()))}
 
@@ -160,13 +160,37 @@ def ask(url):
         requests.post(url, files=FILE, params={"tolerance": 0.001}, timeout=60)
 
 
-def test_a_model_that_cannot_be_served_is_one_line_at_start(tmp_path):
-    app = process("xnn.app", free_port(), tmp_path)
-    output, _ = app.communicate(timeout=120)
+def only_line(app) -> str:
+    """What an app says that cannot start."""
+    output, _ = app.communicate(timeout=300)
     assert app.returncode == 1
     (line,) = output.strip().splitlines()
     assert line.startswith("xnn: ")
-    assert "no config.json" in line
+    return line
+
+
+def test_a_model_that_cannot_be_served_is_one_line_at_start(tmp_path):
+    app = process("xnn.app", free_port(), tmp_path, XNN_UI_PORT=free_port())
+    assert "no config.json" in only_line(app)
+
+
+@pytest.mark.parametrize("variable", ["XNN_PORT", "XNN_UI_PORT"])
+def test_a_port_in_use_is_one_line_at_start(model, variable):
+    """Even if what uses it answers as the app would."""
+    with serving(model) as (url, _):
+        port = url.rpartition(":")[2]
+        ports = {"XNN_PORT": free_port(), "XNN_UI_PORT": free_port(), variable: port}
+        line = only_line(process("xnn.app", ports.pop("XNN_PORT"), model, **ports))
+        assert only_line(process("xnn.app.api", port, model)).startswith(f"xnn: XNN_PORT={port} on")
+    assert line.startswith(f"xnn: {variable}={port} on")
+    assert "address already in use" in line
+
+
+def test_a_model_that_loads_slowly_is_one_line_with_the_setting(model):
+    app = process("xnn.app", free_port(), model, XNN_UI_PORT=free_port(), XNN_READY_SECONDS=0.5)
+    line = only_line(app)
+    assert "within 0.5 seconds" in line
+    assert "XNN_READY_SECONDS" in line
 
 
 def test_dicom_files_are_taken_where_they_are_asked_for(model):

@@ -32,7 +32,7 @@ from . import model as served
 from .answers import Question, answer
 from .limits import Guard, Impatient
 from .model import Served
-from .settings import Settings, SettingsError
+from .settings import Settings, SettingsError, listen
 from .settings import load as load_settings
 from .telemetry import Metrics, log_to_stdout
 
@@ -174,32 +174,31 @@ def create(settings: Settings, model: Served) -> Guard:
     return Guard(app, settings, app.state.metrics)
 
 
-def prepare() -> tuple[Settings, Guard]:
-    """Settings of the environment and the API of their model; raise SettingsError or ModelError."""
-    settings = load_settings()
+def prepare(settings: Settings) -> Guard:
+    """Return the API of the settings' model; raise SettingsError or ModelError."""
     if settings.dicom and not dicom.available():
         raise SettingsError("XNN_DICOM=1 needs the package pydicom: install xnn[dicom]")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    return settings, create(settings, served.load(settings.model))
+    return create(settings, served.load(settings.model))
 
 
 def main() -> None:
     """Serve until told to stop; a model or setting that cannot be used is one line and status 1."""
     log_to_stdout()
     try:
-        settings, api = prepare()
+        settings = load_settings()
+        socket = listen(settings.host, settings.port, "XNN_")
+        api = prepare(settings)
     except (SettingsError, served.ModelError) as error:
         sys.exit(f"xnn: {error}")
-    uvicorn.Server(configured(settings, api)).run()
+    uvicorn.Server(configured(api)).run(sockets=[socket])
 
 
-def configured(settings: Settings, api: Guard) -> uvicorn.Config:
+def configured(api: Guard) -> uvicorn.Config:
     """How uvicorn serves the API."""
     return uvicorn.Config(
         api,
-        host=settings.host,
-        port=settings.port,
         http=Impatient,
         log_config=None,
         access_log=False,
