@@ -13,7 +13,7 @@ from PIL import Image
 
 from support.hostile import corpus, images
 from support.serving import encoded, folder_of, picture, serving
-from xnn.app import api, impatient, logs, work
+from xnn.app import api, limits, telemetry
 
 FILE = encoded(picture())
 
@@ -95,6 +95,25 @@ def test_a_raw_body_is_answered_like_a_form(url):
     assert raw.json()["probabilities"] == post(url).json()["probabilities"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html, */*;q=0.1", "application/json"),
+        ("image/*", "image/png"),
+        ("image/png;q=0.5, application/json;q=0.4", "image/png"),
+        ("application/json;q=0, */*", "image/png"),
+        ("image/png;q=0", None),
+        ("text/html", None),
+    ],
+)
+def test_accept_chooses_the_kind_of_answer(url, accept, kind):
+    answer = post(url, headers={"Accept": accept}, params={"explain": "false"})
+    assert answer.status_code == (200 if kind else 406)
+    assert kind in (None, answer.headers["content-type"])
+
+
 @pytest.mark.parametrize("method", ["saliency", "gradient_x_input", "smoothgrad_ig", "grad_cam", "occlusion"])
 def test_every_method_explains_the_class_asked_for(url, method):
     answer = post(url, params={"method": method, "target": "virus", "baseline": "blur"}).json()
@@ -171,9 +190,9 @@ def test_bytes_are_counted_while_they_arrive(url, model):
 
 
 def test_a_header_that_does_not_end_is_given_up(url, monkeypatch):
-    monkeypatch.setattr(impatient, "SECONDS", 0.5)
+    monkeypatch.setattr(limits, "HEADER_SECONDS", 0.5)
     assert exchange(url, b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: ") == b""
-    monkeypatch.setattr(impatient, "SECONDS", 2)  # on a busy machine a whole one takes a moment, too
+    monkeypatch.setattr(limits, "HEADER_SECONDS", 2)  # on a busy machine a whole one takes a moment, too
     whole = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
     assert b" 200 " in exchange(url, whole + b"GET /health HTTP/1.1\r\n")
     assert requests.get(f"{url}/health", timeout=60).ok
@@ -212,7 +231,7 @@ def test_too_much_to_do_is_503_with_retry_after(model, monkeypatch):
     def slow(*_):
         going.set()
         free.wait(60)
-        raise work.ExpiredError
+        raise limits.ExpiredError
 
     monkeypatch.setattr(api, "answer", slow)
     with serving(model, waiting=0, seconds=77) as (url, _):
@@ -262,7 +281,7 @@ def test_a_request_is_a_line_of_json_with_its_id(url, caplog):
     assert answer.headers["x-request-id"] == "abc-1"
     assert refused.headers["x-request-id"] != "not { ok }"
     records = [record for record in caplog.records if record.name == "xnn.app"]
-    line = json.loads(logs.Lines().format(records[0]))
+    line = json.loads(telemetry.LINE.format(records[0]))
     assert {"time", "level", "event", "request_id", "status", "bytes", "seconds"} < set(line)
     assert (line["request_id"], line["status"], line["path"]) == ("abc-1", 200, "/predict")
     assert "x.png" not in json.dumps(line)

@@ -17,8 +17,9 @@ from PIL import Image
 import xnn
 from support.project import PROJECT, ROOT
 from support.samples import CLASSES
-from xnn.app import api, served
-from xnn.app.settings import Settings
+from xnn.app import api
+from xnn.app import model as served
+from xnn.app.settings import Settings, listen
 
 
 def folder_of(path, size=32, **options):
@@ -32,15 +33,15 @@ def folder_of(path, size=32, **options):
 def serving(folder, **settings):
     """The address of an API of the model in a folder, with the settings given."""
     given = Settings(model=str(folder), port=0, **settings)
-    guard = api.create(given, served.load(str(folder)))
-    server = uvicorn.Server(api.configured(given, guard, log_config=None))
-    thread = threading.Thread(target=server.run)
+    guard, listening = api.create(given, served.load(str(folder))), listen(given.host, given.port, "XNN_")
+    server = uvicorn.Server(api.configured(guard))
+    thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     until = time.monotonic() + 60
     while not server.started and time.monotonic() < until:
         time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", guard.app
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", guard.app
     finally:
         server.should_exit = True
         thread.join(60)

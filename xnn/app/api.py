@@ -19,18 +19,22 @@ import torch
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from prometheus_client import generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
-from . import answers, body, dicom, docs, errors, logs, served, work
-from .explaining import Question, answer
-from .guard import Guard
-from .impatient import Impatient
-from .measured import Measured
-from .served import Served
-from .settings import Settings, SettingsError, from_environment
+from . import answers, dicom, docs, errors, limits
+from . import model as served
+from .answers import Question, answer
+from .limits import Guard, Impatient
+from .model import Served
+from .settings import Settings, SettingsError, listen
+from .settings import load as load_settings
+from .telemetry import Metrics, log_to_stdout
 
 KINDS = ("application/json", "image/png")  # of an answer to /predict, the first where nothing is asked for
 
@@ -68,7 +72,7 @@ PICTURE = {"content": {"image/png": {}}, "description": "JSON, or by Accept the 
 @ROUTER.post(
     "/predict",
     responses={200: PICTURE, **errors.REFUSALS},
-    openapi_extra={"requestBody": body.SCHEMA},
+    openapi_extra={"requestBody": limits.SCHEMA},
     response_model=answers.Predicted,
 )
 async def predict(request: Request, question: Annotated[Question, Query()]):
@@ -77,11 +81,11 @@ async def predict(request: Request, question: Annotated[Question, Query()]):
     By Accept: JSON, or the overlay as image/png with x-class and x-probability in its headers.
     """
     state, began = request.app.state, time.perf_counter()
-    kind = body.preferred(request.headers.get("accept", ""), KINDS)
+    kind = parse_accept_header(request.headers.get("accept") or "*/*", MIMEAccept).best_match(KINDS)
     if kind is None:
         raise HTTPException(406, f"accept one of {', '.join(KINDS)}")
     with state.room.place() as deadline:
-        data = await body.image(request)
+        data = await limits.image(request)
         ask = partial(answer, state.model, data, question, state.settings.max_gradients, state.settings.dicom)
         if kind == "image/png":
             content, headers = await state.room.run(lambda: answers.as_picture(state.model, ask()), deadline)
@@ -112,7 +116,7 @@ def health() -> State:
 def ready(request: Request) -> State:
     """Whether another image would be taken: the model is loaded, and there is room."""
     if request.app.state.room.full:
-        raise work.BusyError
+        raise limits.BusyError
     return State(status="ready")
 
 
@@ -135,7 +139,7 @@ def card(request: Request) -> Card:
 @ROUTER.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request) -> PlainTextResponse:
     """Numbers for Prometheus."""
-    return PlainTextResponse(request.app.state.measured.text())
+    return PlainTextResponse(generate_latest(request.app.state.metrics.registry))
 
 
 # ---- serving -------------------------------------------------------------------------------------
@@ -143,7 +147,7 @@ def metrics(request: Request) -> PlainTextResponse:
 
 def create(settings: Settings, model: Served) -> Guard:
     """The API of a model, as an ASGI application; the FastAPI within is its ``app``."""
-    room = work.Work(settings.slots, settings.waiting, settings.seconds)
+    room = limits.Work(settings.slots, settings.waiting, settings.seconds)
 
     @asynccontextmanager
     async def lifespan(_):
@@ -158,45 +162,45 @@ def create(settings: Settings, model: Served) -> Guard:
         redoc_url=None,
         redirect_slashes=False,
     )
-    work.watch(model.model)
+    limits.watch(model.model)
     app.state.model, app.state.room, app.state.settings = model, room, settings
-    app.state.measured = Measured(lambda: room.admitted)
+    app.state.metrics = Metrics(lambda: room.admitted)
     app.include_router(ROUTER)
     for error, handler in errors.HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False)
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"])
-    return Guard(app, settings, app.state.measured)
+    return Guard(app, settings, app.state.metrics)
 
 
-def prepare() -> tuple[Settings, Guard]:
-    """Settings of the environment and the API of their model; raise SettingsError or ModelError."""
-    settings = from_environment()
+def prepare(settings: Settings) -> Guard:
+    """Return the API of the settings' model; raise SettingsError or ModelError."""
     if settings.dicom and not dicom.available():
         raise SettingsError("XNN_DICOM=1 needs the package pydicom: install xnn[dicom]")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    return settings, create(settings, served.load(settings.model))
+    return create(settings, served.load(settings.model))
 
 
 def main() -> None:
     """Serve until told to stop; a model or setting that cannot be used is one line and status 1."""
+    log_to_stdout()
     try:
-        settings, api = prepare()
+        settings = load_settings()
+        socket = listen(settings.host, settings.port, "XNN_")
+        api = prepare(settings)
     except (SettingsError, served.ModelError) as error:
         sys.exit(f"xnn: {error}")
-    uvicorn.Server(configured(settings, api)).run()
+    uvicorn.Server(configured(api)).run(sockets=[socket])
 
 
-def configured(settings: Settings, api: Guard, log_config: dict | None = logs.CONFIG) -> uvicorn.Config:
+def configured(api: Guard) -> uvicorn.Config:
     """How uvicorn serves the API."""
     return uvicorn.Config(
         api,
-        host=settings.host,
-        port=settings.port,
         http=Impatient,
-        log_config=log_config,
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=5,

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ..data.images import ImageError
-from . import work
-from .explaining import Question, QuestionError
+from . import limits
+from .answers import Question, QuestionError
 
 RETRY = {"retry-after": "2"}  # seconds; most answers take less
 
@@ -77,7 +77,7 @@ HANDLERS = {
     RequestValidationError: _invalid,
     ImageError: _unusable,
     QuestionError: _unusable,
-    work.BusyError: _busy,
-    work.ExpiredError: _expired,
+    limits.BusyError: _busy,
+    limits.ExpiredError: _expired,
     Exception: _unforeseen,
 }

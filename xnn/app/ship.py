@@ -1,6 +1,6 @@
 """A trained run's model, made small enough to ship with the project, with all that the app wants to know.
 
-    python -m xnn.app.shipping STUDY RUN [FOLDER]
+    python -m xnn.app.ship STUDY RUN [FOLDER]
 
 writes to models/<study>-<run>, or the folder named:
 
@@ -30,7 +30,7 @@ from ..data.records import load_images, load_records
 from ..explain.sample import run_baseline
 from ..models import prediction
 from ..models.classifier import BATCH, Classifier, load_model, logits, probabilities, to_input
-from . import distance
+from . import model as served
 
 NOTE = """
 ## Shipped
@@ -68,7 +68,7 @@ def ship(run: Run, folder: Path) -> Path:
         rounding = moved(run, model)
         statistics, far = spread(run, load_model(run))
         mean = run_baseline(run, torch.empty(1), "mean")[0, 0].numpy()
-        values = distance.saved(statistics) | {"training_mean": np.ascontiguousarray(mean, np.float32)}
+        values = served.saved(statistics) | {"training_mean": np.ascontiguousarray(mean, np.float32)}
         save_file({k: torch.from_numpy(v) for k, v in values.items()}, fresh / "statistics.safetensors")
         said = asked(run) | {"rounding": rounding, "far_test_images": far}
         said["provenance"] = provenance.timed(origin)
@@ -117,20 +117,20 @@ def moved(run: Run, model: Classifier) -> dict:
     }
 
 
-def spread(run: Run, model: Classifier) -> tuple[distance.Distance, float]:
+def spread(run: Run, model: Classifier) -> tuple[served.Distance, float]:
     """The distance from the training images, and the share of test images beyond its threshold."""
     records, store = load_records(run.study), load_images(run.study)
     found = {
         split: _features(model, store, records[records.split == split]) for split in ("train", "val", "test")
     }
-    fitted = distance.fit(found["train"], found["val"])
+    fitted = served.fit(found["train"], found["val"])
     return fitted, float((fitted.of(found["test"]) > fitted.threshold).mean())
 
 
 def _features(model, store, records):
     rows = np.array_split(records.row.to_numpy(), -(-len(records) // BATCH))
     return np.concatenate(
-        [distance.features(model, to_input(store[few])) for few in tqdm(rows, desc="features", leave=False)]
+        [served.features(model, to_input(store[few])) for few in tqdm(rows, desc="features", leave=False)]
     )
 
 
@@ -146,7 +146,7 @@ def note(run: Run, rounding: dict, far: float) -> str:
 
 def main(arguments: list[str]) -> None:
     if len(arguments) not in (2, 3):
-        sys.exit("usage: python -m xnn.app.shipping STUDY RUN [FOLDER]")
+        sys.exit("usage: python -m xnn.app.ship STUDY RUN [FOLDER]")
     try:
         run = load_run(*arguments[:2])
         folder = Path(arguments[2]) if arguments[2:] else ROOT / "models" / "-".join(arguments[:2])

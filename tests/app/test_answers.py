@@ -7,8 +7,8 @@ import torch
 from support.samples import CLASSES
 from support.serving import encoded
 from xnn import Classifier, load_images, load_model, load_records, load_run, plots, to_input
-from xnn.app import answers, distance, explaining, served, shipping
-from xnn.app.explaining import Question
+from xnn.app import answers, model, ship
+from xnn.app.answers import Question
 from xnn.config import provenance
 from xnn.evaluation.calibration import tempered
 from xnn.evaluation.predictions import predictions_table
@@ -38,7 +38,7 @@ def run(small):
 
 @pytest.fixture(scope="module")
 def shipped(run, tmp_path_factory):
-    return shipping.ship(run, tmp_path_factory.mktemp("models") / "shipped")
+    return ship.ship(run, tmp_path_factory.mktemp("models") / "shipped")
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +47,19 @@ def images(run):
     return load_images(run.study)[records[records.split == "test"].row.to_numpy()[:3]]
 
 
-def notebook(model, run, images, targets):
+def notebook(network, run, images, targets):
     """Maps and completeness as 5-explain computes them."""
     given = sample.Sample(to_input(images), torch.tensor(targets), np.zeros(3), np.ones(3, bool))
-    return evidence.integrate(model, run, given)
+    return evidence.integrate(network, run, given)
 
 
 def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):
-    model = load_model(run)
-    expected = classifier.probabilities(classifier.logits(model, images, run.evaluation.flip))
+    network = load_model(run)
+    expected = classifier.probabilities(classifier.logits(network, images, run.evaluation.flip))
     found = notebook(load_model(run), run, images, expected.argmax(axis=1).tolist())
-    loaded = served.load(str(run.artifacts / "model"))
+    loaded = model.load(str(run.artifacts / "model"))
     for number, image in enumerate(images):
-        answer = explaining.answer(loaded, encoded(image), Question(), run.explanation.max_gradients)
+        answer = answers.answer(loaded, encoded(image), Question(), run.explanation.max_gradients)
         np.testing.assert_allclose(answer.probabilities, expected[number], rtol=1e-5)
         np.testing.assert_array_equal(answer.image, image)
         np.testing.assert_allclose(answer.explanation.map, found.maps[number], atol=1e-5)
@@ -69,24 +69,24 @@ def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):
 
 
 def test_other_methods_and_baselines_are_those_of_the_notebooks(run, images, shipped):
-    loaded, plain = served.load(str(shipped)), Classifier.from_pretrained(shipped)
+    loaded, plain = model.load(str(shipped)), Classifier.from_pretrained(shipped)
     given, target = to_input(images[:1]), torch.tensor([2])
     for name, method in {"mean": "occlusion", "blur": "smoothgrad_ig", "black": "grad_cam"}.items():
         start = sample.run_baseline(run, given, name)
         expected = methods.attributions(method, plain, given, target, start).maps[0]
         question = Question(method=method, baseline=name, target="virus")
-        found = explaining.answer(loaded, encoded(images[0]), question, 100).explanation
+        found = answers.answer(loaded, encoded(images[0]), question, 100).explanation
         np.testing.assert_allclose(found.map, expected, atol=1e-5)
 
 
 def test_a_shipped_model_is_half_as_large_and_calibrated(run, images, shipped):
     sizes = [(f / "model.safetensors").stat().st_size for f in (shipped, run.artifacts / "model")]
     assert sizes[0] < 0.55 * sizes[1]
-    loaded = served.load(str(shipped))
+    loaded = model.load(str(shipped))
     expected = classifier.probabilities(classifier.logits(load_model(run), images, run.evaluation.flip))
-    answer = explaining.answer(loaded, encoded(images[0]), Question(explain=False), 100)
+    answer = answers.answer(loaded, encoded(images[0]), Question(explain=False), 100)
     np.testing.assert_allclose(answer.probabilities, tempered(expected, 1.3)[0], atol=0.005)
-    flags = {flag.name: flag for flag in explaining.flags(loaded, answer)}
+    flags = {flag.name: flag for flag in answers.flags(loaded, answer)}
     assert flags["uncalibrated"].raised is False
     assert flags["far_from_training"].raised is not None
     assert loaded.shipped["rounding"]["largest"] < 0.005
@@ -98,19 +98,19 @@ def test_features_of_training_images_are_near_and_others_far():
     rng = np.random.default_rng(0)
     scale = np.linspace(0.1, 3, 20)
     training, validation = rng.normal(size=(500, 20)) * scale, rng.normal(size=(300, 20)) * scale
-    fitted = distance.load(distance.saved(distance.fit(training, validation, 8)), 20)
+    fitted = model.loaded_distance(model.saved(model.fit(training, validation, 8)), 20)
     assert (fitted.of(validation) > fitted.threshold).mean() == pytest.approx(0.01, abs=0.005)
     assert (fitted.of(rng.normal(size=(300, 20)) * scale) > fitted.threshold).mean() < 0.05
     assert (fitted.of(rng.normal(size=(300, 20)) * scale + 3) > fitted.threshold).all()
     with pytest.raises(ValueError, match="the model has 7"):
-        distance.load(distance.saved(fitted), 7)
+        model.loaded_distance(model.saved(fitted), 7)
 
 
 def test_an_image_without_anything_gives_numbers(run):
-    loaded = served.load(str(run.artifacts / "model"))
+    loaded = model.load(str(run.artifacts / "model"))
     for value in (0, 255):
         data = encoded(np.full((64, 64), value, np.uint8))
-        answer = explaining.answer(loaded, data, Question(), 100)
+        answer = answers.answer(loaded, data, Question(), 100)
         assert np.isfinite(answer.probabilities).all()
         assert np.isfinite(answer.explanation.map).all()
-        assert all(np.isfinite(f.value) for f in explaining.flags(loaded, answer) if f.value is not None)
+        assert all(np.isfinite(f.value) for f in answers.flags(loaded, answer) if f.value is not None)

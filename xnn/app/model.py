@@ -1,9 +1,4 @@
-"""The model that is served: read from a folder or the hub, checked, and how it wants to be asked.
-
-A folder that a report's training leaves is enough: model.safetensors and config.json. What
-`python -m xnn.app.shipping` makes has more beside them: the temperature (metrics.json), the distance from the
-training images and their mean (statistics.safetensors), and how the notebooks asked (shipped.json).
-"""
+"""The model that is served, and how far an image lies from its training images."""
 
 import json
 import re
@@ -21,9 +16,79 @@ from torch.utils.checkpoint import checkpoint
 
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT
+from ..explain.integrated import ready
 from ..models.classifier import Classifier, logits, to_input
-from . import distance
-from .distance import Distance
+
+# ---- distance -------------------------------------------------------------------------------------
+
+DEPTH = 0.75  # of the backbone's blocks
+DIRECTIONS = 64
+LEVEL = 0.99  # share of validation images that lie nearer than the threshold
+
+
+class Distance(NamedTuple):
+    """The statistics of C features, and what counts as far."""
+
+    mean: np.ndarray  # (C,)
+    directions: np.ndarray  # (K, C), orthonormal
+    variances: np.ndarray  # (K,) along them
+    rest: np.ndarray  # () the mean variance in all other directions
+    threshold: np.ndarray  # ()
+
+    def of(self, features: np.ndarray) -> np.ndarray:
+        """(N,) of features (N, C); a training image has about the square root of C."""
+        centred = np.asarray(features, float) - self.mean
+        along = centred @ self.directions.T
+        beside = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+        return np.sqrt((along**2 / self.variances).sum(axis=1) + beside / self.rest)
+
+
+def fit(training: np.ndarray, validation: np.ndarray, directions: int = DIRECTIONS) -> Distance:
+    """From features (N, C) of training images, the threshold from those of validation images.
+
+    Raises
+    ------
+    ValueError : fewer than three training images.
+    """
+    training = np.asarray(training, float)
+    if len(training) < 3:
+        raise ValueError(f"{len(training)} training images: too few for a distance")
+    mean = training.mean(axis=0)
+    _, sizes, found = np.linalg.svd(training - mean, full_matrices=False)
+    variances = sizes**2 / (len(training) - 1)
+    count = min(directions, len(training) // 3, training.shape[1] - 1)
+    rest = variances[count:].sum() / (training.shape[1] - count)
+    unset = Distance(mean, found[:count], variances[:count], np.array(rest), np.array(np.nan))
+    return unset._replace(threshold=np.quantile(unset.of(validation), LEVEL))
+
+
+@torch.inference_mode()
+def features(model: Classifier, images: torch.Tensor) -> np.ndarray:
+    """(N, C) features of images (N, 3, H, W) in [0, 1]."""
+    last = 1 + round(DEPTH * len(model.backbone))  # the layer before the backbone prepares the image
+    maps = model.eval().forward_range(ready(model, images), 0, last)
+    if maps.ndim != 4:
+        raise ValueError("the backbone's blocks give no feature maps")
+    return torch.cat([maps.mean((2, 3)), maps.std((2, 3))], 1).numpy()
+
+
+def saved(distance: Distance) -> dict[str, np.ndarray]:
+    """As it goes into a file: float32."""
+    return {name: np.ascontiguousarray(value, np.float32) for name, value in distance._asdict().items()}
+
+
+def loaded_distance(values: dict[str, np.ndarray], width: int) -> Distance:
+    """What ``saved`` gave, as it was read; raise ValueError where it is not of ``width`` features."""
+    missing = set(Distance._fields) - set(values)
+    if missing:
+        raise ValueError(f"{', '.join(sorted(missing))} is missing")
+    if values["mean"].shape != (width,) or values["directions"].shape[1:] != (width,):
+        raise ValueError(f"statistics of {values['mean'].shape[0]} features, the model has {width}")
+    found = Distance(**{name: values[name] for name in Distance._fields})
+    return found._replace(rest=found.rest.reshape(()), threshold=found.threshold.reshape(()))
+
+
+# ---- served ---------------------------------------------------------------------------------------
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FILES = (
@@ -195,7 +260,7 @@ def _statistics(file: Path, model: Classifier, size: int) -> tuple[Distance | No
         mean = values["training_mean"]
         if mean.shape != (size, size):
             raise ValueError(f"training_mean is {mean.shape}, not {(size, size)}")
-        return distance.load(values, distance.features(model, grey).shape[1]), mean
+        return loaded_distance(values, features(model, grey).shape[1]), mean
     except KeyError as error:
         raise ModelError(f"{file}: {error} is missing") from None
     except (ValueError, SafetensorError) as error:

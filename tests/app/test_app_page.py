@@ -6,9 +6,9 @@ from streamlit.testing.v1 import AppTest
 
 from support.project import PROJECT
 from support.serving import encoded, folder_of, picture, serving
-from xnn.app import client, examples, pictures
+from xnn.app import page as app
 
-PAGE = str(PROJECT / "xnn/app/ui.py")
+PAGE = str(PROJECT / "xnn/app/page.py")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def page(server, small, monkeypatch):
-    monkeypatch.setattr(client, "API", server[0])
+    monkeypatch.setenv("XNN_API", server[0])
     return AppTest.from_file(PAGE, default_timeout=120).run()
 
 
@@ -68,17 +68,17 @@ def test_without_an_api_the_page_says_how_to_start_it(monkeypatch):
     import streamlit as st
 
     st.cache_data.clear()
-    monkeypatch.setattr(client, "API", "http://127.0.0.1:9")
+    monkeypatch.setenv("XNN_API", "http://127.0.0.1:9")
     page = AppTest.from_file(PAGE, default_timeout=120).run()
     assert "`make app` starts it" in page.error[0].value
     assert not page.button
 
 
 def test_examples_are_set_aside_images_else_phantoms(small):
-    found = examples.find(small)
+    found = app.find(small)
     assert set(found.files) == {"bacteria", "normal", "virus"}
     assert "set aside before training" in found.words
-    drawn = examples.find("nothing")
+    drawn = app.find("nothing")
     assert "drawn phantoms, no patients" in drawn.words
     assert set(drawn.files) == {"bacteria", "normal", "virus"}
 
@@ -89,8 +89,8 @@ def test_strength_goes_from_the_radiograph_to_the_overlay():
     grey = picture(8)
     layer = np.zeros((8, 8, 4), np.uint8)
     layer[0, 0] = (0, 200, 60, 255)
-    coded = [base64.b64encode(examples.png(each)).decode() for each in (grey, layer)]
-    np.testing.assert_array_equal(pictures.blend(*coded, 0)[..., 0], grey)
-    full = pictures.blend(*coded, 1)
+    coded = [base64.b64encode(app.png(each)).decode() for each in (grey, layer)]
+    np.testing.assert_array_equal(app.blend(*coded, 0)[..., 0], grey)
+    full = app.blend(*coded, 1)
     assert tuple(full[0, 0]) == (0, 200, 60)
     assert full[3, 3, 0] == int(0.8 * grey[3, 3])

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from support.serving import folder_of
-from xnn.app import served, settings
+from xnn.app import model as served
 
 CONFIG = "config.json"
 
@@ -80,10 +80,3 @@ def test_damaged_files_are_one_line(folder):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     assert "model.safetensors does not fit" in line(folder)
-
-
-def test_settings_come_from_the_environment():
-    found = settings.from_environment({"XNN_PORT": "9", "XNN_HOSTS": "a, b", "XNN_MODEL": "", "PORT": "1"})
-    assert (found.port, found.hosts, found.model) == (9, ["a", "b"], settings.MODEL)
-    with pytest.raises(settings.SettingsError, match="XNN_PORT=many: input should be a valid integer"):
-        settings.from_environment({"XNN_PORT": "many"})
