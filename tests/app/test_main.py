@@ -94,7 +94,7 @@ def visit(browser, address, example, folder):
     page.locator("input[type=file]").set_input_files(example)
     page.get_by_text("example.png").wait_for()
     page.get_by_role("button", name="Predict").click()
-    page.get_by_text("The network says").wait_for()
+    page.get_by_text("Predicted class").wait_for()
     picture = page.get_by_role("img").nth(-1)
     picture.wait_for()
     until = time.monotonic() + 60

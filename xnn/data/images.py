@@ -78,6 +78,13 @@ def _grey(image: Image.Image, size: int | None) -> np.ndarray:
     return np.asarray(image).copy()
 
 
+def png(pixels: np.ndarray) -> bytes:
+    """Return 8-bit pixels as a PNG file, which contains nothing else."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
 class ImageStore:
     """Square grey images in one memory-mapped file: row i belongs to row i of records.csv.
 
