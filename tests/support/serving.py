@@ -11,21 +11,18 @@ import time
 import numpy as np
 import requests
 import torch
-import uvicorn
 from PIL import Image
 
 import xnn
 from support.project import PROJECT, ROOT
-from support.samples import CLASSES
-from xnn.app import api
-from xnn.app import model as served
+from xnn.app import api, model
 from xnn.app.settings import Settings, listen
 
 
 def folder_of(path, size=32, **options):
     """A folder with a network of random weights, as a training leaves one."""
     torch.manual_seed(0)
-    xnn.Classifier("mobilenet_v2", CLASSES, size, **options).save_pretrained(path)
+    xnn.Classifier(image_size=size, **options).save_pretrained(path)
     return path
 
 
@@ -33,8 +30,8 @@ def folder_of(path, size=32, **options):
 def serving(folder, **settings):
     """The address of an API of the model in a folder, with the settings given."""
     given = Settings(model=str(folder), port=0, **settings)
-    guard, listening = api.create(given, served.load(str(folder))), listen(given.host, given.port, "XNN_")
-    server = uvicorn.Server(api.configured(guard))
+    guard, listening = api.create(given, model.load(str(folder))), listen(given.host, given.port, "XNN_")
+    server = api.server(guard)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     until = time.monotonic() + 60

@@ -1,154 +1,51 @@
-"""The page, run by Streamlit: an image goes to the API over HTTP, its answer is shown."""
+"""The page, run by Streamlit; it calls the API over HTTP and needs no torch."""
 
 import base64
 import io
-import os
-from typing import NamedTuple
+from typing import get_args
 
 import numpy as np
 import requests
 import streamlit as st
 from PIL import Image
 
+from xnn.app.settings import Baseline, Method, load
 from xnn.config.files import load_study
 from xnn.config.schema import ParameterError
 from xnn.data import phantom
 from xnn.data.archive import DataError
+from xnn.data.images import png
 from xnn.data.records import load_images, load_records
 
-# ---- client ---------------------------------------------------------------------------------------
-
-API = os.environ.get("XNN_API", "http://127.0.0.1:8000")
-SECONDS = 60  # the API gives up earlier
-
-
-class Refusal(Exception):  # noqa: N818 - it is what the API says, not a fault
-    """What the API, or its absence, has to say to the reader."""
-
-
-def model() -> dict:
-    """The card of the model that is served."""
-    return _asked("get", "/model", timeout=10)
+TIMEOUT = 60  # seconds; the API gives up earlier
+DIMMED = 0.2  # how much darker the radiograph is below opaque colours, as in every figure
+NOTICE = "**Not a medical device, not for diagnosis.** Do not upload anything that could identify a patient."
+LEGEND = (
+    ":green[**Green**] raises the network's score for **{target}**, :red[**red**] lowers it, and clear areas "
+    "do neither. Colours are opaque from six times the mean magnitude."
+)
+ICONS = {True: ":material/warning:", False: ":material/check:", None: ":material/help:"}
+PREDICTED = "the predicted class"
 
 
-def predict(image: bytes, parameters: dict) -> dict:
-    """The answer to an image with the parameters of POST /predict; those that are None are left out."""
-    given = {name: str(value).lower() for name, value in parameters.items() if value is not None}
-    return _asked("post", "/predict", params=given, files={"file": ("image", image)}, timeout=SECONDS)
+class ApiError(Exception):
+    """The API refused, failed or did not answer; the message is a sentence for the reader."""
 
 
-def _asked(method, path, **options):
+def call(method: str, path: str, **options) -> dict:
+    """Return what the API answers; raise ApiError if that is no result."""
     try:
-        answer = requests.request(method, API + path, **options)
+        answer = requests.request(method, load().api + path, timeout=TIMEOUT, **options)
     except requests.Timeout:
-        raise Refusal(f"The API has not answered within {options['timeout']} seconds.") from None
+        raise ApiError(f"The API has not answered within {TIMEOUT} seconds.") from None
     except requests.RequestException:
-        raise Refusal("The API does not answer: is it running? `make app` starts it.") from None
+        raise ApiError("The API does not answer. Is it running? `make app` starts it.") from None
     if answer.ok:
         return answer.json()
     try:
-        raise Refusal(f"The API says: {answer.json()['error']}.")
+        raise ApiError(f"The API says: {answer.json()['error']}.")
     except (ValueError, KeyError):
-        raise Refusal(f"The API failed (status {answer.status_code}).") from None
-
-
-# ---- examples -------------------------------------------------------------------------------------
-
-SIDE, SEED = 224, 0  # of phantoms, as in the phantom study
-
-
-class Examples(NamedTuple):
-    """Name to PNG file, and where they are from, in words."""
-
-    files: dict[str, bytes]
-    words: str
-
-
-def find(study: str) -> Examples:
-    """Of the study of that name, where its data is here."""
-    try:
-        return _set_aside(load_study(study))
-    except (ParameterError, DataError, FileNotFoundError):
-        return _drawn()
-
-
-def _set_aside(study):
-    records, store = load_records(study), load_images(study)
-    chosen = records[records.split == "example"]
-    if chosen.empty:
-        return _drawn()
-    number = chosen.groupby("label").cumcount() + 1
-    names = chosen.label + number.map(" {}".format).where(number > 1, "")
-    files = {name: png(store[row]) for name, row in zip(names, chosen.row, strict=True)}
-    kind = "drawn phantoms (no patients)" if study.synthetic else "real radiographs"
-    words = f"Examples: {kind} of study {study.name}, set aside before training. {study.archive.attribution}"
-    return Examples(files, words.strip())
-
-
-def _drawn():
-    files = {
-        label: png(phantom.draw(label, number, 0, SIDE, SEED).image)
-        for number, label in enumerate(phantom.CLASSES)
-    }
-    words = "Examples: drawn phantoms, no patients; radiographs of this model's study are not here."
-    return Examples(files, words)
-
-
-def png(grey) -> bytes:
-    """A grey image (H, W) uint8 as a file."""
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG")
-    return file.getvalue()
-
-
-# ---- pictures -------------------------------------------------------------------------------------
-
-DIMMED = 0.2  # of the radiograph's brightness below colours at full strength, as in every figure
-
-
-def blend(radiograph: str, attribution: str, strength: float) -> np.ndarray:
-    """(H, W, 3) uint8 of pictures in base64; strength 0 is the radiograph, 1 the overlay of the notebooks."""
-    grey = _pixels(radiograph)[..., None].astype(float)
-    colour = _pixels(attribution).astype(float)
-    cover = strength * colour[..., 3:] / 255
-    under = (1 - DIMMED * strength) * grey
-    return np.clip((1 - cover) * under + cover * colour[..., :3], 0, 255).astype(np.uint8)
-
-
-def _pixels(encoded):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)), formats=("PNG",)))
-
-
-# ---- ui -------------------------------------------------------------------------------------------
-
-METHODS = [
-    "integrated_gradients",
-    "saliency",
-    "gradient_x_input",
-    "smoothgrad_ig",
-    "grad_cam",
-    "occlusion",
-]
-MEGABYTES = 10
-NOTICE = (
-    "**No medical device.** Part of a research report on explainable neural networks: not for diagnosis. "
-    "Upload nothing that could tell who a patient is."
-)
-MEANING = (
-    ":green[**Green**] raises the network's score for **{target}**, :red[**red**] lowers it; clear parts do "
-    "neither. Colours are opaque from six times the mean magnitude on."
-)
-MARKS = {True: ":material/warning:", False: ":material/check:", None: ":material/help:"}
-
-
-@st.cache_data(ttl=60, show_spinner=False)
-def served() -> dict:
-    return model()
-
-
-@st.cache_data(show_spinner=False)
-def tried(study: str) -> Examples:
-    return find(study)
+        raise ApiError(f"The API failed (status {answer.status_code}).") from None
 
 
 def main() -> None:
@@ -156,85 +53,100 @@ def main() -> None:
     st.title("Which class, and where does the answer come from?")
     st.warning(NOTICE)
     try:
-        card = served()
-    except Refusal as refusal:
-        st.error(str(refusal))
+        info = st.cache_data(call, ttl=60, show_spinner=False)("get", "/model")
+    except ApiError as error:
+        st.error(str(error))
         st.stop()
-    parameters = asked(card)
-    image = chosen(card)
-    if st.button("Predict", type="primary", disabled=image is None):
+    parameters, image = choose_parameters(info), choose_image(info["id"].partition("/")[0])
+    if st.button("Predict", type="primary"):
         st.session_state.pop("answer", None)
         try:
             with st.spinner("Predicting and explaining ..."):
-                st.session_state.answer = image, predict(image, parameters)
-        except Refusal as refusal:
-            st.error(str(refusal))
-    about, answer = st.session_state.get("answer", (None, None))
-    if answer and about == image:  # of another image than the one that is chosen now it would mislead
-        shown(answer)
-    with st.expander("The model's card"):
-        st.code(card["card"] or "This model has no card.", language=None, wrap_lines=True)
+                answer = call("post", "/predict", params=parameters, files={"file": image})
+            st.session_state.answer = image, answer
+        except ApiError as error:
+            st.error(str(error))
+    predicted, answer = st.session_state.get("answer", (None, None))
+    if answer and predicted == image:  # never the answer about another image than the one shown
+        show(answer)
+    with st.expander("Model card"):
+        st.code(info["card"] or "This model has no card.", language=None, wrap_lines=True)
 
 
-def asked(card: dict) -> dict:
-    """The parameters, in the sidebar."""
+def choose_parameters(info: dict) -> dict:
+    """Return the parameters of POST /predict, from the sidebar."""
+    baselines = get_args(Baseline)
     with st.sidebar:
-        st.header("The question")
-        target = st.selectbox("Explain the class", ["the one that is named", *card["classes"]])
-        method = st.selectbox("Method", METHODS, format_func=lambda name: name.replace("_", " "))
-        names = ["black", "mean", "blur"]
-        baseline = st.selectbox("Baseline", names, index=names.index(card["baseline"]))
-        tolerance = st.select_slider(
-            "Tolerance of the completeness gap", [0.005, 0.01, 0.02, 0.05, 0.1], 0.01
-        )
-        clamped = st.toggle("Only what raises the score")
-        st.caption(f"Model {card['id']}")
-    named = None if target not in card["classes"] else target
-    integrated = method == "integrated_gradients"
-    return {
-        "target": named,
-        "method": method,
-        "baseline": baseline,
-        "tolerance": tolerance if integrated else None,
-        "clamped": clamped,
-    }
+        st.header("Explanation")
+        target = st.selectbox("Class to explain", [PREDICTED, *info["classes"]])
+        method = st.selectbox("Method", get_args(Method), format_func=lambda name: name.replace("_", " "))
+        baseline = st.selectbox("Baseline", baselines, baselines.index(info["baseline"]))
+        tolerance = st.select_slider("Largest completeness gap", [0.005, 0.01, 0.02, 0.05, 0.1], 0.01)
+        clamped = str(st.toggle("Only what raises the score")).lower()
+        st.caption(f"Model {info['id']}")
+    parameters = {"method": method, "baseline": baseline, "tolerance": tolerance, "clamped": clamped}
+    return parameters | ({"target": target} if target != PREDICTED else {})
 
 
-def chosen(card: dict) -> bytes | None:
-    """The image to ask about: an uploaded one, else the example that is chosen."""
-    upload = st.file_uploader(
-        f"A radiograph (PNG or JPEG, {MEGABYTES} MB at most)", max_upload_size=MEGABYTES
-    )
-    found = tried(card["id"].partition("/")[0])
-    name = st.radio("or an example", list(found.files), horizontal=True)
-    st.caption(found.words)
-    image = upload.getvalue() if upload else found.files[name]
+def choose_image(study: str) -> bytes:
+    """Return the image to predict: the uploaded one, else the chosen example."""
+    upload = st.file_uploader("A radiograph (PNG or JPEG)")
+    files, source = examples(study)
+    name = st.radio("or an example", list(files), horizontal=True)
+    st.caption(source)
     if not upload:
-        st.image(image, width=160, caption=name)
-    return image
+        st.image(files[name], width=160, caption=name)
+    return upload.getvalue() if upload else files[name]
 
 
-def shown(answer: dict) -> None:
-    """An answer: class, bars, overlay, flags."""
+def show(answer: dict) -> None:
+    """Show an answer: radiograph, overlay, probabilities, quality flags."""
     explanation = answer["explanation"]
     left, right = st.columns([3, 2])
     with left:
         strength = st.slider("Strength of the overlay", 0.0, 1.0, 1.0, 0.05)
-        overlay = blend(answer["radiograph"], explanation["attribution"], strength)
-        how = {"width": "stretch", "output_format": "PNG"}  # JPEG would smear the colours
-        pair = st.columns(2)
-        plain = blend(answer["radiograph"], explanation["attribution"], 0)
-        pair[0].image(plain, caption="radiograph", **how)
-        pair[1].image(overlay, caption=explanation["method"].replace("_", " "), **how)
-        st.markdown(MEANING.format(target=explanation["target"]))
+        strengths = {"radiograph": 0.0, explanation["method"].replace("_", " "): strength}
+        for column, caption in zip(st.columns(2), strengths, strict=True):
+            pixels = blend(answer["radiograph"], explanation["attribution"], strengths[caption])
+            column.image(pixels, caption, width="stretch", output_format="PNG")  # JPEG would smear colours
+        st.markdown(LEGEND.format(target=explanation["target"]))
     with right:
-        st.subheader(f"The network says: {answer['predicted']}")
+        st.subheader(f"Predicted class: {answer['predicted']}")
         for name, value in answer["probabilities"].items():
-            st.progress(value, text=f"{name}: {value:.1%}")
+            st.progress(value, f"{name}: {value:.1%}")
         for flag in answer["quality"]:
-            st.markdown(f"{MARKS[flag['raised']]} {flag['words']}")
+            st.markdown(f"{ICONS[flag['raised']]} {flag['words']}")
         st.caption(f"{answer['notice']} Answered in {answer['seconds']} s by {answer['model']['id']}.")
 
 
-if __name__ == "__main__":  # Streamlit runs it so
+def blend(radiograph: str, attribution: str, strength: float) -> np.ndarray:
+    """Return (H, W, 3) uint8 of two PNGs in base64: at strength 0 the radiograph, at 1 the full overlay."""
+    files = [io.BytesIO(base64.b64decode(each)) for each in (radiograph, attribution)]
+    grey, colour = (np.asarray(Image.open(file, formats=["PNG"]), float) for file in files)
+    cover = strength * colour[..., 3:] / 255
+    mixed = (1 - cover) * (1 - DIMMED * strength) * grey[..., None] + cover * colour[..., :3]
+    return np.clip(mixed, 0, 255).astype(np.uint8)
+
+
+@st.cache_data(show_spinner=False)
+def examples(study: str) -> tuple[dict[str, bytes], str]:
+    """Return images that the study set aside, or phantoms, as PNG files by name, and a sentence on them."""
+    try:
+        parent = load_study(study)
+        records, store = load_records(parent), load_images(parent)
+        chosen = records[records.split == "example"]
+    except (ParameterError, DataError, FileNotFoundError):
+        chosen = ()
+    if not len(chosen):
+        drawn = [phantom.draw(label, number, 0, 224, 0).image for number, label in enumerate(phantom.CLASSES)]
+        source = "Examples: synthetic phantoms, no patients. Radiographs of this model's study are not here."
+        return dict(zip(phantom.CLASSES, map(png, drawn), strict=True)), source
+    number = chosen.groupby("label").cumcount() + 1
+    names = chosen.label + number.map(" {}".format).where(number > 1, "")
+    kind = "synthetic phantoms (no patients)" if parent.synthetic else "real radiographs"
+    source = f"Examples: {kind} of study {study}, set aside before training. {parent.archive.attribution}"
+    return {name: png(store[row]) for name, row in zip(names, chosen.row, strict=True)}, source.strip()
+
+
+if __name__ == "__main__":  # so it is when Streamlit runs it
     main()

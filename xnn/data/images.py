@@ -79,3 +79,10 @@ def write_images(path: Path, count: int, size: int, images: Iterable[np.ndarray]
             written += 1
         if written != count:
             raise ValueError(f"expected {count} images, got {written}")
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Return 8-bit pixels as a PNG file, which contains nothing else."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
