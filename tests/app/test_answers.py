@@ -28,7 +28,7 @@ def run(small):
     """A run of the phantom study with a network of random weights and what its report would say."""
     found = load_run(small, "plain")
     torch.manual_seed(1)
-    Classifier(image_size=32).save_pretrained(found.artifacts / "model")
+    Classifier("mobilenet_v2", CLASSES, 32).save_pretrained(found.artifacts / "model")
     records = load_records(found.study)
     test = records[records.split == "test"].sort_values("path").reset_index(drop=True)
     images = load_images(found.study)[test.row.to_numpy()]

@@ -15,6 +15,7 @@ from PIL import Image
 
 import xnn
 from support.project import PROJECT, ROOT
+from support.samples import CLASSES
 from xnn.app import api, model
 from xnn.app.settings import Settings, listen
 
@@ -22,7 +23,7 @@ from xnn.app.settings import Settings, listen
 def folder_of(path, size=32, **options):
     """A folder with a network of random weights, as a training leaves one."""
     torch.manual_seed(0)
-    xnn.Classifier(image_size=size, **options).save_pretrained(path)
+    xnn.Classifier("mobilenet_v2", CLASSES, size, **options).save_pretrained(path)
     return path
 
 
