@@ -95,6 +95,7 @@ def in_use(database):
 
 
 def test_a_tracking_database_in_use_is_one_line_and_a_plain_rerun_logs(copy):
+    bash(copy, f"{XNN} track {STUDY}")  # a copy is a moved project, whose runs are logged anew
     file = copy / "reports" / STUDY / "first/training.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "stopped": "otherwise"}))
     with in_use(copy / "artifacts/mlflow.db"):

@@ -84,7 +84,7 @@ A_WORD = edited("notebooks/5-explain.py", r"\n# \*\*", "\n# **Whence? ")
 EDITS = {
     "the reader of predictions returns every second row": (
         edited("xnn/evaluation/predictions.py", r"(def read\((?:.*\n)+?    return .*)", r"\1[::2]"),
-        {"6-compare", "7-protocol", *OF_RUNS},
+        {"2-explore", "6-compare", "7-protocol", *OF_RUNS},  # FiftyOne shows predictions
         0,
     ),
     "the gradient is clipped": (
