@@ -1,12 +1,13 @@
-"""What the app's API costs, what it bears, and whether anything is lost.
+"""Latency, throughput and memory of the app's API, under load and under hostile files.
 
     python benchmarks/app.py [--seconds 60] [--files 2000] > benchmarks/app.md
 
-The API of the shipped model runs as a process of its own, held to two cores (taskset); it is asked from this
-machine alone. Clients ask without a pause, each on a connection of its own, with the examples of the page:
-one client measures latency, 8 and 32 what happens when more is asked than can be done. Seconds are from the
-sending of a request to the whole answer; those of the processor are what the API's process has used. Memory
-is what is resident, its peak over everything before. The hostile files are those of tests/support/hostile.py.
+The API serves the bundled model in its own process, pinned to two cores (taskset), to clients on this
+machine. Each client sends the page's examples without a pause on its own connection: one client measures
+latency; 8 and 32 show the API under overload. Seconds run from sending a request to receiving the whole
+answer; processor seconds are the CPU time of the API's process. MB is resident memory, and its peak is over
+the whole benchmark so far. A request is lost if it gets no answer or an unexpected status. The hostile files
+are those of tests/support/hostile.py.
 """
 
 import argparse
@@ -37,7 +38,7 @@ EXAMPLES, SOURCE = page.examples("kermany")
 PORT, CORES, CLIENTS = 8321, 2, (1, 8, 32)
 URL = f"http://127.0.0.1:{PORT}"
 REFUSED = (400, 408, 413, 415, 422, 503)
-PAUSE = 1.0  # seconds until a client that was told to come back does so
+PAUSE = 1.0  # seconds before a client retries after a refusal
 
 
 def main() -> None:
@@ -74,7 +75,7 @@ def heading() -> str:
 
 
 def started() -> subprocess.Popen:
-    """The API, ready, on the first cores."""
+    """Return the process of a ready API, pinned to the first cores."""
     cores = ",".join(str(core) for core in range(CORES))
     environment = {**ALLOCATION, **os.environ, "XNN_PORT": str(PORT), "OMP_NUM_THREADS": str(CORES)}
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
@@ -91,11 +92,11 @@ def started() -> subprocess.Popen:
     raise SystemExit("the API did not start")
 
 
-# ---- many clients --------------------------------------------------------------------------------
+# ---- load ----------------------------------------------------------------------------------------
 
 
 def row(watched, clients: int, explain: bool, seconds: float) -> dict:
-    """So many clients for so long."""
+    """Return the table's row for `clients` clients during `seconds`."""
     found, began, used = [], time.monotonic(), sum(watched.cpu_times()[:2])
     until = began + seconds
     threads = [
@@ -123,7 +124,7 @@ def row(watched, clients: int, explain: bool, seconds: float) -> dict:
 
 
 def ask(number: int, explain: bool, until: float, found: list) -> None:
-    """Ask again and again; a request that gets no answer counts as status 0."""
+    """Send requests until `until` and append status (0: no answer) and seconds of each to `found`."""
     session, files, turn = requests.Session(), list(EXAMPLES.values()), number
     while time.monotonic() < until:
         began = time.monotonic()
@@ -142,7 +143,7 @@ def ask(number: int, explain: bool, until: float, found: list) -> None:
 
 
 def memory(watched) -> dict:
-    """MB of the API's process."""
+    """Return the resident memory of the API's process and its peak, in MB."""
     status = Path(f"/proc/{watched.pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     return {"MB": watched.memory_info().rss // 2**20, "peak MB": peak // 1024}
@@ -152,7 +153,7 @@ def memory(watched) -> dict:
 
 
 def corpus(watched, count: int) -> str:
-    """Statuses of hostile files, and memory while they come."""
+    """Return a paragraph on the statuses of hostile files and the memory while they are sent."""
     statuses, points, kinds = collections.Counter(), [memory(watched)["MB"]], set()
     for number, (kind, data) in enumerate(hostile.corpus(count), 1):
         given = {"file": ("x.png", data)}

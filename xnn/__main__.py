@@ -187,7 +187,7 @@ def app(
 
 @cli.command()
 def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
-    """Make a small model that the app serves of a trained run."""
+    """Package a trained run's model for the app, small enough to ship."""
     from .app.ship import ship
 
     print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))

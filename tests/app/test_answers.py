@@ -19,7 +19,6 @@ from xnn.config import provenance
 from xnn.evaluation.calibration import tempered
 from xnn.evaluation.predictions import predictions_table
 from xnn.explain import evidence, methods, sample
-from xnn.explain.sample import run_baseline
 from xnn.models import classifier
 
 
@@ -85,7 +84,7 @@ def test_other_methods_and_baselines_are_those_of_the_notebooks(run, images, shi
     loaded, plain = model.load(str(shipped)), Classifier.from_pretrained(shipped)
     given, target = to_input(images[:1]), torch.tensor([2])
     for name, method in {"mean": "occlusion", "blur": "smoothgrad_ig", "black": "grad_cam"}.items():
-        start = run_baseline(run, given, name)
+        start = sample.run_baseline(run, given, name)
         expected = methods.attributions(method, plain, given, target, start).maps[0]
         question = Question(method=method, baseline=name, target="virus")
         explanation, attributions = answers.explain(loaded, images[0], "normal", question, 100)

@@ -55,7 +55,7 @@ def test_a_hub_id_that_cannot_be_had_is_one_line(monkeypatch):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"backbone": "vgg16"}, "backbone: input should be 'mobilenet_v2'"),
+        ({"backbone": "vgg16"}, "backbone 'vgg16': not among xnn.BACKBONES: mobilenet_v2"),
         ({"classes": ["one"]}, "classes"),
         ({"classes": ["a", "b"]}, "does not fit its config.json"),
         ({"image_size": 5}, "image_size: input should be greater"),

@@ -14,7 +14,6 @@ from ..data.images import decode, png
 from ..evaluation.calibration import tempered
 from ..explain import localisation, methods
 from ..explain.integrated import integrated_gradients
-from ..explain.methods import METHODS
 from ..models import classifier
 from ..models.classifier import to_input
 from . import dicom
@@ -142,7 +141,7 @@ def explain(
         attributions, steps = found.maps[0], int(found.gradients[0])
         completeness = {key: getattr(found, key)[0].item() for key in Completeness.model_fields}
     else:
-        attributions = METHODS[question.method](model.network, images, targets, baseline)[0]
+        attributions = methods.METHODS[question.method](model.network, images, targets, baseline)[0]
     shown = np.maximum(attributions, 0) if question.clamped else attributions
     colours = np.where(shown[..., None] > 0, plots.RAISES, plots.LOWERS)
     explanation = Explanation(

@@ -129,10 +129,15 @@ def create(given: settings.Settings, loaded: model.LoadedModel) -> limits.Guard:
         yield
         app.state.queue.stop()
 
-    description = f"Predicts and explains the class of a chest radiograph. {answers.NOTICE}"
-    options = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}
-    options |= {"lifespan": lifespan, "exception_handlers": errors.HANDLERS}
-    app = FastAPI(title="xnn", description=description, **options)
+    app = FastAPI(
+        title="xnn",
+        description=f"Predicts and explains the class of a chest radiograph. {answers.NOTICE}",
+        lifespan=lifespan,
+        exception_handlers=errors.HANDLERS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.settings, app.state.model, app.state.queue = given, loaded, limits.Queue(given)
     app.state.metrics = Metrics(lambda: app.state.queue.admitted)
     loaded.network.register_forward_pre_hook(limits.check)
@@ -145,9 +150,16 @@ def create(given: settings.Settings, loaded: model.LoadedModel) -> limits.Guard:
 
 def server(guard: limits.Guard) -> uvicorn.Server:
     """Return the server of an API; its ``run`` takes the sockets to listen on."""
-    options = {"log_config": None, "access_log": False, "server_header": False}
-    sizes = {"timeout_graceful_shutdown": 5, "h11_max_incomplete_event_size": 16 * 1024}
-    return uvicorn.Server(uvicorn.Config(guard, http=limits.HeaderTimeout, **options, **sizes))
+    config = uvicorn.Config(
+        guard,
+        http=limits.HeaderTimeout,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+    return uvicorn.Server(config)
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from pydantic import AliasChoices, AliasPath, BaseModel, Field, ValidationError
 from safetensors.numpy import load_file
 from torch.utils.checkpoint import checkpoint
 
-from ..config import schema
 from ..config.provenance import file_sha256
+from ..config.schema import ROOT
 from ..explain.integrated import ready
 from ..models.classifier import Classifier, logits, to_input
 from .settings import Baseline, SettingsError
@@ -39,7 +39,6 @@ class ServingConfig(BaseModel):
     """What is known about the model, and how the notebooks use it; null where its folder does not say."""
 
     id: str = _at((SHIPPED, "id"), ("id",))
-    backbone: schema.Model.model_fields["backbone"].annotation = _at((CONFIG, "backbone"))
     classes: list[str] = _at((CONFIG, "classes"), min_length=2)
     # side in pixels that images are decoded to
     image_size: int = _at((SHIPPED, "image_size"), (CONFIG, "image_size"), ge=32, le=1024)
@@ -102,7 +101,7 @@ def load(source: str) -> LoadedModel:
 
 
 def _folder(source: str) -> Path:
-    for folder in (Path(source).expanduser(), schema.ROOT / source):
+    for folder in (Path(source).expanduser(), ROOT / source):
         if folder.is_dir():
             return folder
     if not HUB_ID.fullmatch(source):

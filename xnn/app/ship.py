@@ -1,14 +1,12 @@
 """A trained run's model, made small enough to ship, with everything that the app can use.
 
-    python -m xnn.app.ship STUDY RUN [FOLDER]
-
-writes to models/<study>-<run>, or to FOLDER: weights, with matrices and convolutions as float16; model card;
-metrics of the report, with the temperature; distribution of the training images; settings of the notebooks.
+`xnn ship STUDY RUN` writes the weights, with matrices and convolutions as float16; the model card; the
+report's metrics.json, with the temperature; statistics.safetensors, the distribution of the training images
+and their mean; and shipped.json: how the notebooks use the model, and what rounding changed.
 """
 
 import json
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,8 +16,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from ..config import provenance
-from ..config.files import load_run
-from ..config.schema import ROOT, ParameterError, Run
+from ..config.schema import Run
 from ..data.archive import DataError
 from ..data.records import load_images, load_records
 from ..explain.sample import run_baseline
@@ -44,12 +41,15 @@ Trained on: {attribution}
 
 
 def ship(run: Run, folder: Path) -> Path:
-    """Write the shipped form of an evaluated run's model and return its folder; replace one that exists."""
+    """Write the shipped form of a run's model and return its folder, which is replaced if it exists.
+
+    Raises DataError if the run has not been trained and evaluated.
+    """
     study, stamp = run.study, provenance.stamp(run)
     trained, report = run.artifacts / "model", run.reports / METRICS
     for needed in (trained / WEIGHTS, report):
         if not needed.exists():
-            raise FileNotFoundError(f"{study.name}/{run.name}: no {needed.name}: make its report first")
+            raise DataError(f"{study.name}/{run.name}: no {needed.name}: make its report first")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".ship-") as temporary:
         fresh = Path(temporary) / "model"
@@ -108,17 +108,3 @@ def note(run: Run, metrics: dict, rounding: dict, far: float) -> str:
     scores = {name: words.format(**metrics["scores"][name]) for name in SCORES}
     attribution = run.study.archive.attribution or "synthetic phantoms"
     return NOTE.format(**scores, **rounding, far=far, patients=metrics["patients"], attribution=attribution)
-
-
-def main(arguments: list[str]) -> None:
-    if len(arguments) not in (2, 3):
-        sys.exit("usage: python -m xnn.app.ship STUDY RUN [FOLDER]")
-    try:
-        folder = Path(arguments[2]) if arguments[2:] else ROOT / "models" / "-".join(arguments)
-        print(ship(load_run(*arguments[:2]), folder))
-    except (ParameterError, FileNotFoundError, DataError) as error:
-        sys.exit(f"xnn: {error}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
