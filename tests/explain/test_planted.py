@@ -1,23 +1,36 @@
 """The planted shortcut: on a model that the real steps made, the alarm fires; on its control it is silent."""
 
+from itertools import pairwise
+
 import pytest
+from torch import nn
 
 from support.project import write_study
-from xnn import fit, load_model, load_run, load_study, predictions, wrangle
+from xnn import BACKBONES, fit, load_model, load_run, load_study, predictions, wrangle
 from xnn.config import provenance
 from xnn.explain import card, evidence, sample
 from xnn.explain.methods import METHODS
 
 STUDY = "title: t\nsource: phantom\nimage_size: 64\npatients: 120\nfractions: [0.6, 0.1, 0.3]\nmarker: {}\n"
 RUN = """
-model: {backbone: resnet18, weights: none}
-training: {epochs: 6, batch_size: 16, learning_rate: 1e-3, schedule: one_cycle, early_stopping: 0}
+model: {backbone: plain, weights: none}
+training: {epochs: 12, batch_size: 16, learning_rate: 1e-2, schedule: one_cycle, early_stopping: 0}
 augmentation: {crop: 1, degrees: 0, jitter: 0}
 """
 
 
+def plain(config, state=None):
+    """Four layers of convolution: they find the marker in seconds, where a ResNet takes minutes."""
+    blocks = [
+        nn.Sequential(nn.Conv2d(one, other, 3, padding=1), nn.BatchNorm2d(other), nn.ReLU(), nn.MaxPool2d(2))
+        for one, other in pairwise((3, 16, 32, 64, 64))
+    ]
+    return nn.Sequential(*blocks), nn.Identity(), 64
+
+
 @pytest.mark.parametrize(("marker", "fires"), [("class", True), ("random", False)])
-def test_the_alarm_tells_a_shortcut_from_its_control(marker, fires):
+def test_the_alarm_tells_a_shortcut_from_its_control(monkeypatch, marker, fires):
+    monkeypatch.setitem(BACKBONES, "plain", plain)
     study = f"marker-{marker}"
     write_study(study, STUDY.format(marker), plain=RUN)
     wrangle(load_study(study))
