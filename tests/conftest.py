@@ -6,6 +6,33 @@ import pytest
 
 from support.project import QUICK, ROOT, write_study
 
+# the files that take longest begin, or a worker would come to one of them when the others have ended
+SLOW = (
+    "report/test_pipeline",
+    "report/test_cluster",
+    "report/test_stale_pages",
+    "report/test_papermill",
+    "report/test_disturbed",
+    "training/",
+    "report/test_verify",
+    "app/",
+    "explore/test_fiftyone_view",
+    "test_examples",
+    "report/test_site",
+    "explain/",
+)
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # of pytest-xdist: else the files of most tests begin
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        return next((n for n, name in enumerate(SLOW) if f"tests/{name}" in item.nodeid), len(SLOW))
+
+    items.sort(key=place)
+
 
 @pytest.fixture
 def root() -> Path:
