@@ -16,7 +16,7 @@ SLOW = (
     "training/",
     "report/test_verify",
     "app/",
-    "explore/test_fiftyone_view",
+    "explore/test_fiftyone",
     "test_examples",
     "report/test_site",
     "explain/",

@@ -105,13 +105,13 @@ def killed(copied):
         moment = time.time() - random.randrange(100_000)
         os.utime(file, (moment, moment))
     file = folder / "params" / STUDY / "second.yaml"
-    file.write_text(RUNS["second"].replace("resamples: 200", "resamples: 150"))
-    page = folder / "reports" / STUDY / "second/4-evaluate.ipynb"
+    file.write_text(RUNS["second"].replace("max_gradients: 65", "max_gradients: 33"))
+    page = folder / "reports" / STUDY / "second/5-explain.ipynb"
     before = page.read_text()
     where = {"cwd": folder, "env": settings(folder)}
     process = subprocess.Popen(goals("report"), **where, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.time() + 600
-    while not list(page.parent.glob(".4-evaluate.*.ipynb")):
+    while not list(page.parent.glob(".5-explain.*.ipynb")):
         assert time.time() < deadline, "the step never started"
         assert process.poll() is None, "make has ended"
         time.sleep(0.1)
@@ -122,16 +122,15 @@ def killed(copied):
 
 def test_a_changed_run_is_made_again_and_nothing_else(killed):
     _, _, output = killed
-    of_second = ["second/4-evaluate", "second/5-explain"]
-    assert sorted(executed(output)) == ["6-compare", "7-protocol", *of_second]
+    assert sorted(executed(output)) == ["6-compare", "7-protocol", "second/5-explain"]
 
 
 def test_a_killed_step_leaves_nothing_that_looks_done(killed):
     folder, is_old, _ = killed
     assert is_old
-    page = folder / "reports" / STUDY / "second/4-evaluate.ipynb"
-    assert steps.metadata(page)["xnn"]["parameters"][f"{STUDY}/second"]["evaluation.resamples"] == 150
-    assert not list(page.parent.glob(".4-evaluate.*.ipynb"))
+    page = folder / "reports" / STUDY / "second/5-explain.ipynb"
+    assert steps.metadata(page)["xnn"]["parameters"][f"{STUDY}/second"]["explanation.max_gradients"] == 33
+    assert not list(page.parent.glob(".5-explain.*.ipynb"))
 
 
 def test_a_note_makes_the_run_s_pages_stale_and_trains_nothing(copy):
