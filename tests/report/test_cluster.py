@@ -87,7 +87,8 @@ def busy_workers(process) -> list[psutil.Process]:
     found = []
     for worker in psutil.Process(process.pid).children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it may end meanwhile
-            found += [worker] if "spawn_main" in " ".join(worker.cmdline()) and worker.children() else []
+            if any("xnn.config.leash" in child.cmdline() for child in worker.children()):
+                found.append(worker)
     return found
 
 
@@ -132,7 +133,7 @@ def six(project):
     first.send_signal(signal.SIGKILL)
     first.wait()
     second = sweep(project, "params/sweeps/six.yaml", "3-train")
-    kill_a_worker(second, 3)
+    kill_a_worker(second, 0)
     second.wait(timeout=PATIENCE)
     watch.done.set()
     return watch.seen, said(second), second.returncode
