@@ -105,7 +105,7 @@ def test_a_moved_project_logs_into_its_new_place(client, small, monkeypatch, tmp
     monkeypatch.setattr(tracking, "ROOT", tmp_path)
     (tmp_path / "artifacts").mkdir()
     shutil.copy(ROOT / "artifacts/mlflow.db", tmp_path / "artifacts")
-    assert tracking.track(load_study(small)) == ["tracked"]
+    assert "tracked" in tracking.track(load_study(small))
     (after,) = tracked(type(client)(tracking.uri()), small)
     assert after.info.artifact_uri.startswith(tmp_path.as_uri())
     assert list((tmp_path / "artifacts/mlflow" / small).rglob("metrics.json"))
