@@ -194,7 +194,7 @@ splits.head()
 # The summary for the site's data card is written to `_data.md`.
 
 # %%
-verdict = audit.verdict(records, found, sizes)
+verdict = audit.verdict(settings, records, found, sizes)
 card = f"{xnn.markdown(composition.reset_index())}\n{verdict}\n"
 (settings.reports / "_data.md").write_text(card)
 

@@ -35,12 +35,12 @@ def test_every_record_has_a_row_and_its_records_stay_as_they_are(small, explored
 
 def test_the_verdict_counts(small, explored):
     records = load_records(load_study(small))
-    told = audit.verdict(records, explored, None)
+    told = audit.verdict(load_study(small), records, explored, None)
     assert "0 exact and" in told
     assert f"Doubtful labels: {explored.table.suspect.sum()} (" in told
     assert "sizes" not in told
     sizes = pd.Series({"columns": "bytes", "accuracy": 0.6, "most_frequent": 0.47, "auroc_pneumonia": 0.88})
-    told = audit.verdict(records, explored, sizes)
+    told = audit.verdict(load_study(small), records, explored, sizes)
     assert "(bytes) predict the class of 60% of the images" in told
     assert "AUROC of 0.88" in told
 

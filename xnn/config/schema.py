@@ -381,4 +381,4 @@ def choice(word: str, known: typing.Iterable[str]) -> str:
     """Return a hint at the known word that is nearest, if any is near, and the known words."""
     near = difflib.get_close_matches(word, known, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"{hint}; choose from {', '.join(known)}"
+    return f"{hint}; choose from {', '.join(known) or '(there is none)'}"

@@ -101,16 +101,16 @@ def split_table(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     return result.sort_values("file", ignore_index=True)
 
 
-def verdict(records: pd.DataFrame, found: Audit, sizes: pd.Series | None) -> str:
+def verdict(study: Study, records: pd.DataFrame, found: Audit, sizes: pd.Series | None) -> str:
     """Return what was found of duplicates, labels and file sizes (of `size_scores`), in words."""
     pairs, suspect = found.pairs, found.table.suspect
     kinds = " and ".join(f"{(pairs.kind == kind).sum()} {kind}" for kind in ("exact", "near"))
     apart = {name: (~pairs[f"same_{name}"]).sum() for name in ("patient", "label", "split")}
-    crossed = suspect & ((records.label == "normal") != (found.table.guess == "normal"))
+    crossed = suspect & ((records.label == study.healthy) != (found.table.guess == study.healthy))
     words = (
         f"Duplicates: {kinds} pairs; {apart['patient']} join two patients, {apart['label']} two classes, "
         f"{apart['split']} two splits. Doubtful labels: {suspect.sum()} ({suspect.mean():.1%}), "
-        f"{crossed.sum()} of them between normal and pneumonia."
+        f"{crossed.sum()} of them between {study.healthy} and another class."
     )
     if sizes is None:
         return words
@@ -226,7 +226,7 @@ def size_scores(records: pd.DataFrame, study: Study) -> pd.Series | None:
     """Return how well gradient-boosted trees predict the class from file sizes alone, out of fold.
 
     The series has columns (those used), accuracy, most_frequent (the share of the most frequent class),
-    f1_macro, and auroc_pneumonia if there is a class normal. None if all sizes are equal.
+    f1_macro, and auroc_pneumonia if there is a healthy class. None if all sizes are equal.
     """
     table = file_features(records)
     if table.empty:
@@ -240,7 +240,7 @@ def size_scores(records: pd.DataFrame, study: Study) -> pd.Series | None:
         "most_frequent": records.label.value_counts(normalize=True).max(),
         "f1_macro": f1_score(records.label, predicted, average="macro"),
     }
-    if "normal" in study.classes:
-        normal = found[:, study.classes.index("normal")]
-        scores["auroc_pneumonia"] = roc_auc_score(records.label != "normal", 1 - normal)
+    if study.healthy in study.classes:
+        healthy = found[:, study.classes.index(study.healthy)]
+        scores["auroc_pneumonia"] = roc_auc_score(records.label != study.healthy, 1 - healthy)
     return pd.Series(scores)
