@@ -258,14 +258,14 @@ EDITS = {
     "a module is renamed and moved into a package": (moved, set(), 0),
     "a function is renamed": (renamed, set(), 0),
     "a name that nothing uses": (
-        lambda folder: (folder / "xnn/plots/training.py").open("a").write("\nANOTHER = 1\n"),
+        lambda folder: (folder / "xnn/plots/runs.py").open("a").write("\nANOTHER = 1\n"),
         set(),
         0,
     ),
     "another figure, in a clone without models": (
         lambda folder: [
-            replaced("xnn/plots/training.py", "figure, ", "figure,  ")(folder),
-            replaced("xnn/plots/training.py", "subplots(", "subplots(0.1 + ")(folder),
+            replaced("xnn/plots/runs.py", "figure, ", "figure,  ")(folder),
+            replaced("xnn/plots/runs.py", "subplots(", "subplots(0.1 + ")(folder),
             without_models(folder),
         ],
         TRAININGS,

@@ -9,8 +9,6 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from .predictions import arrays
 from .scoring import checked, rates, scores
 
-# ---- intervals ----------------------------------------------------------------------------------
-
 
 def patient_weights(patients, resamples: int = 2000, seed: int = 0) -> np.ndarray:
     """Return how often the patient of each image (N,) is drawn in each resample: (B, N) int.
@@ -59,7 +57,7 @@ def confidence_intervals(
 
 
 def paired_differences(
-    labels, one, two, classes, patients, resamples=2000, level=0.95, seed=0
+    labels, one, two, classes, patients, resamples=2000, seed=0
 ) -> dict[str, dict[str, float]]:
     """Return the scores and class rates of one set of predictions minus those of another, with intervals.
 
@@ -75,10 +73,7 @@ def paired_differences(
         )
         return {name: first[name] - second[name] for name in first}
 
-    return with_intervals(difference, patient_weights(patients, resamples, seed), level)
-
-
-# ---- tables -------------------------------------------------------------------------------------
+    return with_intervals(difference, patient_weights(patients, resamples, seed))
 
 
 def outcome_counts(confusion, classes) -> pd.DataFrame:
