@@ -62,8 +62,8 @@ def paired_differences(
     """Return the scores and class rates of one set of predictions minus those of another, with intervals.
 
     ``one`` and ``two`` (N, C) are probabilities for the same images, and every resample draws the same
-    patients for both: an image that is hard for both cancels out, so the interval is narrower than two
-    separate ones would suggest.
+    patients for both: what is hard for both cancels out, so the interval is narrower than two separate ones
+    would suggest.
     """
 
     def difference(weights):
@@ -100,12 +100,9 @@ def per_class(labels, probabilities, classes) -> pd.DataFrame:
 def metrics(predictions: pd.DataFrame, classes, split="test", resamples=2000, seed=0) -> dict:
     """Return the content of metrics.json for the predictions of one split, rows in any order.
 
-    Returns
-    -------
     split, n (images), patients, classes, confusion (true rows) and scores, each {"value", "low", "high"}
-    with a 95 % interval by bootstrap over patients; None where undefined, since JSON has no NaN.
-
-    Raises ValueError for a table that ``predictions.arrays`` refuses.
+    with a 95 % interval by bootstrap over patients; None where undefined, since JSON has no NaN. Raises
+    ValueError for a table that ``predictions.arrays`` refuses.
     """
     labels, probabilities = arrays(predictions, classes)
     order = np.argsort(predictions["path"].to_numpy(str))
