@@ -1,35 +1,35 @@
-# The goals of the project; `make` lists them. What there is to do for a report, and in which order, Python says.
+# The project's goals; `make` lists them. Python decides which steps of a report are stale and their order.
 
-STUDY ?= phantom## the study: a folder of params/
-ARCHIVE ?=## a zip or folder of radiographs, for studies of real ones
-WEIGHTS ?=## a folder of weight files (safetensors)
-RUNS ?=## the runs to make, without it all that need no download
-ONLINE ?=## 1: also the runs whose weights have to be downloaded
-TRAIN ?=## 1: train again what a committed report on real radiographs has results of, but no model here
-SWEEP ?= params/sweeps/phantom-rates.yaml## the sweep to make
-SCHEDULER ?=## tcp://...: the workers of this dask scheduler make it, not this machine
-BENCH ?= report training## the benchmarks to run, of benchmarks/
-JOBS ?= 2## steps executed side by side, and runs of a sweep
-MODEL ?= models/kermany-mobilenetv2-full## what the app serves: a folder, or an id of the hub
-PYTHON ?= python3## the Python (3.11 or later) that makes the environment
+STUDY ?= phantom## study: a folder of params/
+ARCHIVE ?=## zip or folder of radiographs, for studies of real ones
+WEIGHTS ?=## folder of weight files (safetensors)
+RUNS ?=## runs to make; by default all that need no download
+ONLINE ?=## 1: include runs whose weights are downloaded
+TRAIN ?=## 1: retrain runs of a committed report on real radiographs whose models are not here
+SWEEP ?= params/sweeps/phantom-rates.yaml## sweep to make
+SCHEDULER ?=## tcp://...: make the sweep on the workers of this dask scheduler
+BENCH ?= report training## names of benchmarks to run
+JOBS ?= 2## steps, and runs of a sweep, to execute in parallel
+MODEL ?= models/kermany-mobilenetv2-full## model that the app serves: a folder, or a Hugging Face id
+PYTHON ?= python3## Python (3.11 or later) that creates the environment
 export ARCHIVE WEIGHTS ONLINE TRAIN JOBS SCHEDULER
 
-# glibc gives the memory of every training step back to the system and asks for it again at the next
-# one; kept instead, a step on a CPU takes less time.
+# By default glibc returns each training step's memory to the system and requests it again; keeping it makes
+# training on a CPU faster.
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
-# Two steps side by side, each with half of the processor's cores, do more than one after the other with
-# all: most of a step's time is one thread's. More threads than cores would be very slow.
+# Most of a step's time is single-threaded, so two steps in parallel on half of the cores each finish sooner
+# than one after the other on all. More threads than cores would be very slow.
 CORES := $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS ?= $(shell n=$$(($(CORES) / $(JOBS))); echo $$((n > 1 ? n : 1)))
 
-# `BIN=$CONDA_PREFIX/bin` uses an environment of your own instead of the one made here.
+# `BIN=$CONDA_PREFIX/bin` uses your own environment instead of .venv.
 ifeq ($(origin BIN),undefined)
 BIN := .venv/bin
 ENVIRONMENT := .venv/.installed
 endif
 xnn = $(BIN)/python -m xnn
-# all that decides a page or the site; a folder's time changes with the files in it
+# everything that affects a page or the site; folders too, as their times show added and removed files
 SOURCES := $(filter-out notebooks,$(shell find xnn notebooks methods pages params reports *.qmd *.yml models -name __pycache__ -prune -o -not -name '.*' -print 2> /dev/null))
 
 .DEFAULT_GOAL := help
@@ -43,22 +43,23 @@ help: ## list the goals
 
 report: _site/.$(STUDY) ## make the report of STUDY, and the site in _site/
 
-# one process looks at every page of the study, and executes what is stale; named runs and new sources: always
+# One process checks every page of the study and executes the stale ones. Always run if a variable may change
+# what there is to do.
 _site/.$(STUDY): $(SOURCES) $(if $(RUNS)$(ONLINE)$(ARCHIVE)$(WEIGHTS)$(TRAIN),always) | $(ENVIRONMENT)
 	@$(xnn) report $(STUDY) $(RUNS)
 	@touch $@
 
-# one page by its name, with what it follows
+# one page by name, with the pages it depends on
 $(filter reports/%.ipynb,$(MAKECMDGOALS)): always | $(ENVIRONMENT)
 	@$(xnn) page $@
 
-status: | $(ENVIRONMENT) ## say which pages of STUDY are current, and what the others would take
+status: | $(ENVIRONMENT) ## show which pages of STUDY are current, and what the others would take
 	@$(xnn) status $(STUDY) $(RUNS)
 
-site: | $(ENVIRONMENT) ## render the site from the reports that there are
+site: | $(ENVIRONMENT) ## render the site from the existing reports
 	@$(xnn) site
 
-verify: | $(ENVIRONMENT) ## make the numbers of STUDY's report again, and compare
+verify: | $(ENVIRONMENT) ## recompute the numbers of STUDY's report, and compare
 	@$(xnn) verify $(STUDY)
 
 sweep: | $(ENVIRONMENT) ## make the runs of SWEEP, their summary and the site
@@ -71,11 +72,11 @@ mlflow: | $(ENVIRONMENT) ## open the runs of every report in MLflow, on port 500
 fiftyone: | $(ENVIRONMENT) ## open the radiographs of STUDY in FiftyOne, on port 5151
 	@$(xnn) fiftyone $(STUDY)
 
-# the report's memory settings would keep what every request has used
+# with the report's memory settings the API would never release what its requests have used
 app: | $(ENVIRONMENT) ## start the app on this machine: page on port 8501, API on 8000
 	@env -u MALLOC_TRIM_THRESHOLD_ -u MALLOC_MMAP_THRESHOLD_ XNN_MODEL="$(MODEL)" OMP_NUM_THREADS=$(CORES) $(BIN)/python -m xnn.app
 
-bench: | $(ENVIRONMENT) ## measure on this machine what benchmarks/ holds; `make bench BENCH=training` one of them
+bench: | $(ENVIRONMENT) ## run benchmarks on this machine; `make bench BENCH=training` runs one
 	@for name in $(BENCH); do $(BIN)/python benchmarks/$$name.py || exit; done
 
 # ---- the environment -----------------------------------------------------------------------------
@@ -92,19 +93,19 @@ bench: | $(ENVIRONMENT) ## measure on this machine what benchmarks/ holds; `make
 	@.uv/bin/uv pip install --quiet --no-deps --no-build-isolation --offline --python $(BIN)/python -e .
 	@touch $@
 
-lock: ## resolve pyproject.toml anew into requirements.lock, with hashes
-	@.uv/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
+lock: | $(ENVIRONMENT) ## resolve pyproject.toml into requirements.lock again, with hashes
+	@$(BIN)/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --output-file requirements.lock
 
-# ---- working on it -------------------------------------------------------------------------------
+# ---- development ---------------------------------------------------------------------------------
 
 test: | $(ENVIRONMENT) ## run the tests
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-lint: | $(ENVIRONMENT) ## check style, format, spelling, secrets, and that the notebooks equal their text
-	@$(BIN)/pre-commit run --all-files
+lint: | $(ENVIRONMENT) ## check style, format, spelling, secrets, and that notebooks match their scripts
+	@PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
 
-format: notebooks ## format the code, and write the notebooks anew from their text
+format: notebooks ## format the code, and regenerate the notebooks from their scripts
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format --quiet
 
 notebooks: | $(ENVIRONMENT)

@@ -27,13 +27,13 @@ import requests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from support import hostile
-from xnn.app import examples
+from xnn.app import page
 from xnn.app.__main__ import ALLOCATION
 from xnn.config import provenance
 from xnn.evaluation import comparison
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = examples.find("kermany")
+EXAMPLES, SOURCE = page.examples("kermany")
 PORT, CORES, CLIENTS = 8321, 2, (1, 8, 32)
 URL = f"http://127.0.0.1:{PORT}"
 REFUSED = (400, 408, 413, 415, 422, 503)
@@ -69,7 +69,7 @@ def heading() -> str:
         "top of that file.\n\n"
         f"{provenance.device()}, the API on {CORES} cores; load average {os.getloadavg()[0]:.1f} on "
         f"{os.cpu_count()} cores at the start: other work ran beside it, which makes seconds longer and "
-        f"throughput smaller. {EXAMPLES.words}\n"
+        f"throughput smaller. {SOURCE}\n"
     )
 
 
@@ -124,7 +124,7 @@ def row(watched, clients: int, explain: bool, seconds: float) -> dict:
 
 def ask(number: int, explain: bool, until: float, found: list) -> None:
     """Ask again and again; a request that gets no answer counts as status 0."""
-    session, files, turn = requests.Session(), list(EXAMPLES.files.values()), number
+    session, files, turn = requests.Session(), list(EXAMPLES.values()), number
     while time.monotonic() < until:
         began = time.monotonic()
         try:

@@ -1,12 +1,12 @@
-"""What complete attributions cost: uniform steps by Captum, non-uniform ones, and ours, side by side.
+"""Cost of complete attributions: uniform steps (Captum), non-uniform steps and adaptive steps (ours).
 
     python benchmarks/attribution.py --runs mobilenetv2-full ... > benchmarks/attribution.md
 
-Every scheme explains the same test images of a trained run, drawn at random, for the class that the network
-names, from black, one process after the other on the same processor. `within 1 %` is the share of the images
-whose attributions sum to F(x) - F(x') to within 1 % of it; `local gap` the median of the gaps of the path's
-segments without their signs; `map off` the median distance (L1, relative) to the map of the most uniform
-steps of the table, which is not exact itself. Gradients and seconds are means an image.
+Every scheme explains the same random test images of a trained run, for the predicted class and from a black
+baseline, one scheme after the other in one process. `within 1 %` is the share of images whose attributions
+sum to F(x) - F(x') to within 1 %; `local gap` the median over images of the summed absolute gaps of the
+path's segments; `map off` the median relative L1 distance to the map of the most uniform steps in the table,
+which is itself not exact. Gradients and seconds are means per image.
 """
 
 import argparse
@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).parents[1] / "methods"))
 from demo import fixed
 
 STEPS, NON_UNIFORM, TOLERANCES, BATCHES = (20, 50, 100, 200, 400), (50, 200), (0.05, 0.01), (8, 16, 50)
-INTERNAL = 2  # images of the comparison of internal batches
+INTERNAL = 2  # images in the comparison of internal batch sizes
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def heading() -> str:
 
 
 def problem(run, count: int) -> tuple:
-    """Model, images, targets and baseline; the first pass, which warms up, is done."""
+    """Return model, images, targets and baseline, after a warm-up pass."""
     model, records = xnn.load_model(run), xnn.load_records(run.study)
     drawn = records[records.split == "test"].sort_values("path").sample(count, random_state=0)
     images = xnn.to_input(xnn.load_images(run.study)[drawn.row.to_numpy()])
@@ -74,7 +74,7 @@ def problem(run, count: int) -> tuple:
 
 
 def curve(given: tuple) -> list[dict]:
-    """Completeness against cost, a row for each scheme and setting."""
+    """Return completeness and cost, one row per scheme and setting."""
     found = [(f"uniform, {n} steps", *timed(fixed.uniform, *given, n)) for n in STEPS]
     finest = found[-1][2].maps
     found += [(f"non-uniform, {n} steps", *timed(fixed.non_uniform, *given, n)) for n in NON_UNIFORM]
@@ -104,9 +104,9 @@ def row(scheme: str, seconds: float, result: integrated.Attribution, finest: np.
 
 
 def ratio(table: pd.DataFrame) -> dict:
-    """Cost of the fewest uniform steps that leave no more images outside 1 %, over ours.
+    """Return the cost ratio of the fewest uniform steps that complete as many images to 1 % as ours.
 
-    Where even the most uniform steps leave more, theirs is a lower bound.
+    If even the most uniform steps complete fewer, the ratio is a lower bound.
     """
     ours, uniform = table.iloc[-1], table[table.scheme.str.startswith("uniform")]
     enough = uniform[uniform["within 1 %"] >= ours["within 1 %"]]
@@ -121,7 +121,7 @@ def ratio(table: pd.DataFrame) -> dict:
 
 
 def growth(given: tuple) -> list[dict]:
-    """How the time of ours at 1 % grows with the number of images."""
+    """Return the time of ours at 1 % for growing numbers of images."""
     model, images, targets, baseline = given
     rows = []
     for count in (1, len(images) // 2, len(images)):
@@ -133,7 +133,7 @@ def growth(given: tuple) -> list[dict]:
 
 
 def internal(given: tuple) -> list[dict]:
-    """The effect of how many points go through the network together, on 100 uniform steps."""
+    """Return the throughput of 100 uniform steps by the number of points per pass."""
     model, images, targets, baseline = given
     rows = []
     for batch in BATCHES:

@@ -1,9 +1,9 @@
-"""Do the intervals cover? Splits drawn from a population whose true scores are known.
+"""Coverage of the 95 % intervals on splits drawn from a population whose true scores are known.
 
-Every patient has one class, some images, and a way of looking that all of them share; so images of one
-patient are rightly or wrongly named together. Many test splits are drawn, each gets its 95 % intervals,
-and the share of intervals that hold the population's score is printed: by resampling of patients, as the
-report does it, and by resampling of images, as if they were independent.
+Every patient has one class, some images, and an effect on the logits that these share, so images of one
+patient tend to be classified correctly or wrongly together. For many simulated test splits, the output gives
+the share of intervals that contain the population's score: resampling patients, as the report does, and
+resampling images, as if they were independent.
 
     python benchmarks/coverage.py --splits 1000
 """
@@ -19,12 +19,12 @@ from xnn.evaluation.intervals import interval, patient_weights
 from xnn.evaluation.scoring import scores
 
 CLASSES = ("bacteria", "normal", "virus")
-SHARES = (0.47, 0.27, 0.26)  # of the classes, as in the radiographs of Kermany et al.
-SIGNAL, OF_PATIENT, OF_IMAGE = 1.5, 1.0, 0.5  # of the logits: the class, and the spread of both
+SHARES = (0.47, 0.27, 0.26)  # shares of the classes, as in the radiographs of Kermany et al.
+SIGNAL, OF_PATIENT, OF_IMAGE = 1.5, 1.0, 0.5  # of the logits: class effect, and standard deviations
 
 
 def draw(patients: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (N,), probabilities (N, 3) and patients (N,) of a split; a patient has 3 images on average."""
+    """Return labels (N,), probabilities (N, 3) and patients (N,) of a split; mean of 3 images per patient."""
     images = rng.geometric(1 / 3, patients)
     owner = np.repeat(np.arange(patients), images)
     labels = rng.choice(3, patients, p=SHARES)[owner]
@@ -34,7 +34,7 @@ def draw(patients: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 
 
 def covered(split, truth: dict[str, float], units: np.ndarray, resamples: int, seed: int) -> dict[str, bool]:
-    """Whether each score's interval holds the truth, where `units` (N,) are resampled."""
+    """Return whether each score's interval contains the truth if `units` (N,) are resampled."""
     labels, probabilities, _ = split
     found = scores(labels, probabilities, CLASSES, patient_weights(units, resamples, seed))
     edges = {name: interval(found[name]) for name in truth}
@@ -42,7 +42,7 @@ def covered(split, truth: dict[str, float], units: np.ndarray, resamples: int, s
 
 
 def coverage(splits: int, patients: int, resamples: int, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Share of intervals that hold the truth, by score: resampling patients, resampling images."""
+    """Return the share of intervals that contain the truth, by score and resampled unit."""
     rng = np.random.default_rng(seed)
     labels, probabilities, _ = draw(200_000, rng)
     truth = {name: float(value[0]) for name, value in scores(labels, probabilities, CLASSES).items()}

@@ -1,11 +1,11 @@
-"""What determinism costs, and what the loader's workers are worth: the same training, asked for otherwise.
+"""Cost of determinism and effect of data-loading workers, on the same training.
 
     python benchmarks/determinism.py [--rounds 3] > benchmarks/determinism.md
 
-A phantom study is trained from random weights, all layers, once a setting and round, one after the other, so
-that a slower moment of the machine meets all settings. The seconds are an epoch's median over the rounds,
-without each training's first epoch, which warms up; ratios are to the first row. Weights are compared bit
-by bit with those of the first training.
+All layers are trained from random weights on a phantom study, once per setting and round. Settings alternate
+within a round, so that a slow period of the machine affects all of them. Seconds are the median epoch over
+all rounds, without each training's first epoch (warm-up); ratios are to the first row. Weights are compared
+bit by bit with those of the first training.
 """
 
 import argparse
@@ -39,7 +39,7 @@ ATTO = {"depths": [2, 2, 6, 2], "hidden_sizes": [40, 80, 160, 320]}
 
 
 def run_of(backbone: str, setting: dict, turn: int) -> schema.Run:
-    """A run of the benchmark's study, under a name of its own."""
+    """Return a run of the benchmark's study, with its own name."""
     config = ATTO if backbone == "convnextv2" else {}
     text = {
         "model": {"backbone": backbone, "weights": "none", "config": config},
@@ -51,14 +51,14 @@ def run_of(backbone: str, setting: dict, turn: int) -> schema.Run:
 
 
 def trained(run: schema.Run) -> tuple[list[float], dict]:
-    """Seconds of the epochs after the first, and the weights."""
-    with contextlib.redirect_stdout(sys.stderr):  # what a training tells of its epochs
+    """Return the seconds of the epochs after the first, and the weights."""
+    with contextlib.redirect_stdout(sys.stderr):  # the training's progress output
         seconds = [row["seconds"] for row in xnn.fit(run)["history"]]
     return seconds[1:], xnn.load_model(run).state_dict()
 
 
 def rows(backbone: str, rounds: int) -> list[dict]:
-    """A row a setting."""
+    """Return one row per setting."""
     made = [[trained(run_of(backbone, setting, turn)) for setting in SETTINGS] for turn in range(rounds)]
     epochs = [statistics.median(s for turn in made for s in turn[i][0]) for i in range(len(SETTINGS))]
     first = made[0][0][1]

@@ -1,13 +1,12 @@
-"""What comes of files that mean harm: images, archives and parameter files, whole, odd and damaged at random.
+"""Outcomes of reading hostile images, archives and parameter files.
 
     python benchmarks/hostile.py [--images 5000] [--archives 1000] [--parameters 3000] > benchmarks/hostile.md
 
-The images and archives are those of tests/support/, the parameter files are
-the project's own with characters and pieces changed at random. Each is read as the report reads it. What
-may come of it: it is read (of an archive: its sound images become records and the others are set aside,
-each with a reason), or it is refused, in one line (of a parameter file: one a key that is wrong). Anything
-else is lost: another error, or a file that was written outside of the study's artifacts. The app's corpus
-is in app.md.
+Images and archives come from tests/support/; parameter files are the project's own, mutated at random. Each
+is read as the report reads it. It is *read* (the sound images of an archive become records, and each of the
+others is set aside with a reason) or *refused* with a one-line message (for a parameter file, one line per
+wrong key). Anything else is *lost*: another error, or a file written outside the study's artifacts. The
+results for the app's corpus are in app.md.
 """
 
 import argparse
@@ -39,14 +38,14 @@ NOISE = "{}[]:,&*!|>'\"%@`#?-~\t\\ \n\0\x85\ufeff\u20280123456789.eEaxyn_"
 
 
 def row(what: str, read, files, expected: type[Exception]) -> dict:
-    """Read each file; count what came of it."""
+    """Read each file and return the table's row of outcomes."""
     outcomes, began = collections.Counter(), time.perf_counter()
     for file in files:
         try:
             outcome = read(file)
         except expected as error:
             outcome = "refused" if clear(str(error)) else "lost"
-        except Exception as error:  # what this is looking for
+        except Exception as error:  # the failures that this benchmark looks for
             print(f"{what}: {type(error).__name__}: {error}", file=sys.stderr)
             outcome = "lost"
         outcomes[outcome] += 1
@@ -60,7 +59,7 @@ def row(what: str, read, files, expected: type[Exception]) -> dict:
 
 
 def clear(message: str) -> bool:
-    """Whether it is one line, or one a key of a parameter file."""
+    """Return whether a message is one line, or one line per key of the parameter file."""
     lines = message.split("\n")
     return len(lines) == 1 or all(line.startswith("params/hostile/it.yaml: ") for line in lines)
 
@@ -82,7 +81,7 @@ def archive(file: tuple[str, bytes]) -> str:
 
 
 def outside() -> set[Path]:
-    """All files beside the archive but those of the study's artifacts."""
+    """Return all files in and next to the root, except the study's artifacts."""
     own = {each for each in ROOT.rglob("*") if "artifacts" not in each.relative_to(ROOT).parts}
     return own | set(ROOT.parent.glob("*.jpeg"))
 
@@ -93,7 +92,7 @@ def parameters(text: bytes) -> str:
 
 
 def changed(count: int):
-    """The project's own parameter files of runs, with changes."""
+    """Yield the project's parameter files of runs, each mutated at random."""
     chance = random.Random(0)
     files = sorted(file for file in (PROJECT / "params").glob("*/*.yaml") if file.name != "study.yaml")
     for _ in range(count):
@@ -117,7 +116,7 @@ def main() -> None:
     parser.add_argument("--archives", type=int, default=1000)
     parser.add_argument("--parameters", type=int, default=3000)
     given = parser.parse_args()
-    warnings.simplefilter("ignore")  # Pillow's, of damaged files
+    warnings.simplefilter("ignore")  # Pillow's warnings about damaged files
     (ROOT / "params/hostile").mkdir(parents=True)
     (ROOT / "params/hostile/study.yaml").write_text(STUDY)
     os.environ["ARCHIVE"] = str(ROOT / "a.zip")

@@ -1,10 +1,9 @@
-"""Is anything lost where `make report` is killed at a random moment, and run again?
+"""Recovery of `make report` from being killed at random moments.
 
-A small phantom study, and one page on methods, are made undisturbed; then again and again from nothing, and
-each of these reports is interrupted some times: everything that belongs to it is killed (SIGKILL) at a random
-moment, and what is left is looked at; after the last time a plain `make report` follows. A kill is survived
-where no process is left, every file that bears a result's name is whole, and the report that it befell equals
-the undisturbed one to the last digit.
+A small phantom study and one page on methods are made once undisturbed, then repeatedly from scratch. Each of
+these reports is interrupted several times: its processes are killed (SIGKILL) at a random moment, and what is
+left is inspected. A plain `make report` then finishes it. A kill counts as survived if no process is left, no
+result file is half-written, and the finished report equals the undisturbed one to the last digit.
 
     python benchmarks/kills.py --reports 6 --kills 5
 """
@@ -30,17 +29,17 @@ from xnn.report.verify import compare
 
 PROJECT = Path(__file__).resolve().parents[1]
 STUDY = "kills"
-METHOD = "optimiser"  # of the pages on methods one is enough: all are made alike
+METHOD = "optimiser"  # one of these pages is enough: all are made the same way
 FILES = {
     "study": "{title: killed, source: phantom, image_size: 32, patients: 60, fractions: [0.6, 0.2, 0.2]}",
     "first": "{model: {weights: none}, training: {epochs: 3, batch_size: 16, early_stopping: 0}, "
     "explanation: {measured: 3, images: 1}}",
 }
-GRACE = 15.0  # seconds in which a kernel notices that its parent is gone
+GRACE = 15.0  # seconds for a kernel to notice that its parent is gone
 
 
 def checkout(folder: Path) -> None:
-    """The project as a clone has it, with the small study alone, and the environment that runs this."""
+    """Copy the tracked files into `folder`, with the small study as the only one."""
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
     left_out = re.compile(f"params/|methods/(?!{METHOD})|reports/(?!kermany/_)")  # pages include these
     kept = [name for name in listed.stdout.splitlines() if not left_out.match(name)]
@@ -53,7 +52,7 @@ def checkout(folder: Path) -> None:
 
 
 def start(folder: Path) -> subprocess.Popen:
-    """`make report` in a process group of its own."""
+    """Start `make report` in its own process group and return its process."""
     command = ["make", "report", f"STUDY={STUDY}", f"BIN={Path(sys.executable).parent}"]
     here = {**os.environ, "XNN_ROOT": str(folder), "PYTHONPATH": str(folder)}
     log = (folder / "make.log").open("a")
@@ -69,7 +68,7 @@ def start(folder: Path) -> subprocess.Popen:
 
 
 def left(folder: Path) -> list[int]:
-    """Processes that were started in, or for, a folder and are still there."""
+    """Return the ids of live processes that were started for `folder`."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -82,7 +81,7 @@ def left(folder: Path) -> list[int]:
 
 
 def broken(folder: Path) -> list[str]:
-    """Files under a result's name that are not whole."""
+    """Return the names of result files that cannot be parsed."""
     found = []
     for file in (folder / "reports").rglob("*"):
         if file.name.startswith(".") or ".failed." in file.name:
@@ -98,7 +97,7 @@ def broken(folder: Path) -> list[str]:
 
 
 def results(folder: Path) -> dict:
-    """Every number that the report leaves."""
+    """Return every number of the report, by file."""
     reports = folder / "reports" / STUDY
     found = {
         str(file.relative_to(reports)): json.loads(file.read_text())
@@ -112,7 +111,7 @@ def results(folder: Path) -> dict:
 
 
 def kill(folder: Path, after: float) -> dict:
-    """Go on with a report, kill it after some seconds, and look at what is left."""
+    """Resume a report, kill it after `after` seconds, and return what is left."""
     make = start(folder)
     time.sleep(after)
     done = make.poll() is not None
@@ -127,7 +126,7 @@ def kill(folder: Path, after: float) -> dict:
 
 
 def trial(folder: Path, pauses: list[float], wanted: dict) -> pd.DataFrame:
-    """A report killed after each pause and then made to its end: a row a kill."""
+    """Kill a report after each pause, then finish it; return one row per kill."""
     for made in (f"reports/{STUDY}", "reports/methods", "artifacts", "_site"):
         shutil.rmtree(folder / made, ignore_errors=True)
     table = pd.DataFrame([kill(folder, pause) for pause in pauses])
@@ -151,7 +150,7 @@ def main() -> int:
             sys.exit((folder / "make.log").read_text()[-2000:])
         whole = time.time() - began
         wanted = results(folder)
-        longest = 2 * whole / (given.kills + 1)  # so that the kills of a report come to its end on average
+        longest = 2 * whole / (given.kills + 1)  # so that a report's pauses add up to its length on average
         pauses = [[chance.uniform(0, longest) for _ in range(given.kills)] for _ in range(given.reports)]
         trials = [trial(folder, each, wanted) for each in tqdm(pauses, unit="report", leave=False)]
     table = pd.concat(trials)

@@ -1,8 +1,8 @@
-"""Which licences do the pinned packages have, and is each permissive?
+"""Licences of the pinned packages, and whether each is permissive.
 
     python benchmarks/licences.py > benchmarks/licences.md
 
-Exit status 1 where a package has a licence that is neither permissive nor excepted below with a reason.
+Exits with status 1 if a licence is neither permissive nor excepted below with a reason.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ PERMISSIVE = re.compile(
     re.IGNORECASE,
 )
 COPYLEFT = re.compile(r"(?<!L)(?<!Lesser )\b(A?GPL|GNU (Affero )?General Public)|SSPL|EUPL", re.IGNORECASE)
-# what is not permissive, and why it is there all the same
+# packages that are not permissive, and why they are accepted
 EXCEPTIONS = {
     "nvidia-": "NVIDIA's own licence: CUDA's libraries, which PyTorch's package asks for; not redistributed",
     "cuda-": "NVIDIA's own licence: CUDA's libraries, which PyTorch's package asks for; not redistributed",
@@ -29,12 +29,12 @@ EXCEPTIONS = {
     "multivolumefile": "LGPL, a separate library that FiftyOne's eta asks for",
     "paramiko": "LGPL, a separate library that FiftyOne's eta asks for",
 }
-# packages whose metadata names no licence: read in their own files
+# packages whose metadata names no licence; taken from their licence files
 READ = {"huey": "MIT", "skops": "MIT"}
 
 
 def licence(package: importlib.metadata.Distribution) -> str:
-    """A package's licence in its own words: its expression, else its classifiers, else its first line."""
+    """Return the licence in a package's metadata: expression, else classifiers, else first line."""
     said = package.metadata
     classifiers = [each.split(" :: ")[-1] for each in said.get_all("Classifier") or [] if "License" in each]
     text = said.get("License-Expression") or "; ".join(classifiers) or said.get("License") or ""
@@ -43,21 +43,21 @@ def licence(package: importlib.metadata.Distribution) -> str:
 
 
 def verdict(name: str, text: str) -> str:
-    """permissive, why it is there all the same, or NOT ALLOWED."""
+    """Return "permissive", the reason for an exception, or "NOT ALLOWED"."""
     if why := next((why for prefix, why in EXCEPTIONS.items() if name.startswith(prefix)), ""):
         return why
     return "permissive" if PERMISSIVE.search(text) and not COPYLEFT.search(text) else "NOT ALLOWED"
 
 
 def listed() -> list[tuple[str, str, str]]:
-    """Name and version, licence and verdict of every installed package that the lock pins."""
+    """Return name and version, licence, and verdict of every installed package in the lock."""
     pinned = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK.read_text(), re.MULTILINE)
     rows = []
     for name in sorted(set(pinned)):
         try:
             package = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # of another platform
+            continue  # for another platform
         text = licence(package)
         rows.append((f"{name} {package.version}", text, verdict(name, text)))
     return rows

@@ -1,9 +1,8 @@
-"""What moves the scores on the publishers' own test split, and what does not?
+"""Scores on the publishers' test split: single runs, averaged networks and adapted batch statistics.
 
-Every run of the study, the mean of several networks, and networks whose batch normalisation takes its
-statistics from the unlabelled test images (adaptive batch normalisation, Li et al. 2017, arXiv 1603.04779).
-The last one sees all test images at once: it is a measure of how far the test differs from training, not a
-score of one image at a time.
+The adapted networks take their batch statistics from the unlabelled test images (adaptive batch
+normalisation, Li et al. 2017, arXiv 1603.04779). They see all test images at once, so their scores show how
+far the test split differs from training; they are not scores of a classifier that sees one image at a time.
 
     python benchmarks/official.py --study kermany-official
 """
@@ -18,11 +17,10 @@ from torch import nn
 from xnn import load_images, load_model, load_records, load_run, load_study, runs, to_input
 from xnn.evaluation.intervals import confidence_intervals
 from xnn.evaluation.predictions import positions, read
-from xnn.models.classifier import Classifier
-from xnn.models.inference import logits, probabilities
+from xnn.models.classifier import Classifier, logits, probabilities
 
-BATCH = 64  # images whose statistics are taken together
-SHARES = (0.5, 1.0)  # of the test images' statistics; the rest is that of training
+BATCH = 64  # images per batch of statistics
+SHARES = (0.5, 1.0)  # weight of the test images' statistics; the rest is training's
 SCORES = {
     "accuracy": "accuracy",
     "macro F1": "f1_macro",
@@ -35,7 +33,7 @@ SCORES = {
 
 @torch.no_grad()
 def adapt(model: Classifier, images: np.ndarray, share: float, seed: int = 0) -> Classifier:
-    """The model with batch statistics moved by `share` from those of training to those of `images`."""
+    """Return the model with its batch statistics moved by `share` from training's to those of `images`."""
     layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     before = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
     model.eval()
@@ -52,7 +50,7 @@ def adapt(model: Classifier, images: np.ndarray, share: float, seed: int = 0) ->
 
 
 def row(table: pd.DataFrame, asked: np.ndarray, classes: list[str]) -> str:
-    """Scores with intervals, as a row of a table in Markdown."""
+    """Return the scores with intervals as cells of a Markdown row."""
     found = confidence_intervals(positions(table, classes), asked, classes, table.patient)
     cells = [found[score] for score in SCORES.values()]
     return " | ".join(f"{c['value']:.3f} ({c['low']:.3f} to {c['high']:.3f})" for c in cells)
@@ -65,7 +63,7 @@ def main() -> None:
     records = load_records(study)
     test = records[records.split == "test"].sort_values("path", ignore_index=True)
     images = load_images(study)[test.row.to_numpy()]
-    found = {}  # what was tried: probabilities (N, C)
+    found = {}  # attempt: probabilities (N, C)
     made = [name for name in runs(study.name) if (study.reports / name / "predictions.csv").exists()]
     for name in made:
         table = read(study.reports / name / "predictions.csv")

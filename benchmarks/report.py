@@ -1,7 +1,7 @@
-"""What does each step of the phantom report cost, in time and memory?
+"""Time and memory of each step of the phantom report.
 
-Every step is executed alone, one after the other, in an empty folder; `make report` runs two of them at
-once. Printed is a table of the steps, to be committed as the history of the cost.
+Steps are executed one at a time, starting from an empty folder; `make report` runs two at once. The printed
+table is committed, so that its history shows how the cost changes.
 
     python benchmarks/report.py
 """
@@ -21,12 +21,12 @@ STUDY = "phantom"
 
 
 def arguments_of_steps() -> list[tuple[str, ...]]:
-    """Arguments of every step of the study, in order."""
+    """Return the arguments of every step of the study, in order."""
     return [(task.step, *task.names.values()) for task in steps.report(STUDY) if task.subject]
 
 
 def measure(arguments: tuple[str, ...], folder: Path) -> tuple[float, float]:
-    """Seconds of a step, and the peak memory in MB of its largest process."""
+    """Return the seconds of a step and the peak memory (MB) of its largest process."""
     began = time.time()
     here = {**os.environ, "XNN_ROOT": str(folder)}
     command = [sys.executable, "-m", "xnn", "run", *arguments]

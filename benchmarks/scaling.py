@@ -1,22 +1,21 @@
-"""How time and memory grow with images, classes and runs, and what would break first at a million images.
+"""Growth of time and memory with images, classes and runs, extrapolated to a million images.
 
     python benchmarks/scaling.py [--images 1000 3000 10000 30000 100000]
 
-Images are stand-ins: JPEG files of noise, 48 x 48 pixels, two a patient, in a zip; the study keeps them at
-32 x 32. A file's decoding and a network's arithmetic cost the same for every image, whatever their number, so
-small ones show what grows. Every phase is a process of its own, the project's own code:
+Images are JPEG files of noise, 48 x 48 pixels, two per patient, in a zip; the study stores them at 32 x 32.
+The cost per image of decoding and of the network's arithmetic does not depend on the number of images, so
+small images suffice. Every phase runs the project's code in its own process:
 
-- wrangle: the zip to records.csv and images.npy;
-- train: what a training does before its first epoch, and one epoch of a tiny ConvNeXtV2 at batch size 256,
-  without augmentation;
-- predict: the test split (a tenth) asked, and written down;
-- evaluate: the scores and their intervals, 2000 resamples of patients;
+- wrangle: from the zip to records.csv and images.npy;
+- train: the preparation of a training, and one epoch of a tiny ConvNeXtV2 at batch size 256, without
+  augmentation;
+- predict: predictions on the test split (a tenth), written to disk;
+- evaluate: scores and their intervals, 2000 resamples of patients;
 - compare: the difference of two runs' scores with its interval, 2000 resamples.
 
-Memory is the most anonymous memory (RssAnon) that the process had beyond what it had after its imports:
-pages of the memory-mapped store are the file cache's and can be dropped. The slope is that of the last two
-sizes, and a million images are the last size and that slope; the exponent is of the last two sizes on
-logarithmic axes.
+Memory is the peak of anonymous memory (RssAnon) above the level after imports; pages of the memory-mapped
+image store belong to the file cache and can be evicted. Slope and exponent (the slope on logarithmic axes)
+come from the last two sizes, and the values at a million images extend the last size by that slope.
 """
 
 import argparse
@@ -46,8 +45,8 @@ from xnn.evaluation import comparison
 from xnn.report import steps
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
-CLASSES = (3, 6, 12, 24)  # how many, in 3,000 predictions
-RUNS = (10, 100, 1_000)  # of a sweep
+CLASSES = (3, 6, 12, 24)  # numbers of classes, in 3,000 predictions
+RUNS = (10, 100, 1_000)  # numbers of runs in a sweep
 SIDES = (32, 112, 224)  # pixels
 MILLION = 1_000_000
 RUN = """
@@ -57,7 +56,7 @@ augmentation: {crop: 1.0, degrees: 0.0, jitter: 0.0, flip: 0.0}
 """
 
 
-# ---- phases, each in a process of its own --------------------------------------------------------
+# ---- phases, each in its own process --------------------------------------------------------------
 
 
 def wrangle(study: str) -> None:
@@ -96,7 +95,7 @@ def classes(count: str) -> None:
 def sweep(count: str) -> dict:
     loaded = xnn.load_sweep(f"of{count}")
     began = time.perf_counter()
-    one = xnn.load_run(loaded.study, loaded.runs()[-1].name)  # what every step of it does
+    one = xnn.load_run(loaded.study, loaded.runs()[-1].name)  # as every step of the sweep does
     read = time.perf_counter() - began
     for run in loaded.runs():
         steps.doubts(steps.Task("3-train", run))
@@ -107,7 +106,7 @@ PHASES = {each.__name__: each for each in (wrangle, train, predict, evaluate, co
 
 
 class Memory(threading.Thread):
-    """The most anonymous memory of this process, asked every 20 ms; bytes beyond that at its start."""
+    """Peak anonymous memory of this process in bytes, sampled every 20 ms, and the level at the start."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -125,8 +124,8 @@ def _anonymous() -> int:
 
 
 def phase(name: str, argument: str) -> None:
-    """Do one phase; print what it took as JSON."""
-    import xnn.evaluation.intervals  # what is imported before the clock starts
+    """Execute one phase and print its time and memory as JSON."""
+    import xnn.evaluation.intervals  # imported before the clock starts
     import xnn.training.fit  # noqa: F401
 
     memory = Memory()
@@ -138,7 +137,7 @@ def phase(name: str, argument: str) -> None:
 
 
 def asked(name: str, argument, **environment) -> dict:
-    """What a phase took, from a process of its own."""
+    """Return the time and memory of a phase, measured in its own process."""
     result = subprocess.run(
         [sys.executable, __file__, "--phase", name, str(argument)],
         env={**os.environ, **environment},
@@ -151,11 +150,11 @@ def asked(name: str, argument, **environment) -> dict:
     return found
 
 
-# ---- what they work on ---------------------------------------------------------------------------
+# ---- inputs and measurements ---------------------------------------------------------------------
 
 
 def archive(count: int) -> Path:
-    """A zip of JPEG files of noise, two a patient, a third of each class."""
+    """Return the path of a new zip of JPEG noise, two images per patient, a third of each class."""
     rng, file = np.random.default_rng(count), ROOT / f"{count}.zip"
     with zipfile.ZipFile(file, "w") as zipped:
         for number in range(count):
@@ -175,7 +174,7 @@ def write(where: str, **files: str) -> None:
 
 
 def of_images(sizes: list[int]) -> pd.DataFrame:
-    """One row a phase and size: seconds and bytes."""
+    """Return seconds and bytes, one row per phase and size."""
     rows = []
     for count in sizes:
         study = f"images{count}"
@@ -193,7 +192,7 @@ def of_images(sizes: list[int]) -> pd.DataFrame:
 
 
 def of_sides() -> pd.DataFrame:
-    """Memory of wrangling 3,000 images, by the side that they are kept at: is the decoded set held?"""
+    """Return the memory of wrangling 3,000 images by stored side: does it hold all decoded images?"""
     file, rows = archive(3_000), []
     for side in SIDES:
         text = f"{{title: noise, source: archive, image_size: {side}, archive: {{patient: ['^(p[^_]+)_']}}}}"
@@ -222,7 +221,7 @@ def of_runs() -> pd.DataFrame:
 
 
 def growth(table: pd.DataFrame, what: str, unit: float, digits: int) -> pd.DataFrame:
-    """A row a phase: the value at each size, the exponent and the slope of the last two sizes."""
+    """Return one row per phase: the value at each size, and exponent and slope of the last two sizes."""
     rows = []
     for name, each in table.dropna(subset=what).groupby("phase", sort=False):
         values = dict(zip(each["size"], each[what] / unit, strict=True))

@@ -1,15 +1,15 @@
-"""How much faster a training here is than the plain loop, side by side in one process on the same images.
+"""Speed of training here against a plain loop, in one process on the same images.
 
     python benchmarks/training.py [--images 256] [--backbones mobilenet_v2 ...]
 
-(a) is the loop that such a study usually starts from: JPEG decoded and augmented with torchvision in every
-epoch, float32, contiguous memory, the frozen layers evaluated in every epoch. (b) is `xnn.fit`'s: images
-decoded once, channels_last, bf16 where the processor is fast at it, what is frozen evaluated once. Both train
-the same layers of the same network with AdamW at the same batch size. The last column is one epoch of (b)
-over the bare forward and backward passes of the same layers on tensors that are ready: what its loop costs.
+(a) is the loop that such a study usually starts from: JPEG decoded and augmented by torchvision in every
+epoch, float32, contiguous memory, frozen layers evaluated in every epoch. (b) is `xnn.fit`: images decoded
+once, channels_last, bf16 on processors that are fast at it, frozen layers evaluated once. Both train the same
+layers of the same network with AdamW at the same batch size. The last column divides one epoch of (b) by the
+bare forward and backward passes of the same layers on ready tensors: the overhead of its loop.
 
-The images are phantoms, written as JPEG files of 224 x 224 pixels. Numbers of 20 epochs are the measured
-one-off seconds and 20 times the measured seconds of an epoch.
+The images are phantoms, written as JPEG files of 224 x 224 pixels. Times of 20 epochs are the measured
+one-off seconds plus 20 times the measured seconds of an epoch.
 """
 
 import argparse
@@ -47,7 +47,7 @@ REGIMES = {"feature extraction": "head", "fine-tuning": 15, "full": "all"}
 
 
 class Plain(Dataset):
-    """JPEG files, decoded and augmented whenever they are asked for."""
+    """JPEG files, decoded and augmented at every access."""
 
     def __init__(self, files: list[Path], labels: list[int]):
         self.files, self.labels = files, labels
@@ -68,7 +68,7 @@ class Plain(Dataset):
 
 
 def study(images: int) -> schema.Study:
-    """A wrangled study of phantoms, nearly all of them for training, and their JPEG files."""
+    """Return a wrangled study of phantoms, most of them in the training split."""
     folder = schema.ROOT / "params/benchmark"
     folder.mkdir(parents=True)
     text = f"{{title: benchmark, source: phantom, image_size: {SIZE}, patients: {images // 2}, "
@@ -79,7 +79,7 @@ def study(images: int) -> schema.Study:
 
 
 def run_of(study, backbone: str, train) -> schema.Run:
-    """A run of the benchmark's study."""
+    """Return a run of the benchmark's study."""
     views = 0 if train == "all" else 1
     text = {
         "model": {"backbone": backbone, "weights": "none", "config": BACKBONES[backbone], "train": train},
@@ -92,7 +92,7 @@ def run_of(study, backbone: str, train) -> schema.Run:
 
 
 def plain(run, data: Plain) -> float:
-    """Seconds of one epoch of the plain loop (a); the first epoch, which warms up, is not counted."""
+    """Return the seconds of one epoch of the plain loop (a), without the first epoch (warm-up)."""
     model = xnn.build(run).model
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
     seconds = []
@@ -108,7 +108,7 @@ def plain(run, data: Plain) -> float:
 
 
 class Clock(pl.Callback):
-    """Seconds of every training epoch, validation left out."""
+    """Seconds of every training epoch, without validation."""
 
     def __init__(self):
         self.seconds = []
@@ -121,7 +121,7 @@ class Clock(pl.Callback):
 
 
 def ours(run) -> tuple[float, float, float]:
-    """Seconds before the first epoch, of one epoch of our loop (b), and of the bare passes of an epoch."""
+    """Return the seconds before the first epoch, of one epoch of (b), and of an epoch's bare passes."""
     began = time.perf_counter()
     model = xnn.build(run).model
     data = fit.data_of(run, model)
@@ -144,7 +144,7 @@ def ours(run) -> tuple[float, float, float]:
 
 
 def bare(run, learner, data) -> float:
-    """Seconds of the forward and backward passes and optimiser steps of an epoch, on one ready batch."""
+    """Return the seconds of an epoch's passes and optimiser steps, repeated on one ready batch."""
     loader = data.train_dataloader()
     inputs, labels = data.on_after_batch_transfer(next(iter(loader)), 0)
     optimizer = torch.optim.AdamW([p for p in learner.parameters() if p.requires_grad], 1e-3)
@@ -183,7 +183,7 @@ def main() -> None:
 
 
 def write_jpegs(made, records) -> list[Path]:
-    """The training images as JPEG files, for (a)."""
+    """Write the training images as JPEG files for (a) and return their paths."""
     folder = made.artifacts / "jpeg"
     folder.mkdir()
     files = [folder / f"{row}.jpeg" for row in records.row]
@@ -194,7 +194,7 @@ def write_jpegs(made, records) -> list[Path]:
 
 
 def row(backbone, regime, images, before, prepared, epoch, passes) -> dict:
-    """One line of the table."""
+    """Return one row of the table."""
     before_20, ours_20 = 20 * before, prepared + 20 * epoch
     return {
         "backbone": backbone,

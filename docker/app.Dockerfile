@@ -1,9 +1,9 @@
-# The API with the model that ships. From the project's folder:
+# The API with the bundled model. From the project's root:
 #   docker build -f docker/app.Dockerfile -t xnn-api . && docker run --rm -p 127.0.0.1:8000:8000 xnn-api
 FROM python:3.11-slim AS packages
 COPY requirements.lock docker/app.txt /build/
 WORKDIR /build
-# uv itself as the lock has it; it checks every package against the lock's version and hashes
+# the locked version of uv, which checks every package against the lock's version and hashes
 RUN awk '/^uv==/ {p = 1} p {print} p && !/\\$/ {exit}' requirements.lock > uv.lock \
  && pip install --no-cache-dir --require-hashes -r uv.lock \
  && uv venv /packages \

@@ -1,4 +1,4 @@
-# The page, which asks the API at XNN_API. It needs no torch.
+# The page, which calls the API at XNN_API. It needs no torch.
 FROM python:3.11-slim AS packages
 COPY requirements.lock docker/ui.txt /build/
 WORKDIR /build

@@ -1,6 +1,6 @@
 # ---
 # title: ConvNeXtV2
-# description: from ResNet step by step, global response normalisation, learning from hidden patches
+# description: from ResNet step by step, global response normalisation, masked pre-training
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -18,12 +18,13 @@
 # %% [markdown]
 # **What turns a ResNet into a ConvNeXtV2, what does each step cost, and what does the new layer do?**
 #
-# ConvNeXt changes ResNet-50 one thing at a time towards what transformers had taught; its second version adds
-# a layer, *global response normalisation* (GRN), and a pre-training that hides most of the image. The
-# networks are counted without weights, and the images are drawn phantoms: synthetic, no patient.
+# ConvNeXt modernises ResNet-50 one change at a time, following the design of vision transformers. Version 2
+# adds a layer, *global response normalisation* (GRN), and masked pre-training, which hides most of each
+# image. The networks are counted without weights, and the images are synthetic phantoms; no patient data are
+# used.
 
 # %% tags=["parameters"]
-seed = 0  # of the phantom, the masks and the random filters
+seed = 0  # for the phantom, the masks and the random filters
 
 # %%
 import pandas as pd
@@ -42,8 +43,8 @@ plots.style()
 # %% [markdown]
 # ## Step by step
 #
-# Each row is built and counted with all changes of the rows above it, for one image of 224 x 224, in
-# millions; *further* is the change from the row before.
+# Each row includes all changes of the rows above it. Counts are for one 224 x 224 image, in millions;
+# *further* is the change from the previous row.
 
 # %%
 ladder = modernise.ladder().set_index("step")
@@ -57,12 +58,12 @@ units["multiply_adds"] = (1e9, "multiply-adds (thousand millions)")
 draw.bars(ladder, units)
 
 # %% [markdown]
-# The two large moves undo each other: depthwise convolutions halve the work, and the width from 64 to 96
-# spends it again. Activations and norms change the count little or not at all, so counting does not tell what
-# they are worth: the paper measures that by training every step on ImageNet, which this page does not. The
-# training itself changed first (AdamW, more epochs, stronger augmentation), with no change of the network:
-# see [the optimiser](optimiser.ipynb). The ends of the ladder are checked against torchvision's networks (and
-# its last step against that of transformers, in a test):
+# The two largest changes work against each other: depthwise convolutions halve the work, and widening from 64
+# to 96 channels spends more than they save. Activations and norms hardly change the counts, so counting
+# cannot show what they are worth. The paper measures that by training every step on ImageNet; this page does
+# not. The training recipe changed before the architecture (AdamW, more epochs, stronger augmentation): see
+# [the optimiser](optimiser.ipynb). Two steps of the ladder are checked here against torchvision's networks,
+# and the last step against the one in transformers, in a test:
 
 # %%
 known = {"ResNet-50": "resnet50", "LayerScale: ConvNeXt-T": "convnext_tiny"}
@@ -76,13 +77,14 @@ pd.DataFrame(others, ["parameters", "multiply-adds"]).T.style.format("{:,}")
 # %% [markdown]
 # ## Global response normalisation
 #
-# Inside a block, after the GELU, channel i of X is scaled by how loud it is beside the others:
+# Inside a block, after the GELU, GRN scales channel i of X by its norm relative to the mean norm of all
+# channels:
 #
 # G<sub>i</sub> = ‖X<sub>i</sub>‖, &nbsp; N<sub>i</sub> = G<sub>i</sub> / mean<sub>j</sub> G<sub>j</sub>,
 # &nbsp; Y<sub>i</sub> = γ<sub>i</sub> N<sub>i</sub> X<sub>i</sub> + β<sub>i</sub> + X<sub>i</sub>
 #
-# γ and β start at 0, so that at first the layer does nothing. Below γ is 1, and X is what twelve random 7 x 7
-# filters and a GELU make of a phantom.
+# γ and β start at 0, so at first the layer is the identity. Below, γ is 1, and X is a phantom after twelve
+# random 7 x 7 filters, a group norm and a GELU.
 
 # %%
 drawn = toys.phantoms(2, 224, seed)
@@ -102,11 +104,12 @@ loud.index += 1
 draw.lines({"Loud channels become louder": loud}, "channel, loudest first", "norm / mean norm")
 
 # %% [markdown]
-# ## Channels that are all alike
+# ## Feature collapse
 #
-# *Feature collapse*: the paper found that in ConvNeXt pre-trained with masks many channels of these layers
-# were dead or copies of others. The measure is the mean cosine distance of all pairs of channels, (1 − cos) /
-# 2: 0 where all are alike. Three kinds of X, each before and after GRN:
+# The paper found that many channels of these layers were dead or copies of others in a ConvNeXt pre-trained
+# with masks: *feature collapse*. *Diversity* is the mean cosine distance over all pairs of channels, (1 −
+# cos) / 2, which is 0 if all are alike; *spread of norms* is their standard deviation over their mean. Three
+# kinds of X, before and after GRN:
 
 # %%
 noise = torch.randn(before.shape, generator=torch.Generator().manual_seed(seed))
@@ -124,10 +127,10 @@ collapse = pd.DataFrame(rows, columns).T
 collapse.style.format("{:.3f}")
 
 # %% [markdown]
-# The measure is blind to how loud a channel is, and GRN scales channels: so in one pass it repairs nothing.
-# What it changes is the gradient. *Rivalry* is by how much the norm of a channel after the layer grows (in %)
-# when that of a channel before it grows by 1 %: its own, or all the others together. Without GRN these are 1
-# and 0.
+# Cosine distance does not depend on scale, and GRN only scales channels, so one pass repairs nothing. What
+# GRN changes is the gradient. *Rivalry* is the growth of a channel's norm after the layer (in %) if a norm
+# before the layer grows by 1 %: its own, or those of all other channels together. Without GRN these are 1 and
+# 0.
 
 # %%
 rates = responses.rivalry(grn, before[:, :, ::4, ::4])
@@ -140,14 +143,15 @@ Markdown(
 )
 
 # %% [markdown]
-# ## Learning from what is hidden
+# ## Learning from hidden patches
 #
-# FCMAE hides 60 % of an image in patches of 32 x 32 pixels and has the network paint them in; no label is
-# needed. A plain convolution would smear what is seen into what is hidden, layer by layer, and the shape of
-# the mask would be lost. So the encoder's convolutions are *sparse*: they compute at visible places only.
+# The fully convolutional masked autoencoder (FCMAE) hides 60 % of an image in patches of 32 x 32 pixels and
+# trains the network to reconstruct them; no labels are needed. Ordinary convolutions would spread the visible
+# content into the hidden patches, layer by layer, until the mask is lost. The encoder's convolutions are
+# therefore *sparse*: they compute at visible positions only.
 
 # %%
-#| fig-alt: A phantom, with 60 % of it hidden, and what a plain and a sparse convolution make of that.
+#| fig-alt: A phantom, the same with 60 % hidden, and that after a plain and after a sparse convolution.
 hidden = masking.hide(1, 224, 32, 0.6, seed)
 seen = torch.where(hidden[:, None], 0.0, phantom)
 smooth = nn.functional.avg_pool2d(seen, 29, 1, 14)
@@ -156,9 +160,9 @@ shown["after a sparse one"] = torch.where(hidden[:, None], 0.0, smooth)
 draw.pictures({name: each[0, 0].numpy() for name, each in shown.items()})
 
 # %% [markdown]
-# The convolution shown is a mean over 29 x 29 pixels: as far as 7 x 7 positions of the first stage reach,
-# each of 4 x 4 pixels. The share of hidden positions of that stage (56 x 56) that something visible has come
-# to, after each 7 x 7 convolution:
+# The convolution shown is a mean over 29 x 29 pixels, about the reach of a 7 x 7 kernel in the first stage,
+# where each position covers 4 x 4 pixels. The table gives the share of hidden positions of that stage (56 x
+# 56) that visible content has reached after each 7 x 7 convolution:
 
 # %%
 masks = masking.hide(64, 56, 8, 0.6, seed)

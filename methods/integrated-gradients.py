@@ -1,6 +1,6 @@
 # ---
 # title: Integrated Gradients
-# description: what they promise, and how many steps it takes to keep it
+# description: what they promise, and how many steps it takes to keep the promise
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -18,17 +18,17 @@
 # %% [markdown]
 # **What do Integrated Gradients promise, and how many steps does it take to keep the promise?**
 #
-# They share out the difference between a network's output F for an image x and for a *baseline* x′ that
-# stands for "nothing seen". Walk from x′ to x in a straight line, and credit every pixel with its part of the
-# climb:
+# A *baseline* x′ is an image that stands for "nothing seen". Integrated Gradients divide the difference
+# between a network's output F for an image x and for the baseline among the pixels: they follow the straight
+# line from x′ to x and credit each pixel with its part of the change.
 #
 # IG<sub>i</sub>(x) = (x<sub>i</sub> − x′<sub>i</sub>) · ∫<sub>0</sub><sup>1</sup> ∂F / ∂x<sub>i</sub> (x′ + α
 # (x − x′)) dα
 #
-# Everything on this page is computed from formulas and drawn phantoms: synthetic, no patient.
+# Everything on this page is computed from formulas and synthetic phantoms; no patient data are used.
 
 # %% tags=["parameters"]
-seed = 0  # of the phantoms, the networks and the random points
+seed = 0  # for the phantoms, the networks and the random points
 
 # %%
 import numpy as np
@@ -39,7 +39,7 @@ from IPython.display import Markdown
 import xnn
 from demo import draw, fixed, properties, quadrature, toys
 from xnn import plots
-from xnn.explain import attribution, axioms, integrated, localisation
+from xnn.explain import integrated, localisation, methods
 
 origin = xnn.stamp_of_page(seed)
 plots.style()
@@ -47,39 +47,40 @@ plots.style()
 # %% [markdown]
 # ## Why not the gradient alone?
 #
-# F(a, b) = 1 − relu(1 − a) + b / 2 at a = 2, b = 1. Beyond a = 1 more of a changes nothing, so the gradient
-# by a is 0 there, although a has raised F by 1. The average over the way from 0 finds it, and the column adds
-# up.
+# Take F(a, b) = 1 − relu(1 − a) + b / 2 at a = 2, b = 1. Beyond a = 1, F is flat in a, so the gradient is 0
+# there although a has raised F by 1. Averaging the gradient along the path from 0 recovers that contribution,
+# and the attributions sum to F(x) − F(0).
 
 # %%
-axioms.saturation().style.format(precision=2, na_rep="")
+methods.saturation().style.format(precision=2, na_rep="")
 
 # %% [markdown]
 # ## The axioms
 #
 # - *Completeness*: the attributions sum to F(x) − F(x′).
-# - *Sensitivity*: a feature that alone makes a difference gets it.
-# - *Dummy*: a feature that F does not read gets nothing.
-# - *Implementation invariance*: two networks that compute the same get the same.
-# - *Linearity*: a sum of functions gets the sum of their attributions.
-# - *Symmetry*: features that F treats alike, and that are alike, get alike.
+# - *Sensitivity*: a feature that changes F on its own is credited with that change.
+# - *Dummy*: a feature that F does not depend on gets zero.
+# - *Implementation invariance*: two networks that compute the same function get the same attributions.
+# - *Linearity*: the attributions of a weighted sum of functions are the weighted sum of their attributions.
+# - *Symmetry*: features with equal values that F treats alike get equal attributions.
 #
-# Each is asked of three methods at random points of two formulas, exp(a b) and min(a, 1) + b / 2, and the
-# largest violation is told; what is of the order of 1e-14 is rounding. *One feature after the other* follows
-# another path: a goes first, and takes what the two do together.
+# Three methods are tested on each axiom at random points of two formulas, exp(a b) and min(a, 1) + b / 2. The
+# table gives the largest violation; values near 1e-14 are rounding errors. *One feature after the other*
+# integrates along another path: a changes first, and b, which changes second, takes all of their interaction.
 
 # %%
 violations = properties.deviations(seed)
 violations.style.format("{:.1e}")
 
 # %% [markdown]
-# All that Integrated Gradients miss is at the bend of min(a, 1), where a rule with a number of points is not
-# exact: the integral keeps the axioms, a sum in its place does so as far as it is near.
+# The violations of Integrated Gradients come from the bend of min(a, 1), where a rule with a finite number of
+# points is not exact. The integral satisfies the axioms; a sum satisfies them only as well as it approximates
+# the integral.
 #
 # ## The path of a real network
 #
-# Two small networks learn to tell phantoms with a consolidation from healthy ones. They differ in one thing:
-# ReLU, which has a bend, or GELU, which has none.
+# Two small networks learn to tell phantoms with a consolidation from healthy ones. They differ only in the
+# activation: ReLU, which has a bend, or GELU, which is smooth.
 
 # %%
 drawn = toys.phantoms(280, 48, seed)
@@ -99,20 +100,20 @@ functions = {name: lambda x, network=network: network(x)[:, 1] for name, network
 black, goal = torch.zeros_like(sick[0]), torch.ones(len(sick), dtype=torch.long)
 
 # %%
-#| fig-alt: The logit of two networks and its slope on the way from a black image to a phantom.
+#| fig-alt: Logit of two networks and its slope along the path from a black image to a phantom.
 places = np.linspace(0, 1, 401)
 ways = {name: quadrature.walk(f, sick[0], black, places) for name, f in functions.items()}
 draw.path(places, {name: way[0] for name, way in ways.items()}, {name: way[1] for name, way in ways.items()})
 
 # %% [markdown]
-# The area under the slope is what has to be found. With ReLU the slope is a staircase: every step is a unit
-# that goes on or off. With GELU it is a smooth curve.
+# Integrated Gradients need the area under the slope. With ReLU the slope is a staircase: each step is a unit
+# that switches on or off. With GELU it is a smooth curve.
 #
-# ## How wrong are how many steps?
+# ## Error against the number of steps
 #
-# Four rules choose places on the path and their weights. *Off* is the summed magnitude of what is wrong with
-# the attributions, relative to that of the true ones: those of the formulas are known, and 200 Gauss-Legendre
-# points stand for those of the networks.
+# Four rules choose places on the path and their weights. *Off* is the summed absolute error of the
+# attributions, relative to the summed magnitude of the exact ones. For the formulas the exact attributions
+# are known; for the networks, 200 Gauss-Legendre points serve as the reference.
 
 # %%
 points = torch.rand(6, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.5
@@ -143,8 +144,8 @@ medians = {
 draw.lines(medians, "steps", "attributions off, relative", log="xy", bottom=1e-7)
 
 # %% [markdown]
-# Errors below 1e-7 are not drawn. The power of 1 / steps that the error falls with (2: twice the steps, a
-# quarter of the error):
+# Errors below 1e-7 are not drawn. The table gives the order of convergence, the power of 1 / steps with which
+# the error falls (2: twice the steps, a quarter of the error):
 
 # %%
 powers = pd.DataFrame({name: quadrature.order(each, "off") for name, each in tables.items()})
@@ -153,10 +154,10 @@ powers.style.format("{:.1f}")
 # %% [markdown]
 # ## Steps where they are needed
 #
-# This project halves those segments of the path on which the gradients do not add up to the logit's
-# difference, and stops when the whole does to within 1 %; *non-uniform* steps go where a coarse scan sees the
-# logit change. Beside it the rules, with the fewest of the steps tried at which *every* image is complete to
-# 1 %, or the most tried where none suffice.
+# This project halves the segments of the path whose gradients do not add up to the difference of the logit,
+# and stops when the whole path is complete to within 1 %. *Non-uniform* steps are placed where a coarse scan
+# shows the logit changing. Each fixed rule is listed with the fewest of the steps tried at which *every*
+# image is complete to within 1 %, or the most tried if none suffices.
 
 # %%
 rows = {}
@@ -177,19 +178,19 @@ needed = pd.DataFrame(rows, columns).T
 needed.style.format(dict(zip(columns, ["{:.0f}", "{:.0f}", "{:.1%}", "{:.1%}"], strict=True)))
 
 # %% [markdown]
-# A small gap is no proof of a right map: errors of segments cancel in the sum. A fixed number of steps has to
-# be chosen for the worst image before any is seen; the adaptive ones follow the image.
+# A small gap does not prove that a map is right: errors of segments can cancel in the sum. A fixed number of
+# steps has to be chosen in advance for the worst image; adaptive steps follow each image.
 #
 # ## Which baseline?
 #
-# "Nothing seen" is a choice. *Black* calls every dark pixel nothing; *mean* the average of the training
-# images; *blur* the image without its details; *expected* averages over eight healthy images. *In the
-# lesion*: the share of the positive attribution that lies in the drawn lesion, beside the lesion's share of
-# the image. The network is that with ReLU.
+# "Nothing seen" is a choice. *Black* treats dark pixels as nothing, *mean* the average of the training
+# images, and *blur* the image without its detail; *expected* averages over eight healthy images. *In the
+# lesion* is the share of the positive attribution inside the drawn lesion, next to the lesion's share of the
+# image. The network is the one with ReLU.
 
 # %%
 mean, healthy = drawn.images[training].mean(0) / 255, images[:16:2]
-starts = {name: attribution.baseline(name, sick, mean, healthy) for name in attribution.BASELINES}
+starts = {name: methods.baseline(name, sick, mean, healthy) for name in methods.BASELINES}
 maps, rows = {}, {}
 for name, start in starts.items():
     each = integrated.integrated_gradients(networks["ReLU"], sick, goal, start)
@@ -201,7 +202,7 @@ chosen = pd.DataFrame(rows, columns).T
 chosen.style.format(dict(zip(columns, ["{:.1f}", "{:.0f}", "{:.1%}", "{:.0%}", "{:.0%}"], strict=True)))
 
 # %%
-#| fig-alt: Three phantoms with a consolidation, each beside its attributions from four baselines.
+#| fig-alt: Three phantoms with a consolidation, each next to its attributions from four baselines.
 grey = 255 * sick[:3, 0].numpy()
 plots.photograph(plots.overlay_table(grey, maps, [f"phantom {i}" for i in (1, 2, 3)]))
 

@@ -1,6 +1,6 @@
 # ---
 # title: MobileNetV2
-# description: where the work is saved, and why narrow layers have no ReLU
+# description: where computation is saved, and why narrow layers have no ReLU
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -16,14 +16,14 @@
 # ---
 
 # %% [markdown]
-# **Where does MobileNetV2 save its work, and why do its narrow layers go without a ReLU?**
+# **Where does MobileNetV2 save computation, and why do its narrow layers have no ReLU?**
 #
-# A convolution does two things at once: it looks around in space, and it mixes channels. MobileNetV2 does one
-# after the other, and keeps what passes between its blocks narrow. Everything on this page is counted on
-# networks without trained weights or computed from random numbers; no patient is involved.
+# A convolution does two things at once: it filters in space, and it mixes channels. MobileNetV2 does one
+# after the other, and keeps the tensors between its blocks narrow. Everything on this page is counted on
+# networks without trained weights or computed from random numbers; no patient data are used.
 
 # %% tags=["parameters"]
-seed = 0  # of the random matrices
+seed = 0  # for the random matrices
 
 # %%
 import numpy as np
@@ -42,9 +42,9 @@ plots.style()
 # %% [markdown]
 # ## Depthwise separable convolution
 #
-# A k x k convolution from M to N channels takes k² M N multiply-adds a position. A *depthwise* one (each
-# channel alone) and a 1 x 1 one after it take k² M + M N, which is the share 1 / N + 1 / k² of it. Counted on
-# real layers, at 14 x 14 positions, without biases:
+# A k x k convolution from M to N channels takes k² M N multiply-adds per position. A *depthwise* convolution,
+# which filters each channel alone, followed by a 1 x 1 convolution takes k² M + M N, a share of 1 / N + 1 /
+# k². Counted on real layers at 14 x 14 positions, without biases:
 
 # %%
 rows = []
@@ -62,12 +62,13 @@ separable = pd.DataFrame(rows, columns=columns)
 separable.style.format({"full": "{:,}", "separable": "{:,}", "share": "{:.4f}", "1 / N + 1 / k²": "{:.4f}"})
 
 # %% [markdown]
-# It is cheaper because it can do less: all filters of a channel are one spatial filter, scaled.
+# It is cheaper because it is less expressive: all filters on one input channel are scaled copies of a single
+# spatial filter.
 #
 # ## Two multipliers
 #
-# The *width* multiplier scales the channels of every layer, the *resolution* the image's side. torchvision's
-# network, counted for each pair:
+# The *width* multiplier scales the channels of every layer, the *resolution* multiplier the side of the
+# image. Counted on torchvision's network for each pair:
 
 # %%
 widths, sides = (0.35, 0.5, 0.75, 1.0, 1.4), (96, 160, 224)
@@ -82,7 +83,7 @@ parameters = grid.groupby("width").parameters.first()
 parameters.rename("width {:g}".format).to_frame().T.style.format("{:,}")
 
 # %%
-#| fig-alt: Multiply-adds against the side of the image, a line a width, on logarithmic axes.
+#| fig-alt: Multiply-adds against the side of the image, one line per width, on logarithmic axes.
 named = work.rename(columns="width {:g}".format)
 draw.lines({"MobileNetV2": named}, "side of the image (pixels)", "multiply-adds (millions)", log="xy")
 
@@ -99,9 +100,9 @@ Markdown(
 # %% [markdown]
 # ## Inverted residuals
 #
-# A bottleneck of ResNet is wide outside and narrow inside. Here it is the other way round: narrow outside,
-# six times as wide inside, where the depthwise convolution makes width cheap; the narrow ends are added. One
-# block of the network, layer by layer:
+# ResNet's bottleneck is wide outside and narrow inside. MobileNetV2 inverts it: the block is narrow outside
+# and six times as wide inside, where the depthwise convolution makes width cheap, and the shortcut connects
+# the narrow ends. One block of the network, layer by layer:
 
 # %%
 whole = anatomy.outline(torchvision.models.mobilenet_v2)
@@ -121,20 +122,20 @@ Markdown(
 # %% [markdown]
 # ## What a ReLU destroys
 #
-# A spiral in the plane is brought into n dimensions by a random matrix, passes a ReLU, and is brought back by
-# the matrix's pseudo-inverse.
+# A random matrix maps a spiral from the plane into n dimensions; after a ReLU, the matrix's pseudo-inverse
+# maps it back.
 
 # %%
-#| fig-alt: A spiral, and what is left of it after a ReLU in 2, 3, 5, 15 and 30 dimensions.
+#| fig-alt: A spiral, and the same spiral after a ReLU in 2, 3, 5, 15 and 30 dimensions.
 spiral = bottleneck.spiral()
 panels = {f"n = {n}": bottleneck.through_relu(spiral, n, seed) for n in (2, 3, 5, 15, 30)}
 draw.scatters({"before": spiral, **panels})
 
 # %% [markdown]
-# Folded parts might still be told apart by another map; where fewer than d of the n values pass the ReLU,
-# they cannot: some step in the d-dimensional space changes none of them. With random matrices each value
-# passes with probability one half, so the share of such points is that of a binomial distribution: P(X < d),
-# X ~ B(n, ½). Counted, over random matrices and points, and by that formula:
+# Another map might still separate parts that this one folds together. Where fewer than d of the n values pass
+# the ReLU, none can: some direction of the d-dimensional space changes none of the values. With random
+# matrices each value passes with probability one half, so the share of such points is a binomial probability:
+# P(X < d), X ~ B(n, ½). Counted over random matrices and points, and by that formula:
 
 # %%
 dimensions, factors = (2, 4, 8, 16, 24), (1, 2, 3, 4, 6)
@@ -150,10 +151,10 @@ expected = pd.DataFrame(
 draw.lines({"Counted": counted, "By formula": expected}, "expansion n / d", "share of points lost")
 
 # %% [markdown]
-# So a ReLU on a narrow layer (expansion 1) loses a direction almost everywhere, and one in a space six times
-# as wide almost nothing. This is why MobileNetV2 has its ReLUs inside, and none on the narrow output of a
-# block: a *linear bottleneck*. Trained weights are not random, and a network may learn to lose what it does
-# not need: the paper's own test is that accuracy falls when a ReLU is put there.
+# So a ReLU on a narrow layer (expansion 1) loses a direction at almost every point, and one in a space six
+# times as wide at almost none. This is why MobileNetV2 has ReLUs inside its blocks, and none on their narrow
+# outputs: a *linear bottleneck*. Trained weights are not random, and a network may learn to discard what it
+# does not need; the paper's own evidence is that accuracy falls if a ReLU is put there.
 
 # %%
 total, basic = anatomy.cost(whole), anatomy.cost(anatomy.outline(torchvision.models.resnet18))

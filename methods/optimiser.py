@@ -19,16 +19,16 @@
 # **Is weight decay under AdamW the same as an L2 penalty under Adam?**
 #
 # An L2 penalty λ w² / 2 adds λ w to the gradient. Plain gradient descent then shrinks every weight by the
-# factor 1 − ηλ a step, so there penalty and decay are one. Adam divides the gradient, and with it the
-# penalty's part, by its usual size:
+# factor 1 − ηλ per step, so penalty and decay are the same. Adam divides the gradient, and the penalty's
+# share with it, by its typical size:
 #
 # - Adam, L2: &nbsp; w ← w − η m(g + λ w) / √v(g + λ w)
 # - AdamW: &nbsp; w ← w − η λ w − η m(g) / √v(g)
 #
-# Everything on this page is computed from random numbers; no patient is involved.
+# Everything on this page is computed from random numbers; no patient data are used.
 
 # %% tags=["parameters"]
-seed = 0  # of the noise
+seed = 0  # for the noise
 
 # %%
 from IPython.display import Markdown
@@ -43,19 +43,19 @@ plots.style()
 # %% [markdown]
 # ## One step
 #
-# From w = 1 with the gradient 10, at η = 0.01 and λ = 0.1: the change, and how much of it is there for the
-# decay.
+# From w = 1 with gradient 10, at η = 0.01 and λ = 0.1: the *change* of w, and the part *of decay* in it.
 
 # %%
 decay.first_step(1.0, 10.0, rate=0.01, decay=0.1).style.format("{:.1e}")
 
 # %% [markdown]
-# Adam's first step is η whatever the gradient, so adding λ w to it changes nothing.
+# Adam's first step is η whatever the size of the gradient, so adding λ w to the gradient changes nothing.
 #
-# ## A thousand steps without direction
+# ## A thousand steps of noise
 #
-# Weights start at 1, and their gradients are noise of mean 0: nothing but the decay moves them on average. η
-# = 0.001, λ = 0.1, 1,000 steps of PyTorch's optimisers, for noise of six sizes. The mean weight at the end:
+# Weights start at 1, and their gradients are noise of mean 0, so on average only the decay moves them. The
+# table gives the mean weight after 1,000 steps of PyTorch's optimisers with η = 0.001 and λ = 0.1, for noise
+# of six sizes:
 
 # %%
 steps, rate, amount = 1000, 1e-3, 0.1
@@ -63,7 +63,7 @@ pulled = decay.pulled([0.001, 0.01, 0.1, 1.0, 10.0, 100.0], steps, rate, amount,
 pulled.style.format("{:.3f}").format_index("{:g}")
 
 # %%
-#| fig-alt: Mean weight after a thousand steps against the size of the gradients, a line an optimiser.
+#| fig-alt: Mean weight after a thousand steps against the size of the gradients, one line per optimiser.
 draw.lines({"What decay leaves": pulled}, "size of the gradients", "mean weight at the end", log="x")
 
 # %%

@@ -1,6 +1,6 @@
 # ---
 # title: ResNet
-# description: why depth hurts a plain network, and what adding the input changes
+# description: why depth hurts a plain network, and what adding the input back changes
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -16,20 +16,21 @@
 # ---
 
 # %% [markdown]
-# **Why does a deeper network learn worse, and what does it change to add the input again?**
+# **Why does a deeper plain network train worse, and what does adding the input back change?**
 #
-# A deeper network can do all that a shallower one can: its further layers need only pass on what they get.
-# Yet trained by gradients it ends with a larger error, *on the training data*: *degradation*. A residual
-# block computes
+# A deeper network can compute everything that a shallower one can: its extra layers need only pass their
+# input on. Yet after training by gradient descent its error is larger *on the training data*: *degradation*.
+# A residual block computes
 #
 # y = relu(x + F(x))
 #
-# so that passing on is what it does while F is 0, and only the difference has to be learnt.
+# so it passes its input on when F is 0, and only the difference has to be learned.
 #
-# The small networks here learn scikit-learn's handwritten digits, of 8 x 8 pixels; no patient is involved.
+# The small networks here are trained on scikit-learn's handwritten digits, of 8 x 8 pixels; no patient data
+# are used.
 
 # %% tags=["parameters"]
-seed = 0  # of the networks; the next one is used as well
+seed = 0  # for the networks; seed + 1 is used as well
 
 # %%
 import pandas as pd
@@ -47,9 +48,9 @@ plots.style()
 # %% [markdown]
 # ## Degradation
 #
-# Chains of fully connected layers, 32 wide, all with batch norm and ReLU; the residual ones add the input of
-# every two layers to their output and have the same parameters. 100 steps with the same recipe; the loss at
-# the end (mean of the last 20 steps), over two seeds:
+# Chains of fully connected layers, 32 wide, all with batch norm and ReLU. The residual ones add the input of
+# each pair of layers to its output and have the same parameters. The table gives the loss at the end of 100
+# steps of the same recipe (mean of the last 20 steps), as a range over two seeds:
 
 # %%
 depths, seeds = [8, 20, 44], [seed, seed + 1]
@@ -60,7 +61,7 @@ spread = trained.groupby(["kind", "depth"]).loss.agg(["min", "max"]).map("{:.2f}
 spread.agg(" to ".join, axis=1).unstack().rename(columns="{} layers".format)
 
 # %%
-#| fig-alt: Training loss against steps of plain and residual networks of three depths.
+#| fig-alt: Training loss against steps for plain and residual networks of three depths.
 first = trained[trained.seed == seed]
 curves = {
     kind: pd.DataFrame({f"{row.depth} layers": row.losses for row in each.itertuples()})
@@ -70,16 +71,16 @@ curves = {kind: each.rolling(10).mean() for kind, each in curves.items()}
 draw.lines(curves, "step", "training loss (nats, mean of 10 steps)")
 
 # %% [markdown]
-# So few steps show how fast a network learns, not where it would end; the paper shows the same after a full
+# So few steps show how fast a network learns, not where it would end; the paper shows the same after full
 # training, with convolutions.
 #
 # ## Before the first step
 #
-# What reaches the layers of an untrained network? First the gradient of the loss by the output of each layer,
-# relative to the last one's. Batch norm keeps the values in bounds, and the gradients grow from layer to
-# layer on their way back. Then how alike (cosine) the gradients of one output by its input are at a digit and
-# at places on the way to another one. Where a small step turns the gradient altogether, what it says holds
-# nowhere else.
+# What signal reaches the layers of an untrained network? The first figure shows the gradient of the loss with
+# respect to each layer's output, relative to the last layer. Batch norm keeps the activations bounded, but
+# the gradients grow from layer to layer on their way back. The second figure compares the gradient of one
+# output with respect to the input at a digit and at points on the way to another digit (cosine). Where a
+# small step turns the gradient completely, the gradient holds nowhere else.
 
 # %%
 inputs, targets = toys.digits()
@@ -95,18 +96,18 @@ for depth in depths:
 norms, alike = ({kind: pd.DataFrame(each) for kind, each in both.items()} for both in (norms, alike))
 
 # %%
-#| fig-alt: Norm of the gradient by layer, of plain and residual networks at initialisation.
+#| fig-alt: Norm of the gradient by layer, for plain and residual networks at initialisation.
 draw.lines(norms, "layer", "gradient, relative to the last", log="y")
 
 # %%
-#| fig-alt: Cosine of the gradients at two inputs against their distance, of plain and residual networks.
+#| fig-alt: Cosine of the gradients at two inputs against their distance, for plain and residual networks.
 draw.lines(alike, "share of the way to another digit", "cosine of the gradients", log="x")
 
 # %% [markdown]
-# ## One block less
+# ## Leaving out one block
 #
-# In a trained residual network every pair of layers only adds something, so one can be left out. Accuracy on
-# the digits it was trained with, and with each of its pairs left out in turn.
+# In a trained residual network every pair of layers only adds to its input, so one can be left out. Accuracy
+# on the training digits of the whole network, and with each of its pairs left out in turn:
 
 # %%
 middle = trained[(trained.depth == depths[1]) & (trained.seed == seed)]
@@ -122,8 +123,8 @@ left_out.T.style.format("{:.2f}")
 # %% [markdown]
 # ## Two kinds of block
 #
-# The *basic* block has two 3 x 3 convolutions. The *bottleneck* brings the channels to a quarter, convolves
-# there, and brings them back. Counted at 14 x 14 positions:
+# The *basic* block has two 3 x 3 convolutions. The *bottleneck* reduces the channels to a quarter, convolves
+# there, and expands them again. Counted at 14 x 14 positions:
 
 # %%
 blocks = {
@@ -141,8 +142,8 @@ anatomy.layers(blocks["bottleneck, 256 channels"][0], (256, 14, 14))
 # %% [markdown]
 # ## The family
 #
-# Counted on torchvision's networks, for one image of 224 x 224: its bottlenecks halve the size in their 3 x 3
-# convolution, not in the 1 x 1 before it as in the paper, which costs a little more.
+# Counted on torchvision's networks for one 224 x 224 image. Its bottlenecks downsample in the 3 x 3
+# convolution, not in the 1 x 1 convolution before it as in the paper, which costs slightly more.
 
 # %%
 names = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]

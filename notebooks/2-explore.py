@@ -33,7 +33,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explore import exploration, fiftyone_view, suspects
+from xnn.explore import audit, fiftyone
 
 settings = xnn.load_study(study)
 plots.style()
@@ -52,7 +52,7 @@ train = records[records.split == "train"]
 plots.class_counts(records)
 
 # %%
-composition = exploration.composition(records)
+composition = audit.composition(records)
 composition
 
 # %%
@@ -110,10 +110,10 @@ plots.intensity_histograms(pixels, sample.label)
 
 # %%
 #| fig-alt: Histograms of the files' width, height, aspect and bytes by class, of those that differ.
-plots.sizes(records)
+plots.sizes(xnn.file_features(records), records.label)
 
 # %%
-sizes = suspects.by_size(records, settings)
+sizes = audit.size_scores(records, settings)
 sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
     "All files have one size: it tells nothing."
 )
@@ -127,7 +127,7 @@ sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
 # patients or splits come first.
 
 # %%
-found = exploration.explore(settings)
+found = audit.explore(settings)
 names = records.label + " " + records.split + "\n" + records.patient
 same = ["same_label", "same_patient", "same_split"]
 kinds = found.pairs.groupby(["kind", *same]).size().rename("pairs").reset_index()
@@ -185,7 +185,7 @@ plots.image_sheet(images[records.row[worst.index].to_numpy()], titles, columns=8
 # compared with others, the table is written to `splits.csv` beside this page.
 
 # %%
-splits = exploration.split_table(settings, found.table)
+splits = audit.split_table(settings, found.table)
 if settings.compare_with:
     splits.to_csv(settings.reports / "splits.csv", index=False)
 splits.head()
@@ -194,7 +194,7 @@ splits.head()
 # The summary for the site's data card is written to `_data.md`.
 
 # %%
-verdict = exploration.verdict(records, found, sizes)
+verdict = audit.verdict(records, found, sizes)
 card = f"{xnn.markdown(composition.reset_index())}\n{verdict}\n"
 (settings.reports / "_data.md").write_text(card)
 
@@ -202,7 +202,7 @@ card = f"{xnn.markdown(composition.reset_index())}\n{verdict}\n"
 # ## Browse the images
 
 # %%
-Markdown(fiftyone_view.build(settings))
+Markdown(fiftyone.build(settings))
 
 # %%
 brightness = pd.Series(pixels.mean(axis=(1, 2)), sample.label.to_numpy())

@@ -54,7 +54,7 @@ settings
 pd.DataFrame({name: str(value) for name, value in settings.training}, index=["training"]).T
 
 # %%
-weights, counts = fit.beginning(settings)
+weights, counts = fit.initial_state(settings)
 Markdown(
     f"{settings.model.backbone}, {settings.model.regime}. Starting weights: **{weights}**. "
     f"{counts['trained']:,} of {counts['total']:,} parameters are trained."

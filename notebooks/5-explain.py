@@ -38,7 +38,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import attribution, axioms, card, evidence, gallery, measures, sample
+from xnn.explain import card, evidence, gallery, measures, methods, sample
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -55,7 +55,7 @@ settings
 # *completeness*: add up the column and compare.
 
 # %%
-axioms.saturation().style.format(precision=2, na_rep="")
+methods.saturation().style.format(precision=2, na_rep="")
 
 # %% [markdown]
 # ## Cases
@@ -71,7 +71,7 @@ drawn = sample.draw(xnn.predictions(settings), settings)
 drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 
 # %%
-given = sample.load(settings, drawn)
+given = sample.load_sample(settings, drawn)
 images = 255 * given.images[:, 0].numpy()
 network = xnn.load_model(settings)
 found = evidence.integrate(network, settings, given)
@@ -94,9 +94,9 @@ table.assign(passed=found.passed).style.format(precision=3)
 # gap, and the number of gradients.
 
 # %%
-#| fig-alt: Radiographs that the network names rightly, each beside its attribution.
+#| fig-alt: Radiographs that the network classifies correctly, each beside its attribution.
 right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
-titles = (drawn.label + " called " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
+titles = (drawn.label + ", predicted " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
 captions = plots.captions(table)
 figure = plots.overlays(images[right], found.maps[right], titles[right], captions[right])
 figure.savefig(settings.reports / "explanations.png", bbox_inches="tight", dpi=180)
@@ -108,15 +108,15 @@ plots.photograph(figure)
 # The attribution for the predicted class beside that for the true class.
 
 # %%
-mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.surest]
-true = sample.towards(settings, given.take(mistaken), drawn.label[mistaken])
+mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.confident_error]
+true = sample.retarget(settings, given.take(mistaken), drawn.label[mistaken])
 true = dict(
     zip(mistaken, evidence.integrate(network, settings, true).maps if len(mistaken) else [], strict=True)
 )
 
 # %%
-#| fig-alt: Radiographs that the network names wrongly, with the maps of the named and of the true class.
-pair = {"for the named class": (found.maps[wrong], captions[wrong])}
+#| fig-alt: Radiographs that are classified wrongly, with the maps of the predicted and of the true class.
+pair = {"for the predicted class": (found.maps[wrong], captions[wrong])}
 pair |= {"for the true class": [true[row] for row in wrong]}
 plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
 
@@ -126,11 +126,11 @@ plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
 # The error with the highest probability of each kind (true class, predicted class).
 
 # %%
-#| fig-alt: The most confident mistake of each kind, with the maps of the named and of the true class.
-surest = drawn.index[drawn.surest]
-pair = {"for the named class": (found.maps[surest], captions[surest])}
-pair |= {"for the true class": [true[row] for row in surest]}
-plots.photograph(plots.overlay_table(images[surest], pair, titles[surest]))
+#| fig-alt: The most confident error of each kind, with the maps of the predicted and of the true class.
+confident = drawn.index[drawn.confident_error]
+pair = {"for the predicted class": (found.maps[confident], captions[confident])}
+pair |= {"for the true class": [true[row] for row in confident]}
+plots.photograph(plots.overlay_table(images[confident], pair, titles[confident]))
 
 # %% [markdown]
 # ## Other methods
@@ -162,12 +162,12 @@ plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
 measured = drawn.index[drawn.measured]
 part = given.take(measured)
 own = {name: each[measured] for name, each in maps.items()}
-taken = evidence.measure_all(network, evidence.explainers(settings), part, own)
-numbers = card.table(taken, part.patients)
+values, curves = evidence.measure_all(network, evidence.explainers(settings), part, own)
+numbers = card.table(values, part.patients)
 card.wide(numbers).T
 
 # %%
-#| fig-alt: A panel a measure, with a dot and its interval for each method and a band across the floors.
+#| fig-alt: A panel per measure, with a dot and its interval for each method and a band across the controls.
 plots.card(numbers)
 
 # %% [markdown]
@@ -176,12 +176,12 @@ plots.card(numbers)
 # chance.
 
 # %%
-against = card.against_floors(taken, part.patients)
+against = card.table(card.over_controls(values), part.patients)
 card.wide(against, 3).T
 
 # %%
-#| fig-alt: Probability of the class against the share of pixels inserted or deleted, a line a method.
-plots.insertion_deletion(evidence.rise_curves(taken))
+#| fig-alt: Probability of the class against the share of pixels inserted or deleted, a line per method.
+plots.insertion_deletion(evidence.rise_curves(curves))
 
 # %% [markdown]
 # ## Do the maps depend on what the network learned?
@@ -191,9 +191,9 @@ plots.insertion_deletion(evidence.rise_curves(taken))
 # compared as well.
 
 # %%
-#| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line a kind of map.
+#| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line per kind of map.
 asked = part.take(slice(None, None, evidence.SHARE_MEASURED))
-start = evidence.single(sample.baseline(settings, asked.images))
+start = evidence.mean_image(sample.run_baseline(settings, asked.images))
 depths = measures.cascade(network, asked.images, asked.targets, start)
 plots.randomisation(depths, measures.DEPTHS)
 
@@ -207,17 +207,17 @@ plots.randomisation(depths, measures.DEPTHS)
 alike = evidence.agreement(
     network, settings, asked, {name: each[:: evidence.SHARE_MEASURED] for name, each in own.items()}
 )
-repeated = card.agreement(alike, asked.patients)
+repeated = card.table(alike, asked.patients)
 card.wide(repeated)
 
 # %%
-result = {"study": study, "run": run, "methods": card.results(numbers)}
-result["methods"]["integrated_gradients"] |= attribution.summary(found)
+result = {"study": study, "run": run, "methods": card.as_json(numbers)}
+result["methods"]["integrated_gradients"] |= found.summary()
 result |= {"randomisation": {name: each.mean(axis=1).tolist() for name, each in depths.items()}}
 result |= {
-    "agreement": card.results(repeated),
+    "agreement": card.as_json(repeated),
     "alarm": card.alarm(numbers),
-    "against_floors": card.results(against),
+    "against_floors": card.as_json(against),
     "supports": card.verdicts(against),
 }
 result |= {"baseline": how.baseline, "tolerance": how.tolerance, "provenance": xnn.timed(origin)}
@@ -226,15 +226,15 @@ xnn.write_json(result, settings.reports / "explanations.json")
 # %%
 shown = drawn.index[drawn.shown]
 pictures = {name: each[shown] for name, each in maps.items() if name != "random"}
-folder = gallery.write(settings, table.loc[shown], images[shown], pictures)
+folder = gallery.write(settings, table.loc[shown].assign(path=drawn.path), images[shown], pictures)
 
 # %%
-summary = attribution.summary(found)
+summary = found.summary()
 Markdown(
     f"**Answer.** {summary['completeness_passed']:.0%} of {summary['images']} attributions are complete to "
     f"within {how.tolerance:.0%} (baseline {how.baseline}), with a median of {summary['steps_median']:.0f} "
     f"gradients; 95 % of the gaps are at most {summary['relative_completeness_p95']:.1%}. "
-    f"{card.sentence(numbers, against)} Measured of {len(measured)} test images."
+    f"{card.sentence(numbers, against)} Measured on {len(measured)} test images."
 )
 
 # %%

@@ -14,7 +14,7 @@ import typer
 
 from .config import files
 from .config.schema import ROOT, ParameterError
-from .data.sources import DataError
+from .data.archive import DataError
 from .models.weights import WeightsError
 from .report import pipeline
 from .report.steps import StepError, Task
@@ -162,16 +162,16 @@ def sweep(
 @cli.command()
 def fiftyone(study: Study) -> None:
     """Open a study's radiographs in FiftyOne."""
-    from .explore import exploration, fiftyone_view, mongo
+    from .explore import audit, fiftyone, mongo
 
     subject = files.load_study(study)
     pipeline.provide(Task("2-explore", subject))
-    records, audit = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
-    if not audit.exists() or audit.stat().st_mtime < records.stat().st_mtime:
-        exploration.explore(subject)
+    records, table = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
+    if not table.exists() or table.stat().st_mtime < records.stat().st_mtime:
+        audit.explore(subject)
     address = os.environ.get("FIFTYONE_DEFAULT_APP_ADDRESS", "127.0.0.1")  # as FiftyOne names it
     try:
-        sys.exit(fiftyone_view.open_app(subject, address=address))
+        sys.exit(fiftyone.open_app(subject, address=address))
     except mongo.NoDatabase as error:
         raise StepError(error) from None
 
@@ -188,7 +188,7 @@ def app(
 @cli.command()
 def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
     """Make a small model that the app serves of a trained run."""
-    from .app.shipping import ship
+    from .app.ship import ship
 
     print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
 

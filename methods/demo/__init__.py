@@ -1,1 +1,1 @@
-"""What the pages on methods (methods/) count, draw at random and train."""
+"""Helpers of the pages on methods: counts, random data, small networks and figures."""

@@ -1,4 +1,4 @@
-"""What a network is made of: parameters and multiply-adds, counted on the network itself."""
+"""Parameters and multiply-adds, counted on the network itself."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,34 +8,34 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-IMAGE = (3, 224, 224)  # channels, height and width that papers count for
+IMAGE = (3, 224, 224)  # channels, height and width of the input that papers count for
 
 
 class Cost(NamedTuple):
-    """Of one input: multiply-adds are those of convolutions and linear layers, as papers count them."""
+    """Cost of one input; multiply-adds are those of convolutions and linear layers, as in papers."""
 
     parameters: int
     multiply_adds: int
 
 
 def outline(build: Callable[..., nn.Module], *arguments, **options) -> nn.Module:
-    """A network with shapes and no numbers: it can be counted, takes no memory and computes nothing."""
+    """Return a network on the meta device: it has shapes but no values, so it can be counted for free."""
     with torch.device("meta"):
         return build(*arguments, **options)
 
 
 def cost(network: nn.Module, shape: tuple[int, ...] = IMAGE) -> Cost:
-    """Parameters and multiply-adds of a network for one input of `shape`; it is put in evaluation mode."""
+    """Return the cost of a network for one input of `shape`; switches the network to evaluation mode."""
     return Cost(sum(p.numel() for p in network.parameters()), _counted(network, shape).get_total_flops() // 2)
 
 
 def layers(network: nn.Module, shape: tuple[int, ...] = IMAGE) -> pd.DataFrame:
-    """Every layer that has parameters, in the order in which an input of `shape` passes them.
+    """Return a table of the layers with parameters, in the order in which an input of `shape` passes them.
 
     Returns
     -------
-    One row a layer: layer (its name), kind, output (its shape, without the batch), values (numbers in that
-    output), parameters and multiply_adds.
+    One row per layer: layer (its name), kind, output (its shape, without the batch), values (the size of
+    that output), parameters and multiply_adds.
     """
     rows, hooks = [], []
     for name, module in network.named_modules():
@@ -69,7 +69,7 @@ def _kind(module: nn.Module) -> str:
 
 @torch.no_grad()
 def _counted(network: nn.Module, shape: tuple[int, ...]) -> FlopCounterMode:
-    """The counter after one pass of the network; it counts a multiplication and an addition as two."""
+    """Return the counter after one forward pass; it counts a multiply-add as two operations."""
     first = next(network.parameters())
     with FlopCounterMode(display=False) as counter:
         network.eval()(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))

@@ -1,4 +1,4 @@
-"""Weight decay and an L2 penalty under Adam: what pulls weights to zero, and how hard."""
+"""Shrinkage of weights under weight decay and under an L2 penalty, for SGD, Adam and AdamW."""
 
 import numpy as np
 import pandas as pd
@@ -8,18 +8,18 @@ OPTIMISERS = {"SGD, L2": torch.optim.SGD, "Adam, L2": torch.optim.Adam, "AdamW":
 
 
 def pulled(scales: list[float], steps: int, rate: float, decay: float, seed: int) -> pd.DataFrame:
-    """Weights that start at 1 and whose gradient is noise without direction: only the decay moves them.
+    """Return the mean weight after training on noise gradients, so that only the decay moves the weights.
 
     Parameters
     ----------
-    scales : of the noise, 256 weights each; half get the noise of the others with its sign turned, so that
-        its mean is 0.
-    steps, rate, decay : of every optimiser; for SGD and Adam the decay is an L2 penalty.
+    scales : sizes of the noise, with 256 weights each; half of them get the other half's noise with the
+        opposite sign, so that its mean is exactly 0.
+    steps, rate, decay : for every optimiser; for SGD and Adam the decay is an L2 penalty.
 
     Returns
     -------
-    One row a scale, a column an optimiser: the mean weight after the steps. Column "decay alone": (1 - rate
-    x decay) ** steps.
+    One row per scale, one column per optimiser, for weights that start at 1; column "decay alone" is
+    (1 - rate x decay) ** steps.
     """
     sizes, found = torch.tensor(scales).view(-1, 1), {}
     for name, kind in OPTIMISERS.items():
@@ -36,7 +36,7 @@ def pulled(scales: list[float], steps: int, rate: float, decay: float, seed: int
 
 
 def first_step(weight: float, gradient: float, rate: float, decay: float) -> pd.DataFrame:
-    """One step of each optimiser from `weight`: columns change and "of decay", the share of decay in it."""
+    """Return one step of each optimiser from `weight`: columns change and "of decay", the decay's part."""
     rows = {}
     for name, kind in OPTIMISERS.items():
         steps = []

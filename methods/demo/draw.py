@@ -6,19 +6,19 @@ import seaborn as sns
 
 from xnn.plots import look
 
-MARKERS = "osD^vPX*"  # tell lines apart without colour
+MARKERS = "osD^vPX*"  # so that lines differ without colour as well
 
 
 @look.styled
 def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", bottom: float | None = None):
-    """A panel a table: its index across, a line a column; all panels have the same axes.
+    """Return a figure with one panel per table and one line per column; all panels share their y axis.
 
     Parameters
     ----------
-    panels : title to table; all have the same columns.
-    x, y : what the axes say.
-    log : "x", "y" or "xy", the axes that are logarithmic.
-    bottom : the lowest y that is shown.
+    panels : title to table; all have the same columns, and the index is the x axis.
+    x, y : axis labels.
+    log : the logarithmic axes, "x", "y" or "xy".
+    bottom : lower limit of the y axis.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -41,7 +41,7 @@ def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", bottom
             axis.minorticks_off()
         if axis is not axes[0]:
             axis.sharey(axes[0])
-    axes[0].autoscale(axis="y")  # over the points of all panels
+    axes[0].autoscale(axis="y")  # to the points of all panels
     if bottom is not None:
         axes[0].set_ylim(bottom=bottom)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -51,9 +51,9 @@ def lines(panels: dict[str, pd.DataFrame], x: str, y: str, log: str = "", bottom
 
 @look.styled
 def path(places, logits, slopes: dict):
-    """The logit on the way from baseline to image, and its slope there, a line a network.
+    """Return a figure of the logit on the path from baseline to image and of its slope, one line per network.
 
-    ``logits`` and ``slopes`` have a name to (n,) values at the `places` (n,).
+    `logits` and `slopes` map the network's name to (n,) values at `places` (n,).
     """
     figure, (left, right) = look.subplots(7.5, 2.8, 1, 2)
     for name, colour in zip(logits, sns.color_palette("colorblind"), strict=False):
@@ -69,7 +69,7 @@ def path(places, logits, slopes: dict):
 
 @look.styled
 def bars(table: pd.DataFrame, units: dict[str, tuple[float, str]]):
-    """Horizontal bars, the first row on top: a panel a column of `units`, name to (unit, axis label)."""
+    """Return horizontal bars, first row on top, one panel per column in `units` (unit and axis label)."""
     figure, axes = look.subplots(9, 0.8 + 0.22 * len(table), 1, len(units))
     for axis, (name, (unit, text)), colour in zip(axes, units.items(), ("#0072B2", "#D55E00"), strict=False):
         drawn = axis.barh(range(len(table)), table[name] / unit, color=colour, height=0.7)
@@ -84,7 +84,7 @@ def bars(table: pd.DataFrame, units: dict[str, tuple[float, str]]):
 
 @look.styled
 def scatters(panels: dict, columns: int = 3):
-    """Points in the plane, (N, 2), a panel each, coloured by their order."""
+    """Return scatter plots of points (N, 2), one panel per entry, coloured by order."""
     figure, axes = look.sheet(len(panels), columns, 2.1)
     for axis, (title, points) in zip(axes, panels.items(), strict=True):
         axis.scatter(*points.T, c=range(len(points)), cmap="viridis", s=3)
@@ -95,7 +95,7 @@ def scatters(panels: dict, columns: int = 3):
 
 @look.styled
 def pictures(images: dict, columns: int = 4):
-    """Images (H, W) or (H, W, 3) with a title each; an image's range is black to white."""
+    """Return a sheet of titled images (H, W) or (H, W, 3), each from 0 to its own maximum."""
     figure, axes = look.sheet(len(images), columns, 2)
     for axis, (title, image) in zip(axes, images.items(), strict=True):
         look.show(axis, image, title, white=image.max())

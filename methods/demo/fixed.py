@@ -1,9 +1,8 @@
-"""Integrated Gradients with a number of steps fixed beforehand, to compare the adaptive ones with."""
+"""Integrated Gradients with a fixed number of steps, to compare with adaptive steps."""
 
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients
-from captum.attr._utils.approximation_methods import approximation_parameters
 from torch import nn
 from tqdm import tqdm
 
@@ -11,9 +10,9 @@ from xnn.explain.integrated import (
     BATCH,
     Attribution,
     along,
+    endpoints,
     evaluate,
     float32,
-    paths_of,
     ready,
     result,
     stack,
@@ -30,12 +29,12 @@ def uniform(
     tolerance: float = 0.01,
     batch: int = BATCH,
 ) -> Attribution:
-    """Integrated Gradients by Captum with a fixed number of Gauss-Legendre steps, 50 in Captum.
+    """Return Captum's Integrated Gradients with Gauss-Legendre steps; 50 is Captum's default.
 
-    Parameters and result as in ``integrated_gradients``; `batch` points of the path go together. The whole
-    path is one segment.
+    Parameters and result as in ``integrated_gradients``, with the whole path as one segment; `batch` is the
+    number of path points per pass.
     """
-    start, change = paths_of(model, images, baselines)
+    start, change = endpoints(model, images, baselines)
     explainer = IntegratedGradients(model, multiply_by_inputs=False)
     done = []
     for one in tqdm(range(len(images)), desc=f"{steps} steps", unit="image", leave=False):
@@ -48,7 +47,7 @@ def uniform(
         average, gap = average.cpu(), np.diff(logits)
         maps = (average * change[one]).sum((0, 1))
         gap = gap - maps.double().sum().item()
-        done.append(result(maps, average.sum((0, 1)), gap, np.diff(logits)[0], steps, 2, tolerance))
+        done.append(result(maps, average.sum((0, 1)), gap, np.diff(logits)[0], steps, tolerance))
     return stack(done)
 
 
@@ -62,13 +61,13 @@ def non_uniform(
     tolerance: float = 0.01,
     intervals: int = 8,
 ) -> Attribution:
-    """Integrated Gradients with steps where the logit changes (after Bhat and Raychowdhury 2023).
+    """Return Integrated Gradients with steps where the logit changes (after Bhat and Raychowdhury 2023).
 
-    A coarse scan gives the logit at the ends of equal intervals. Each gets one step, and a share of the
-    others in proportion to how much the logit changes in it; inside an interval they are Gauss-Legendre's.
-    Parameters and result as in ``integrated_gradients``; at least as many steps as intervals.
+    A coarse scan gives the logit at the ends of equal intervals. Each interval gets one step, and the other
+    steps in proportion to its change of the logit; within an interval they follow Gauss-Legendre.
+    Parameters and result as in ``integrated_gradients``; needs at least one step per interval.
     """
-    start, change = paths_of(model, images, baselines)
+    start, change = endpoints(model, images, baselines)
     edges = np.linspace(0, 1, intervals + 1)
     done = []
     for one in tqdm(range(len(images)), desc=f"{steps} steps", unit="image", leave=False):
@@ -76,20 +75,19 @@ def non_uniform(
         scan = _logits(model, along(start[one], change[one], edges), target)
         counts = _allot(np.abs(np.diff(scan)), steps)
         alphas, weights = _gauss(edges, counts)
-        _, gradient = evaluate(model, along(start[one], change[one], alphas), targets[[one] * steps])
+        points = along(start[one], change[one], alphas).split(BATCH)
+        gradient = torch.cat([evaluate(model, each, targets[[one] * len(each)])[1] for each in points])
         weights = torch.as_tensor(weights, dtype=torch.float32).view(-1, 1, 1, 1)
         average = gradient * weights
         maps = (average * change[one]).sum(1)
         slopes = np.add.reduceat(maps.double().sum((1, 2)).numpy(), np.cumsum(counts) - counts)
         gap, difference = np.diff(scan) - slopes, scan[-1] - scan[0]
-        done.append(
-            result(maps.sum(0), average.sum((0, 1)), gap, difference, steps, intervals + 1, tolerance)
-        )
+        done.append(result(maps.sum(0), average.sum((0, 1)), gap, difference, steps, tolerance))
     return stack(done)
 
 
 def _allot(changes: np.ndarray, steps: int) -> np.ndarray:
-    """Steps of each interval: one, and the rest in proportion to its change."""
+    """Return the number of steps in each interval: one, plus a share in proportion to its change."""
     if steps < len(changes):
         raise ValueError(f"{steps} steps for {len(changes)} intervals: at least one for each")
     share = changes / changes.sum() if changes.sum() else np.full(len(changes), 1 / len(changes))
@@ -98,17 +96,18 @@ def _allot(changes: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _gauss(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and weights of Captum's Gauss-Legendre rule in each interval."""
-    sizes, alphas = approximation_parameters("gausslegendre")
+    """Return points and weights of the Gauss-Legendre rule, applied to each interval."""
+    rules = [np.polynomial.legendre.leggauss(count) for count in counts]  # on [-1, 1]
     lengths = np.diff(edges)
-    intervals = list(zip(edges, lengths, counts.tolist(), strict=False))
-    points = [first + length * np.array(alphas(count)) for first, length, count in intervals]
-    weights = [length * np.array(sizes(count)) for _, length, count in intervals]
+    points = [
+        first + length * (0.5 * (1 + p)) for first, length, (p, _) in zip(edges, lengths, rules, strict=False)
+    ]
+    weights = [length * (0.5 * w) for length, (_, w) in zip(lengths, rules, strict=True)]
     return np.concatenate(points), np.concatenate(weights)
 
 
 @torch.inference_mode()
 def _logits(model: nn.Module, points: torch.Tensor, target: int) -> np.ndarray:
-    """The target's logit (n,) float64."""
+    """Return the target's logit at each point, (n,) float64."""
     outputs = [model(ready(model, batch))[:, target].double().cpu() for batch in points.split(BATCH)]
     return torch.cat(outputs).numpy()

@@ -1,11 +1,11 @@
-"""Patches hidden from a network, as masked autoencoders hide them, and what leaks into them."""
+"""Masks of hidden patches, as in masked autoencoders, and leakage into them."""
 
 import torch
 from torch import nn
 
 
 def hide(count: int, side: int, patch: int, share: float, seed: int) -> torch.Tensor:
-    """(count, side, side) bool, true where hidden: as many square patches in each, drawn at random."""
+    """Return (count, side, side) bool, true in randomly drawn patches, the same number in each mask."""
     across = side // patch
     order = torch.rand(count, across**2, generator=torch.Generator().manual_seed(seed)).argsort(dim=1)
     hidden = (order < round(share * across**2)).reshape(count, across, across)
@@ -13,13 +13,14 @@ def hide(count: int, side: int, patch: int, share: float, seed: int) -> torch.Te
 
 
 def reached(hidden: torch.Tensor, layers: int, kernel: int, sparse: bool) -> list[float]:
-    """Share of the hidden positions that something visible has come to, after 0, 1, ... convolutions.
+    """Return the share of hidden positions reached by visible content after 0, 1, ... convolutions.
 
     Parameters
     ----------
     hidden : (N, H, W) bool.
-    layers : number of convolutions, each of `kernel` x `kernel` positions.
-    sparse : hidden positions are emptied after each convolution.
+    layers : number of convolutions.
+    kernel : side of each convolution.
+    sparse : whether hidden positions are emptied after each convolution.
     """
     hidden = hidden[:, None]
     visible, shares = (~hidden).float(), []

@@ -1,4 +1,4 @@
-"""From ResNet-50 to ConvNeXtV2-tiny, one change at a time (after Liu et al. 2022 and Woo et al. 2023)."""
+"""Steps from ResNet-50 to ConvNeXtV2-tiny, one at a time (Liu et al. 2022, Woo et al. 2023)."""
 
 from typing import NamedTuple
 
@@ -10,26 +10,26 @@ from torchvision.models.convnext import LayerNorm2d
 from . import anatomy
 from .responses import Responses
 
-EXPANSION = 4  # of the wide layers over the narrow ones, in bottlenecks of either kind
+EXPANSION = 4  # ratio of wide to narrow layers, in ordinary and inverted bottlenecks
 
 
 class Design(NamedTuple):
-    """What a step may change; as it stands, a ResNet-50."""
+    """What a step may change; the defaults are a ResNet-50."""
 
-    depths: tuple[int, ...] = (3, 4, 6, 3)  # blocks a stage
-    patches: bool = False  # a stem of 4 x 4 patches, not a 7 x 7 convolution and a max pool
-    depthwise: bool = False  # the spatial convolution sees each channel alone
-    width: int = 64  # of the narrow layers in the first stage
+    depths: tuple[int, ...] = (3, 4, 6, 3)  # blocks per stage
+    patches: bool = False  # a stem of 4 x 4 patches instead of a 7 x 7 convolution and a max pool
+    depthwise: bool = False  # the spatial convolution filters each channel alone
+    width: int = 64  # channels of the narrow layers in the first stage
     inverted: bool = False  # wide inside, narrow outside
-    spatial_first: bool = False  # the spatial convolution comes before the two 1 x 1
+    spatial_first: bool = False  # the spatial convolution comes before both 1 x 1 convolutions
     kernel: int = 3
     activation: type[nn.Module] = nn.ReLU
-    fewer_activations: bool = False  # one a block
-    fewer_norms: bool = False  # one a block; convolutions get a bias instead
+    fewer_activations: bool = False  # one per block
+    fewer_norms: bool = False  # one per block; convolutions get a bias instead
     norm: type[nn.Module] = nn.BatchNorm2d
-    between: bool = False  # layers of their own that halve the size, and norms where the size changes
-    scaled: bool = False  # LayerScale: a learned factor a channel at the end of each block
-    responses: bool = False  # global response normalisation, and no LayerScale
+    between: bool = False  # separate downsampling layers, and a norm before each and before the head
+    scaled: bool = False  # LayerScale: a learned factor per channel at the end of each block
+    responses: bool = False  # global response normalisation instead of LayerScale
 
 
 STEPS = {
@@ -52,7 +52,7 @@ STEPS = {
 
 
 def ladder(size: int = 224) -> pd.DataFrame:
-    """Count the network of every step: columns step, parameters and multiply_adds (one image of `size`)."""
+    """Return each step's cost for one image of `size`: columns step, parameters and multiply_adds."""
     design, rows = Design(), []
     for step, changes in STEPS.items():
         design = design._replace(**changes)
@@ -62,7 +62,7 @@ def ladder(size: int = 224) -> pd.DataFrame:
 
 
 def network(design: Design, classes: int = 1000) -> nn.Sequential:
-    """Images (N, 3, H, W) to logits (N, classes)."""
+    """Return the network of a design, from images (N, 3, H, W) to logits (N, classes)."""
     outside = design.width if design.inverted else design.width * EXPANSION
     layers, entering = [_stem(design)], design.width
     for stage, depth in enumerate(design.depths):
@@ -88,7 +88,7 @@ def _stem(design: Design) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """A residual block: its input, or a projection of it, is added to what its layers make of it."""
+    """A residual block; where the shape changes, its shortcut is a projection."""
 
     def __init__(self, design: Design, entering: int, leaving: int, stride: int):
         super().__init__()
@@ -105,7 +105,7 @@ class Block(nn.Module):
 
 
 def _body(design: Design, entering: int, leaving: int, stride: int) -> list[nn.Module]:
-    """Three convolutions, with the norms and activations that the design has after each."""
+    """Return the block's three convolutions, each with its norms and activations."""
     inside = leaving * EXPANSION if design.inverted else leaving // EXPANSION
     across = entering if design.spatial_first else inside
     spatial = _convolution(design, across, across, design.kernel, stride)

@@ -1,4 +1,4 @@
-"""The axioms of Integrated Gradients, as deviations that can be measured on functions of two features."""
+"""Deviations from the axioms of Integrated Gradients, measured on functions of two features."""
 
 from collections.abc import Callable
 
@@ -11,34 +11,34 @@ STEPS = 64
 
 
 def smooth(features: torch.Tensor) -> torch.Tensor:
-    """F(a, b) = exp(a b), (N, 2) to (N,): from the baseline 0 both features get (exp(a b) - 1) / 2."""
+    """Return F(a, b) = exp(a b), (N, 2) to (N,); from baseline 0 both features get (exp(a b) - 1) / 2."""
     return (features[:, 0] * features[:, 1]).exp()
 
 
 def bent(features: torch.Tensor) -> torch.Tensor:
-    """F(a, b) = min(a, 1) + b / 2, (N, 2) to (N,): from the baseline 0 they get min(a, 1) and b / 2."""
+    """Return F(a, b) = min(a, 1) + b / 2, (N, 2) to (N,); from baseline 0 they get min(a, 1) and b / 2."""
     return features[:, 0].clamp(max=1) + features[:, 1] / 2
 
 
 def written_otherwise(features: torch.Tensor) -> torch.Tensor:
-    """`smooth` by other operations: the same function, so by the axiom the same attributions."""
+    """Return `smooth` computed by other operations, for the axiom of implementation invariance."""
     a, b = features[:, 0], features[:, 1]
     return (((a + b) ** 2 - (a - b) ** 2) / 8).exp() ** 2
 
 
 def integrated(function: Callable, point: torch.Tensor) -> torch.Tensor:
-    """Integrated Gradients (2,) of a point (2,) from the baseline 0."""
+    """Return Integrated Gradients (2,) of a point (2,) from baseline 0."""
     return attributions(function, point, torch.zeros_like(point), "Gauss-Legendre", STEPS)
 
 
 def gradient_times_input(function: Callable, point: torch.Tensor) -> torch.Tensor:
-    """(2,) : what a single gradient, at the point itself, says."""
+    """Return the gradient at the point times the point, (2,)."""
     points = point[None].clone().requires_grad_()
     return torch.autograd.grad(function(points).sum(), points)[0][0] * point
 
 
 def feature_by_feature(function: Callable, point: torch.Tensor) -> torch.Tensor:
-    """(2,) : the function's change while first a and then b goes from 0 to its value: another path."""
+    """Return the function's change (2,) as first a and then b goes from 0 to its value."""
     a = torch.stack([point[0], torch.zeros(())])
     values = function(torch.stack([torch.zeros_like(point), a, point]))
     return values.diff()
@@ -52,7 +52,7 @@ METHODS = {
 
 
 def deviations(seed: int, points: int = 50) -> pd.DataFrame:
-    """The largest violation of each axiom over random points: a row an axiom, a column a method."""
+    """Return the largest violation over random points, one row per axiom and one column per method."""
     drawn = torch.rand(points, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.5
     return pd.DataFrame(
         {
@@ -63,9 +63,9 @@ def deviations(seed: int, points: int = 50) -> pd.DataFrame:
 
 
 def _violations(method: Callable, point: torch.Tensor) -> dict[str, float]:
-    """What is off at one point, a number an axiom."""
+    """Return the violation of each axiom at one point."""
     same, unread = point[:1].repeat(2), lambda x: x[:, 0] ** 3
-    past = torch.stack([point[0] + 1, point[1]])  # a is above 1: more of it changes nothing there
+    past = torch.stack([point[0] + 1, point[1]])  # a is above 1, where the function is flat in it
     both = method(lambda x: 2 * smooth(x) + 3 * bent(x), point)
     change = smooth(point[None]) - 1
     off = {

@@ -1,4 +1,4 @@
-"""Rules that approximate the integral of Integrated Gradients, and their errors against steps."""
+"""Quadrature rules for Integrated Gradients, and their errors against the number of steps."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-FLOOR = 0.1  # logits: an error is relative to the difference of the logits, or to this where it is smaller
+FLOOR = 0.1  # logits; a gap is relative to the larger of this and the difference of the logits
 
 
 def _evenly(shift: float) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
@@ -24,7 +24,7 @@ def _gauss(steps: int) -> tuple[np.ndarray, np.ndarray]:
     return (points + 1) / 2, weights / 2
 
 
-# number of steps, at least 2, to their places on the path, 0 to 1, and their weights, which sum to 1
+# each maps the number of steps (2 or more) to places on the path (0 to 1) and weights that sum to 1
 RULES = {
     "left ends (Riemann)": _evenly(0),
     "midpoints (Riemann)": _evenly(0.5),
@@ -34,11 +34,9 @@ RULES = {
 
 
 def slopes(function: Callable, point: torch.Tensor, baseline: torch.Tensor, places) -> torch.Tensor:
-    """Gradient of `function`, (n, ...) to (n,), at `places` (n,) of the straight path from baseline to point.
+    """Return the contribution of each of the `places` (n,) on the straight path from baseline to point.
 
-    Returns
-    -------
-    (n, ...) : the gradient times (point - baseline), a share of the attribution for each place.
+    That is the gradient of `function`, (n, ...) to (n,), times (point - baseline): (n, ...).
     """
     places = torch.as_tensor(places, dtype=point.dtype).view(-1, *[1] * point.ndim)
     points = (baseline + places * (point - baseline)).requires_grad_()
@@ -47,7 +45,7 @@ def slopes(function: Callable, point: torch.Tensor, baseline: torch.Tensor, plac
 
 
 def walk(function: Callable, point: torch.Tensor, baseline: torch.Tensor, places) -> tuple[torch.Tensor, ...]:
-    """(n,) the function, and (n,) its slope along the path, at `places` (n,) from baseline to point."""
+    """Return the function (n,) and its slope (n,) at `places` (n,) on the path from baseline to point."""
     shares = torch.as_tensor(places, dtype=point.dtype).view(-1, *[1] * point.ndim)
     with torch.no_grad():
         values = function(baseline + shares * (point - baseline))
@@ -57,7 +55,7 @@ def walk(function: Callable, point: torch.Tensor, baseline: torch.Tensor, places
 def attributions(
     function: Callable, point: torch.Tensor, baseline: torch.Tensor, rule: str, steps: int
 ) -> torch.Tensor:
-    """Integrated Gradients of one point by a rule of RULES, of the point's shape."""
+    """Return Integrated Gradients of one point by a rule of RULES, in the point's shape."""
     places, weights = RULES[rule](steps)
     found = slopes(function, point, baseline, places)
     return torch.tensordot(torch.as_tensor(weights, dtype=point.dtype), found, dims=1)
@@ -66,18 +64,18 @@ def attributions(
 def errors(
     function: Callable, points: torch.Tensor, baseline: torch.Tensor, steps: list[int], exact: torch.Tensor
 ) -> pd.DataFrame:
-    """How far each rule is off.
+    """Return the errors of each rule at each number of steps.
 
     Parameters
     ----------
     function : (n, ...) to (n,).
-    points, exact : (N, ...) the points and their true attributions.
-    baseline : of one point's shape.
+    points, exact : (N, ...) the points and their exact attributions.
+    baseline : in one point's shape.
 
     Returns
     -------
-    One row a point, rule and number of steps: point, rule, steps, gap, the relative completeness gap
-    |sum - (F(x) - F(x'))|, and off, the summed magnitude of what is wrong relative to that of the truth.
+    One row per point, rule and number of steps: point, rule, steps, gap (relative completeness gap,
+    |sum - (F(x) - F(x'))|) and off (summed absolute error over the summed magnitude of the exact ones).
     """
     rows = []
     with torch.no_grad():
@@ -94,7 +92,7 @@ def errors(
 
 
 def order(table: pd.DataFrame, column: str = "gap") -> pd.Series:
-    """By rule the power of 1 / steps that the median error falls with, fitted to all steps."""
+    """Return each rule's order of convergence: the power of 1 / steps, fitted to the median errors."""
     medians = table.groupby(["rule", "steps"])[column].median().clip(lower=1e-16)
     powers = {
         rule: -np.polyfit(*np.log([part.index.get_level_values("steps"), part]), 1)[0]
@@ -104,9 +102,9 @@ def order(table: pd.DataFrame, column: str = "gap") -> pd.Series:
 
 
 def fewest(table: pd.DataFrame, tolerance: float) -> pd.DataFrame:
-    """By rule the fewest steps at which no point's gap is above the tolerance, else the most tried.
+    """Return each rule's fewest steps at which no point's gap exceeds the tolerance, else the most tried.
 
-    Columns steps, gap (the largest) and off (the median), with so many steps.
+    Columns steps, and at that number gap (the largest) and off (the median).
     """
     rows = {}
     for rule, part in table.groupby("rule", sort=False):

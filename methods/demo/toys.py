@@ -1,4 +1,4 @@
-"""Networks and data small enough to be trained while a page of methods is made."""
+"""Networks and data small enough to train while a page is executed."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from xnn.data import phantom
-from xnn.models.classifier import Prepare
+from xnn.models.classifier import Preprocess
 
 
 class Phantoms(NamedTuple):
-    """Drawn radiographs, one a patient: uint8 images and bool masks of lesions (N, S, S), labels (N,)."""
+    """Phantoms, one per patient: uint8 images and bool lesion masks (N, S, S), labels (N,)."""
 
     images: np.ndarray
     masks: np.ndarray
@@ -20,7 +20,7 @@ class Phantoms(NamedTuple):
 
 
 def phantoms(count: int, size: int, seed: int, classes: tuple[str, ...] = ("normal", "bacteria")) -> Phantoms:
-    """Draw `count` phantoms, the classes in turn; a label is the place of its class in `classes`."""
+    """Return `count` phantoms, the classes in turn; a label is an index into `classes`."""
     labels = np.arange(count) % len(classes)
     drawn = [phantom.draw(classes[label], i, 0, size, seed) for i, label in enumerate(labels)]
     images, masks, _ = (np.stack(part) for part in zip(*drawn, strict=True))
@@ -28,7 +28,7 @@ def phantoms(count: int, size: int, seed: int, classes: tuple[str, ...] = ("norm
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
-    """scikit-learn's handwritten digits: (1797, 64) float in [-1, 1], and (1797,) which digit each is."""
+    """Return scikit-learn's handwritten digits: pixels (1797, 64) in [-1, 1] and labels (1797,)."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -44,7 +44,7 @@ def fit(
     rate: float = 0.05,
     batch: int = 32,
 ) -> list[float]:
-    """Train by SGD with momentum and a cosine schedule; return the cross-entropy (nats) of every step."""
+    """Train by SGD with momentum and a cosine schedule; return the cross-entropy (nats) at every step."""
     rng = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.SGD(network.train().parameters(), rate, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -62,9 +62,9 @@ def fit(
 
 
 def convolutional(activation: type[nn.Module], size: int, seed: int, width: int = 12) -> nn.Sequential:
-    """A classifier of two classes, six convolutions deep, of images (N, 3, size, size) in [0, 1]."""
+    """Return a classifier of two classes with six convolutions, for images (N, 3, size, size) in [0, 1]."""
     torch.manual_seed(seed)
-    layers, entering = [Prepare(size)], 3
+    layers, entering = [Preprocess(size)], 3
     for leaving in (width, 2 * width, 4 * width):
         for before, stride in ((entering, 2), (leaving, 1)):
             convolution = nn.Conv2d(before, leaving, 3, stride, padding=1, bias=False)
@@ -75,15 +75,15 @@ def convolutional(activation: type[nn.Module], size: int, seed: int, width: int 
 
 @torch.no_grad()
 def right(network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """(N,) bool, whether each input is named rightly."""
+    """Return whether each input is classified correctly, (N,) bool."""
     return network.eval()(inputs).argmax(1) == targets
 
 
-# ---- chains: layers all alike, plain or residual -------------------------------------------------
+# ---- chains of identical layers, plain or residual -----------------------------------------------
 
 
 class Pair(nn.Module):
-    """Two linear layers with batch norm and ReLU; `residual`: their input is added before the last ReLU."""
+    """Two linear layers with batch norm and ReLU; if `residual`, the input is added before the last ReLU."""
 
     def __init__(self, width: int, residual: bool):
         super().__init__()
@@ -97,7 +97,7 @@ class Pair(nn.Module):
 
 
 def chain(depth: int, residual: bool, seed: int, width: int = 32) -> nn.Sequential:
-    """Digits (N, 64) to logits (N, 10) through `depth` linear layers, an even number of at least 4."""
+    """Return a network from digits (N, 64) to logits (N, 10) of `depth` linear layers (even, 4 or more)."""
     torch.manual_seed(seed)
     stem = nn.Sequential(nn.Linear(64, width, bias=False), nn.BatchNorm1d(width), nn.ReLU())
     pairs = [Pair(width, residual) for _ in range(depth // 2 - 1)]
@@ -105,7 +105,7 @@ def chain(depth: int, residual: bool, seed: int, width: int = 32) -> nn.Sequenti
 
 
 def degradation(depths: list[int], seeds: list[int], steps: int) -> list[dict]:
-    """Train plain and residual chains on the digits; each: depth, residual, seed, losses, network."""
+    """Train plain and residual chains on the digits; return each one's settings, losses and network."""
     inputs, targets = digits()
     rows = []
     for depth in depths:
@@ -119,7 +119,7 @@ def degradation(depths: list[int], seeds: list[int], steps: int) -> list[dict]:
 
 
 def gradient_norms(network: nn.Sequential, inputs: torch.Tensor, targets: torch.Tensor) -> list[float]:
-    """Norm of the loss's gradient by the output of each layer of a chain, relative to the last one's."""
+    """Return the norm of the loss's gradient at the output of each layer, relative to the last layer's."""
     outputs, found = [], inputs
     for layer in network.train()[:-1]:
         found = layer(found)
@@ -130,9 +130,9 @@ def gradient_norms(network: nn.Sequential, inputs: torch.Tensor, targets: torch.
 
 
 def likeness(network: nn.Sequential, inputs: torch.Tensor, shares: list[float]) -> list[float]:
-    """Mean cosine of the gradients of a logit at an input and at shares of the way to the next input.
+    """Return the mean cosine between a logit's gradients at an input and at shares of the way to the next.
 
-    Batch norm is settled on the inputs first and then left alone, so that the network is one function.
+    Batch statistics are first estimated on the inputs and then fixed, so that the network is one function.
     """
     with torch.no_grad():
         for _ in range(50):
@@ -151,7 +151,7 @@ def _gradient(network: Callable, points: torch.Tensor) -> torch.Tensor:
 
 
 def without_each(network: nn.Sequential, inputs: torch.Tensor, targets: torch.Tensor) -> list[float]:
-    """Accuracy of a trained chain with nothing, then with each of its pairs in turn, left out."""
+    """Return the accuracy of a trained chain, whole and with each of its pairs left out in turn."""
     layers = list(network.eval())
     ways = [layers, *(layers[:i] + layers[i + 1 :] for i in range(1, len(layers) - 1))]
     return [right(nn.Sequential(*way), inputs, targets).float().mean().item() for way in ways]

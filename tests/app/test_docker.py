@@ -1,9 +1,15 @@
 """What the images are made of. They are not built here."""
 
+import ast
+import importlib.metadata
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from support.project import PROJECT
 
@@ -16,6 +22,44 @@ def test_every_package_of_an_image_is_in_the_lock(name):
     wanted = (PROJECT / f"docker/{name}.txt").read_text().split()
     missing = [each for each in wanted if not re.search(rf"^{each}==", LOCK, re.MULTILINE)]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    ("name", "modules"), [("app", "xnn.app.api"), ("ui", "xnn.app.page, xnn.app.__main__")]
+)
+def test_an_image_has_every_package_that_its_modules_import(name, modules):
+    code = f"import sys, {modules}; print(*(v.__file__ for k, v in sys.modules.items() if k[:3] == 'xnn'))"
+    files = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    there = with_dependencies((PROJECT / f"docker/{name}.txt").read_text().split())
+    packages = importlib.metadata.packages_distributions()
+    for file in files.stdout.split():
+        for imported in imports(PROJECT / file) - sys.stdlib_module_names - {"xnn"}:
+            assert {canonicalize_name(each) for each in packages[imported]} & there, (
+                f"{file} imports {imported}"
+            )
+
+
+def imports(file) -> set:
+    """Packages that a module imports when it is loaded, other than by relative imports."""
+    nodes = [
+        node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.split(".")[0] for name in names}
+
+
+def with_dependencies(names) -> set:
+    found, left = set(), list(names)
+    while left:
+        name = canonicalize_name(left.pop())
+        if name not in found:
+            found.add(name)
+            required = map(Requirement, importlib.metadata.requires(name) or ())
+            left += [each.name for each in required if not each.marker or each.marker.evaluate({"extra": ""})]
+    return found
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,6 +1,7 @@
 """The app as it is started, in real processes, and looked at in a real browser."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ import pytest
 import requests
 
 from support.project import CHROMIUM
-from support.serving import await_health, encoded, folder_of, free_port, picture, process
+from support.serving import await_health, encoded, folder_of, free_port, picture, process, serving
 
 FILE = {"file": ("x.png", encoded(picture()))}
 
@@ -93,7 +94,7 @@ def visit(browser, address, example, folder):
     page.locator("input[type=file]").set_input_files(example)
     page.get_by_text("example.png").wait_for()
     page.get_by_role("button", name="Predict").click()
-    page.get_by_text("The network says").wait_for()
+    page.get_by_text("Predicted class").wait_for()
     picture = page.get_by_role("img").nth(-1)
     picture.wait_for()
     until = time.monotonic() + 60
@@ -144,7 +145,12 @@ def test_killed_in_the_middle_it_starts_again_and_answers(model):
         assert answer.status_code == 200
         assert answer.json()["explanation"]["completeness"]["passed"]
         second.terminate()
-        assert second.wait(60) in (0, -signal.SIGTERM)
+        output, _ = second.communicate(timeout=60)
+        assert second.returncode in (0, -signal.SIGTERM)
+        lines = [json.loads(line) for line in output.splitlines()]
+        assert all({"time", "level", "event"} <= set(line) for line in lines)
+        assert "/predict" in [line.get("path") for line in lines]
+        assert any("startup complete" in line["event"] for line in lines)
     finally:
         second.kill()
 
@@ -154,50 +160,34 @@ def ask(url):
         requests.post(url, files=FILE, params={"tolerance": 0.001}, timeout=60)
 
 
-def test_a_model_that_cannot_be_served_is_one_line_at_start(tmp_path):
-    app = process("xnn.app", free_port(), tmp_path)
-    output, _ = app.communicate(timeout=120)
+def only_line(app) -> str:
+    """What an app says that cannot start."""
+    output, _ = app.communicate(timeout=300)
     assert app.returncode == 1
     (line,) = output.strip().splitlines()
     assert line.startswith("xnn: ")
-    assert "no config.json" in line
+    return line
 
 
-def test_dicom_files_are_taken_where_they_are_asked_for(model):
-    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
-    from xnn.app import dicom, explaining, served
-
-    data = made(pydicom, "MONOCHROME2")
-    loaded = served.load(str(model))
-    answer = explaining.answer(loaded, data, explaining.Question(explain=False), 100, with_dicom=True)
-    assert answer.image.shape == (32, 32)
-    inverted = dicom.decode(made(pydicom, "MONOCHROME1"), 32)
-    assert abs(answer.image.astype(int) + inverted - 255).max() <= 1
-    with pytest.raises(dicom.ImageError, match="not a JPEG or PNG"):
-        explaining.answer(loaded, data, explaining.Question(), 100)
-    for damaged in (data[:300], data[:-2000], data.replace(b"MONOCHROME2", b"PALETTE    ")):
-        with pytest.raises(dicom.ImageError):
-            dicom.decode(damaged, 32)
+def test_a_model_that_cannot_be_served_is_one_line_at_start(tmp_path):
+    app = process("xnn.app", free_port(), tmp_path, XNN_UI_PORT=free_port())
+    assert "no config.json" in only_line(app)
 
 
-def made(pydicom, interpretation) -> bytes:
-    """A DICOM file of 12-bit grey."""
-    import io
+@pytest.mark.parametrize("variable", ["XNN_PORT", "XNN_UI_PORT"])
+def test_a_port_in_use_is_one_line_at_start(model, variable):
+    """Even if what uses it answers as the app would."""
+    with serving(model) as (url, _):
+        port = url.rpartition(":")[2]
+        ports = {"XNN_PORT": free_port(), "XNN_UI_PORT": free_port(), variable: port}
+        line = only_line(process("xnn.app", ports.pop("XNN_PORT"), model, **ports))
+        assert only_line(process("xnn.app.api", port, model)).startswith(f"xnn: XNN_PORT={port} on")
+    assert line.startswith(f"xnn: {variable}={port} on")
+    assert "address already in use" in line
 
-    import numpy as np
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = ExplicitVRLittleEndian, generate_uid()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    file = FileDataset("x", {}, file_meta=meta, preamble=bytes(128))
-    pixels = (picture(64).astype(np.uint16) * 16).clip(0, 4095)
-    file.Rows, file.Columns, file.SamplesPerPixel = 64, 64, 1
-    file.PhotometricInterpretation, file.PixelRepresentation = interpretation, 0
-    file.BitsAllocated, file.BitsStored, file.HighBit = 16, 12, 11
-    file.PatientName = "Nobody"
-    file.PixelData = pixels.tobytes()
-    out = io.BytesIO()
-    file.save_as(out, enforce_file_format=True)
-    return out.getvalue()
+def test_a_model_that_loads_slowly_is_one_line_with_the_setting(model):
+    app = process("xnn.app", free_port(), model, XNN_UI_PORT=free_port(), XNN_READY_SECONDS=0.5)
+    line = only_line(app)
+    assert "within 0.5 seconds" in line
+    assert "XNN_READY_SECONDS" in line

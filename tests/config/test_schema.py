@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -103,7 +105,7 @@ def test_an_unknown_key_names_file_key_nearest_and_allowed_keys(text, key, meant
     message = error_of(run_of, text)
     assert message.startswith("params/params-")
     assert f"/it.yaml: {key}: unknown key (did you mean {meant!r}?)" in message
-    assert f"allowed: {allowed}" in message
+    assert f"choose from {allowed}" in message
 
 
 def test_an_unknown_key_of_a_study_names_it_too():
@@ -159,8 +161,36 @@ def test_an_impossible_value_of_a_run_is_an_error(text, key):
 
 
 def test_a_wrong_choice_lists_the_right_ones():
-    message = error_of(run_of, "model: {backbone: vgg}")
-    assert all(name in message for name in ("mobilenet_v2", "resnet18", "resnet50", "convnextv2", "'vgg'"))
+    message = error_of(run_of, "model: {backbone: resnet81}")
+    assert len(message.splitlines()) == 1
+    assert "/it.yaml: model.backbone: " in message
+    assert "did you mean 'resnet18'?" in message
+    names = ("mobilenet_v2", "resnet18", "resnet50", "convnextv2", "'resnet81'")
+    assert all(name in message for name in names)
+
+
+def test_a_backbone_is_known_once_it_is_registered_and_none_needs_torch(root):
+    write_study("registered", STUDY, own="model: {backbone: own}")
+    with pytest.raises(ParameterError, match=r"own\.yaml: model\.backbone: no backbone .*, not 'own'"):
+        load_run("registered", "own")
+    code = (
+        "import sys, xnn; xnn.BACKBONES['own'] = print; "
+        "sys.exit(xnn.load_run('registered', 'own').model.backbone != 'own' or 'torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    (root / "params/registered/own.yaml").unlink()
+
+
+def test_expected_gradients_need_a_healthy_class():
+    expected = "explanation: {baseline: expected}"
+    archive = "{title: t, source: archive, classes: [healthy, ill]"
+    write_study("health", f"{archive}}}", it=expected)
+    with pytest.raises(
+        ParameterError, match=r"it\.yaml: explanation\.baseline: .*'normal': name the healthy"
+    ):
+        load_run("health", "it")
+    write_study("health", f"{archive}, healthy: healthy}}", it=expected)
+    assert load_run("health", "it").study.healthy == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +319,7 @@ def test_only_plain_names_that_exist_are_studies_and_runs(name):
     write_study("names", STUDY, first="", second="")
     with pytest.raises(ParameterError, match="no study"):
         load_study(name)
-    with pytest.raises(ParameterError, match=r"no run .* there is: first, second"):
+    with pytest.raises(ParameterError, match=r"no run .*choose from first, second"):
         load_run("names", name)
 
 
@@ -400,7 +430,7 @@ def test_every_run_s_file_names_its_study_and_run():
 def test_a_file_that_names_another_run_is_refused():
     write_study("own", SMALL, a=RUN, b=RUN)
     assert load_run("own", "a").seed == 1
-    with pytest.raises(ParameterError, match=r"params/own/b.yaml: run: 'a', but the file's place says 'b'"):
+    with pytest.raises(ParameterError, match=r"params/own/b.yaml: run: 'a', but its path says 'b'"):
         load_run("own", "b")
 
 

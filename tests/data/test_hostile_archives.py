@@ -10,7 +10,7 @@ from support import hostile_archives
 from support.hostile_archives import DAMAGED
 from support.samples import NUMBERS, study_of
 from xnn import DataError, wrangle
-from xnn.data.sources import LITTER
+from xnn.data.archive import LITTER
 
 NOTHING = ("empty", "two in one")  # of two zip files in one, what counts is the second, of three images
 

@@ -1,4 +1,4 @@
-"""From sources to records: nothing is lost, nothing leaks, and what is wrong says how to mend it."""
+"""From sources to records: nothing is lost, nothing leaks, and what is wrong says how to fix it."""
 
 import contextlib
 import errno
@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from support.samples import CLASSES, NUMBERS, PATTERNS, data_error, study_of
+from xnn.data import archive as archives
 from xnn.data import records as data
-from xnn.data import sources
-from xnn.data.images import MAX_BYTES, ImageError, ImageStore, decode
+from xnn.data import wrangling
+from xnn.data.archive import DataError, label_of, patient_of
+from xnn.data.images import MAX_BYTES, ImageError, decode
 from xnn.data.records import load_records
-from xnn.data.sources import DataError, label_of, patient_of
 from xnn.data.wrangling import wrangle
 
 CONTRACT = ["path", "label", "patient", "source_split", "split", "sha256"]
@@ -212,7 +213,7 @@ def test_damaged_zips_give_bytes_or_clear_errors(tmp_path):
         damaged[rng.integers(0, len(damaged), 3)] = rng.choice([0, 1, 0x80, 0xFF], 3)
         (tmp_path / "damaged.zip").write_bytes(damaged.tobytes())
         try:
-            archive = sources.Archive(tmp_path / "damaged.zip")
+            archive = archives.Archive(tmp_path / "damaged.zip")
         except DataError:
             continue
         for name in archive.names():
@@ -240,13 +241,13 @@ def test_links_out_of_the_folder_and_pipes_are_not_read(tmp_path):
     (folder / "NORMAL/loop.jpeg").symlink_to("loop.jpeg")
     (folder / "linked").symlink_to(tmp_path)
     os.mkfifo(folder / "NORMAL/pipe.jpeg")
-    assert sources.Archive(folder).names() == ["NORMAL/a.jpeg", "NORMAL/inside.jpeg"]
+    assert archives.Archive(folder).names() == ["NORMAL/a.jpeg", "NORMAL/inside.jpeg"]
 
 
 def test_another_archive_has_another_fingerprint(tmp_path):
     files = {"NORMAL/a.jpeg": b"1", "NORMAL/b.jpeg": b"22"}
     marks = [
-        sources.Archive(make(each, tmp_path / f"{i}{make.__name__}")).fingerprint()
+        archives.Archive(make(each, tmp_path / f"{i}{make.__name__}")).fingerprint()
         for i, each in enumerate([files, files | LITTER, files | {"NORMAL/b.jpeg": b"333"}])
         for make in (as_zip, as_folder)
     ]
@@ -254,7 +255,7 @@ def test_another_archive_has_another_fingerprint(tmp_path):
     assert len(set(marks[3:])) == 2
 
 
-# ---- sources that cannot be used ----------------------------------------------------------------
+# ---- archives that cannot be used ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,7 @@ def test_a_full_disk_leaves_no_records(given_archive, monkeypatch):
         next(iter(images))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(ImageStore, "write", full)
+    monkeypatch.setattr(wrangling, "write_images", full)
     with pytest.raises(OSError, match="No space left"):
         wrangle(study)
     assert not (study.artifacts / "records.csv").exists()
@@ -370,7 +371,7 @@ def test_a_download_is_checked_and_made_once(served):
     content, url = served
     right = {"url": url, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     study = study_of(archive=right)
-    assert sources.download(study).read_bytes() == content
+    assert archives.download(study).read_bytes() == content
     made = left(study)[0].stat().st_mtime_ns
     assert len(wrangle(study).records) == len(layout())
     assert [file.stat().st_mtime_ns for file in left(study)] == [made]
@@ -380,12 +381,12 @@ def test_a_download_is_checked_and_made_once(served):
     ("wrong", "said"),
     [
         ({"sha256": "0" * 64}, "download failed"),
-        ({"bytes": 1}, "bytes came instead of 1; try again"),
+        ({"bytes": 1}, "expected 1 bytes, got"),
     ],
 )
 def test_a_download_that_is_not_the_expected_one_leaves_nothing(served, wrong, said):
     study = study_of(archive={"url": served[1]} | wrong)
-    message = data_error(sources.download, study)
+    message = data_error(archives.download, study)
     assert message.startswith(served[1])
     assert said in message
     assert left(study) == []
@@ -396,7 +397,7 @@ def test_a_download_that_fails_names_the_address_and_the_fix(served, where):
     url = served[1].replace("served.zip", where) if where == "gone.zip" else where
     url = f"http://127.0.0.1{where}" if where.startswith(":") else url
     study = study_of(archive={"url": url})
-    message = data_error(sources.download, study)
+    message = data_error(archives.download, study)
     assert message.startswith(url)
     assert "download it by hand and set ARCHIVE to the file" in message
     assert left(study) == []

@@ -1,4 +1,4 @@
-"""The card: intervals over patients, verdicts against the floors, the alarm, and the words about them."""
+"""The card: intervals over patients, verdicts against the controls, the alarm, and the words about them."""
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,7 @@ METHOD = "integrated_gradients"
 
 def measured(**values):
     """A method of which only these measures were taken."""
-    from xnn.explain.evidence import Measured
-
-    return Measured({name: np.asarray(each, float) for name, each in values.items()}, {})
+    return {name: np.asarray(each, float) for name, each in values.items()}
 
 
 def table(**rows):
@@ -32,13 +30,13 @@ def against(own, random, sobel):
 
 
 def test_an_interval_is_of_patients():
-    same = card.interval([0, 1, 0, 1], ["a"] * 4)
+    same = card.mean_interval([0, 1, 0, 1], ["a"] * 4)
     assert same == {"value": 0.5, "low": 0.5, "high": 0.5, "images": 4}, "one patient does not vary"
-    apart = card.interval([0, 1, 0, 1], list("abcd"))
+    apart = card.mean_interval([0, 1, 0, 1], list("abcd"))
     assert apart["low"] < 0.5 < apart["high"]
-    assert card.interval([0, 1, np.nan], list("abc"))["images"] == 2
+    assert card.mean_interval([0, 1, np.nan], list("abc"))["images"] == 2
     with pytest.raises(ValueError, match="no image has a value"):
-        card.interval([np.nan], ["a"])
+        card.mean_interval([np.nan], ["a"])
 
 
 def test_the_table_leaves_out_what_is_never_defined():
@@ -48,7 +46,7 @@ def test_the_table_leaves_out_what_is_never_defined():
     assert found.value[0] == pytest.approx(0.6)
     assert card.wide(found).loc[METHOD, "insertion_auc"].startswith("0.60 [")
     assert card.wide(found, 3).loc[METHOD, "insertion_auc"].startswith("0.600 [")
-    result = card.results(found)[METHOD]
+    result = card.as_json(found)[METHOD]
     assert result["insertion_auc"] == pytest.approx(0.6)
     assert set(result["intervals"]["insertion_auc"]) == {"low", "high"}
 
@@ -58,9 +56,10 @@ PATIENTS = np.arange(12)
 
 
 def compared(own, random=IMAGES, sobel=IMAGES, name="insertion_auc"):
-    """What a method with one measure has more than the floors, image by image."""
+    """What a method with one measure has more than the controls, image by image."""
     given = {METHOD: own, "random": random, "sobel": sobel}
-    return card.against_floors({key: measured(**{name: each}) for key, each in given.items()}, PATIENTS)
+    values = {key: measured(**{name: each}) for key, each in given.items()}
+    return card.table(card.over_controls(values), PATIENTS)
 
 
 def test_a_difference_is_taken_image_by_image():
@@ -93,7 +92,7 @@ NOISE = np.random.default_rng(0).normal(size=12)
         ((0, -0.1), "worse"),
     ],
 )
-def test_verdicts_need_more_than_chance_against_both_floors(gains, verdict):
+def test_verdicts_need_more_than_chance_against_both_controls(gains, verdict):
     random, sobel = (IMAGES - gain + 0.05 * (NOISE - NOISE.mean()) for gain in gains)
     assert card.verdicts(compared(IMAGES, random, sobel)) == {"insertion_auc": verdict}
     # less is better: everything mirrored
@@ -122,9 +121,9 @@ def test_the_sentence_says_what_the_tables_do():
         "relevance_mass": {"random": (-0.5, -0.6, -0.4), "sobel": (0.0, -0.1, 0.1)},
     }
     said = card.sentence(table(**rows), table(**gains))
-    assert "beat both floors on insertion auc" in said
-    assert "cannot be told from a floor on deletion auc" in said
-    assert "worse than a floor on relevance mass" in said
+    assert "beat both controls on insertion auc" in said
+    assert "are no better than a control on deletion auc" in said
+    assert "worse than a control on relevance mass" in said
     assert "They depend on what was learnt" in said
     assert "Alarm: 60.0% of the absolute attribution lies in the outer frame" in said
     rows["randomisation_spearman"][METHOD] = (0.9, 0.8, 1.0)
@@ -135,6 +134,6 @@ def test_the_sentence_says_what_the_tables_do():
 
 
 def test_agreement_has_intervals():
-    found = card.agreement({"baseline mean": {"spearman": np.array([0.2, 0.4])}}, ["a", "b"])
+    found = card.table({"baseline mean": {"spearman": np.array([0.2, 0.4])}}, ["a", "b"])
     assert found.method.tolist() == ["baseline mean"]
     assert found.value[0] == pytest.approx(0.3)

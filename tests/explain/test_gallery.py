@@ -21,6 +21,7 @@ def site(small, tmp_path_factory):
     run = load_run(small, "plain")
     cases = pd.DataFrame(
         {
+            "path": ["a.png", "b.png", "c.png"],
             "label": ["bacteria", "normal", "virus"],
             "predicted": ["bacteria", "virus", "virus"],
             "probability": [0.9, 0.6, 0.8],
@@ -43,7 +44,7 @@ def site(small, tmp_path_factory):
 
 def test_a_run_has_a_sheet_a_method_and_its_cases(site, small):
     folder = site / "reports" / small / "plain/gallery"
-    names = {"radiographs.webp", "integrated_gradients.webp", "saliency.webp", "data.js"}
+    names = {"radiographs.webp", "integrated_gradients.webp", "saliency.webp", "data.js", "maps.npz"}
     assert {file.name for file in folder.iterdir()} == names
     data = json.loads((folder / "data.js").read_text().removeprefix("show(").removesuffix(");\n"))
     assert data["methods"] == ["integrated_gradients", "saliency"]

@@ -9,7 +9,7 @@ from xnn import Classifier
 from xnn.explain import measures
 
 SIZE = 8
-FLOORS = {"blank": lambda m, x, t: np.zeros((len(x), *x.shape[-2:]), np.float32)}
+METHODS = {"blank": lambda m, x, t: np.zeros((len(x), *x.shape[-2:]), np.float32)}
 
 
 class Sum(nn.Module):
@@ -105,7 +105,7 @@ def test_sensitivity():
         return model.weight.detach().expand(len(x), -1, -1).numpy()
 
     assert measures.sensitivity(gradient, model, images, targets) == pytest.approx(0)
-    assert measures.sensitivity(FLOORS["blank"], model, images, targets) == pytest.approx(0)
+    assert measures.sensitivity(METHODS["blank"], model, images, targets) == pytest.approx(0)
     moved = measures.sensitivity(linear_map, model, images, targets)
     assert ((moved > 0) & (moved < 0.1)).all()
     known = linear_map(model, images, targets)
@@ -132,8 +132,8 @@ def test_a_map_of_the_image_alone_survives_randomisation():
 
     own = brightness(model, images, targets)
     assert measures.randomisation(brightness, model, images, targets, own) == pytest.approx(1)
-    blank = FLOORS["blank"](model, images, targets)
-    assert measures.randomisation(FLOORS["blank"], model, images, targets, blank) == pytest.approx(0)
+    blank = METHODS["blank"](model, images, targets)
+    assert measures.randomisation(METHODS["blank"], model, images, targets, blank) == pytest.approx(0)
 
 
 def test_the_cascade_tells_the_factor_from_the_network():
@@ -154,7 +154,7 @@ def test_the_cascade_tells_the_factor_from_the_network():
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet18", "convnextv2"])
 def test_every_backbone_can_be_randomised(backbone):
     config = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]} if backbone == "convnextv2" else None
-    model = Classifier(backbone, image_size=32, backbone_config=config).eval()
+    model = Classifier(backbone, ["a", "b", "c"], 32, backbone_config=config).eval()
     other = measures.randomised(model)
     logits = other(torch.rand(2, 3, 32, 32))
     assert torch.isfinite(logits).all()

@@ -13,7 +13,7 @@ BACKBONES = {"mobilenet_v2": {}, "resnet18": {}, "resnet50": {}, "convnextv2": T
 
 def classifier(backbone="convnextv2", size=32):
     torch.manual_seed(0)
-    model = Classifier(backbone, image_size=size, backbone_config=BACKBONES[backbone])
+    model = Classifier(backbone, ["a", "b", "c"], size, backbone_config=BACKBONES[backbone])
     return model.eval()
 
 
@@ -112,7 +112,7 @@ def test_grad_cam_is_coarse_and_not_negative():
     assert np.abs(np.diff(found, axis=2)).max() < 0.5 * max(found.max(), 1e-9)
 
 
-def test_the_random_floor_is_seeded():
+def test_the_random_control_is_seeded():
     given = None, images(), torch.tensor([0, 1]), None
     assert (METHODS["random"](*given, 1) == METHODS["random"](*given, 1)).all()
     assert not (METHODS["random"](*given, 1) == METHODS["random"](*given, 2)).any()
@@ -133,3 +133,13 @@ def test_what_cannot_be_explained_is_an_error():
         attributions("lime", Linear(), images(), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="no image"):
         attributions("sobel", Linear(), images(0), torch.zeros(0).long())
+
+
+def test_the_gradient_misses_what_is_saturated_and_integrated_gradients_do_not():
+    table = methods.saturation(a=2.0, b=1.0)
+    assert table.gradient["a"] == 0
+    assert table.integrated_gradients["a"] == pytest.approx(1, abs=0.02)
+    assert table.integrated_gradients["b"] == pytest.approx(0.5)
+    assert table.integrated_gradients["sum"] == pytest.approx(table.difference["sum"], abs=0.02)
+    assert table.gradient_x_input["sum"] == pytest.approx(0.5)
+    assert table.difference["sum"] == pytest.approx(1.5)

@@ -24,11 +24,11 @@ def test_the_alarm_tells_a_shortcut_from_its_control(marker, fires):
     run = load_run(study, "plain")
     provenance.write_json(fit(run), run.reports / "training.json")
     drawn = sample.draw(predictions(run), run)
-    given = sample.load(run, drawn[drawn.measured])
+    given = sample.load_sample(run, drawn[drawn.measured])
     model = load_model(run)
     maps = {"integrated_gradients": evidence.integrate(model, run, given).maps}
-    maps |= {name: METHODS[name](model, given.images, given.targets) for name in evidence.FLOORS}
-    taken = {name: evidence.Measured(evidence.places(each, given), {}) for name, each in maps.items()}
+    maps |= {name: METHODS[name](model, given.images, given.targets) for name in evidence.CONTROLS}
+    taken = {name: evidence.places(each, given) for name, each in maps.items()}
     told = card.alarm(card.table(taken, given.patients))
     assert told["measure"] == "marker_share"
     assert told["fires"] == fires, told

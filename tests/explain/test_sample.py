@@ -24,26 +24,27 @@ def test_shown_and_measured_come_from_one_shuffle(run):
     paths = [f"{i:03}.png" for i in range(300)]
     table = predicted(run, pd.DataFrame({"path": paths, "label": labels, "patient": "p"}))
     drawn = sample.draw(table, run)
-    surest = drawn[drawn.surest]
-    assert not surest.right.any()
-    assert not surest.duplicated(["label", "predicted"]).any()
+    confident = drawn[drawn.confident_error]
+    assert not confident.right.any()
+    assert not confident.duplicated(["label", "predicted"]).any()
     shown = drawn[drawn.shown].groupby(["label", "right"]).size()
     assert (shown == run.explanation.images).all()
     counts = drawn[drawn.measured].groupby("label").size()
     assert counts.to_dict() == {"bacteria": 8, "normal": 2, "virus": 2}, "each class with its share of 12"
+    assert ((drawn.predicted == drawn.label) == drawn.right).all()
     assert sample.draw(table.sample(frac=1, random_state=1), run).equals(drawn)
 
 
 def test_a_sample_has_what_is_known(run):
     records = load_records(run.study)
     drawn = sample.draw(predicted(run, records[records.split == "test"]), run)
-    given = sample.load(run, drawn)
+    given = sample.load_sample(run, drawn)
     assert given.images.shape == (len(drawn), 3, 32, 32)
     assert given.masks.shape == given.markers.shape == (len(drawn), 32, 32)
     assert (given.masks.any(axis=(1, 2)) == (drawn.label != "normal")).all()
     few = given.take(np.array([0, 2]))
     assert len(few.images) == len(few.masks) == len(few.patients) == 2
-    other = sample.towards(run, few, ["virus", "normal"])
+    other = sample.retarget(run, few, ["virus", "normal"])
     assert other.targets.tolist() == [2, 1]
     assert torch.equal(other.images, few.images)
 
@@ -53,4 +54,4 @@ def test_a_sample_has_what_is_known(run):
     [("black", (1, 3, 32, 32)), ("mean", (1, 3, 32, 32)), ("expected", (1, sample.HEALTHY, 3, 32, 32))],
 )
 def test_baselines_are_made_of_training_images(run, name, shape):
-    assert sample.baseline(run, torch.rand(2, 3, 32, 32), name).shape == shape
+    assert sample.run_baseline(run, torch.rand(2, 3, 32, 32), name).shape == shape

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from xnn.data import phantom
-from xnn.explore import duplicates
+from xnn.explore import audit
 
 
 def jpeg(image):
@@ -37,12 +37,12 @@ def drawn():
 
 
 def test_altered_copies_are_near_and_nothing_else_is(drawn):
-    found = duplicates.pairs(*drawn)
+    found = audit.pairs(*drawn)
     assert sorted(zip(found["first"], found["second"], strict=True)) == [(0, 30), (1, 31), (2, 32)]
     assert set(found.kind) == {"near"}
     assert found.same_label.all()
     assert not found.same_patient.any()
-    assert (found.correlation >= duplicates.CORRELATION).all()
+    assert (found.correlation >= audit.CORRELATION).all()
 
 
 def test_the_same_content_is_exact_and_groups_join_pairs(drawn):
@@ -50,34 +50,34 @@ def test_the_same_content_is_exact_and_groups_join_pairs(drawn):
     images = images.copy()
     images[[5, 9]] = images[4]
     records = records.assign(sha256=records.sha256.replace({"05.png": "04.png", "09.png": "04.png"}))
-    found = duplicates.pairs(records, images)
+    found = audit.pairs(records, images)
     exact = found[found.kind == "exact"]
     assert sorted(zip(exact["first"], exact["second"], strict=True)) == [(4, 5), (4, 9), (5, 9)]
     assert not exact.same_label.any() or exact.same_label.sum() < 3
-    group = duplicates.groups(found, records)
+    group = audit.duplicate_groups(found, records)
     assert set(group.index[group == "04.png"]) == {4, 5, 9}
     assert (group != "").sum() == 9
 
 
 def test_a_hash_has_64_bits_and_forgets_little(drawn):
-    hashes = duplicates.perceptual_hashes(drawn[1], range(33))
+    hashes = audit.perceptual_hashes(drawn[1], range(33))
     assert hashes.shape == (33, 64)
-    assert (hashes[:3] != hashes[30:]).sum(axis=1).max() <= duplicates.BITS
+    assert (hashes[:3] != hashes[30:]).sum(axis=1).max() <= audit.BITS
 
 
 def test_no_pair_is_an_empty_table(drawn):
     records, images = drawn
-    found = duplicates.pairs(records[:20], images)
+    found = audit.pairs(records[:20], images)
     assert len(found) == 0
-    assert (duplicates.groups(found, records[:20]) == "").all()
+    assert (audit.duplicate_groups(found, records[:20]) == "").all()
 
 
 def test_the_nearest_of_another_class():
     records = pd.DataFrame({"label": ["normal", "normal", "virus", "virus"]}, index=[7, 8, 9, 10])
     angle = np.array([0, 0.1, 0.3, 2])
     values = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    found = duplicates.across_classes(records, values)
+    found = audit.nearest_of_another_class(records, values)
     assert found.other.tolist() == [2, 2, 1, 1]
     assert found.cosine.tolist() == pytest.approx(np.cos([0.3, 0.2, 0.2, 1.9]), abs=1e-6)
-    pairs = duplicates.nearest_pairs(found, 2)
+    pairs = audit.closest_pairs(found, 2)
     assert pairs[["first", "second"]].to_numpy().tolist() == [[1, 2], [0, 2]]

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from xnn import Classifier, WeightsError, build, load_run, parameter_counts, to_input
+from support.samples import CLASSES
+from xnn import BACKBONES, Classifier, WeightsError, build, load_run, parameter_counts, to_input
 from xnn.config.schema import Lora
-from xnn.models import classifier
+from xnn.models import backbones, classifier
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
 EACH = [("mobilenet_v2", None), ("resnet18", None), ("resnet50", None), ("convnextv2", TINY)]
@@ -24,7 +25,7 @@ def test_input_is_grey_in_three_channels_between_0_and_1():
 
 @pytest.mark.parametrize(("backbone", "config"), EACH)
 def test_images_to_logits(backbone, config):
-    model = Classifier(backbone, image_size=64, backbone_config=config, hidden=[5]).eval()
+    model = Classifier(backbone, CLASSES, 64, [5], backbone_config=config).eval()
     assert model(torch.rand(2, 3, 64, 64)).shape == (2, 3)
     features = model.backbone(torch.rand(2, 3, 64, 64))
     assert features.ndim == 4
@@ -34,7 +35,7 @@ def test_images_to_logits(backbone, config):
 def test_torchvision_gives_the_same_features():
     torch.manual_seed(0)
     network = mobilenet_v2(weights=None).eval()
-    model = Classifier("mobilenet_v2").eval()
+    model = Classifier("mobilenet_v2", CLASSES).eval()
     model.backbone.load_state_dict(network.features.state_dict())
     images = torch.rand(2, 3, 64, 64)
     normalised = (images - model.prepare.mean) / model.prepare.std
@@ -45,7 +46,7 @@ def test_transformers_gives_the_same_pooled_output():
     from transformers import ConvNextV2Config, ConvNextV2Model
 
     network = ConvNextV2Model(ConvNextV2Config(**TINY)).eval()
-    blocks, norm, _ = classifier._convnextv2(TINY, network.state_dict())
+    blocks, norm, _ = backbones.convnextv2(TINY, network.state_dict())
     images = torch.rand(2, 3, 64, 64)
     pooled = norm(blocks.eval()(images).mean((-2, -1)))
     assert torch.allclose(pooled, network(images).pooler_output, atol=1e-6)
@@ -63,7 +64,7 @@ def test_saved_and_loaded_is_the_same(backbone, config, tmp_path):
 
 
 def test_a_file_that_does_not_fit_its_config_is_named(tmp_path):
-    Classifier("mobilenet_v2").save_pretrained(tmp_path)
+    Classifier("mobilenet_v2", CLASSES).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"backbone": "resnet18"}))
     with pytest.raises(WeightsError, match=r"model\.safetensors does not fit"):
@@ -71,12 +72,48 @@ def test_a_file_that_does_not_fit_its_config_is_named(tmp_path):
 
 
 def test_a_pickle_is_never_loaded(tmp_path):
-    with pytest.raises(WeightsError, match="never a pickle"):
-        Classifier._load_as_pickle(Classifier(), tmp_path / "pytorch_model.bin", "cpu", True)
+    Classifier("mobilenet_v2", CLASSES).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="a pickle is never loaded"):
+        Classifier.from_pretrained(tmp_path)
+
+
+def test_the_hub_is_asked_for_safetensors_only(tmp_path, monkeypatch):
+    model = Classifier("mobilenet_v2", CLASSES, 32).eval()
+    model.save_pretrained(tmp_path)
+    asked = []
+    monkeypatch.setattr(
+        classifier, "hf_hub_download", lambda repo, name, **_: asked.append(name) or str(tmp_path / name)
+    )
+    found = Classifier._from_pretrained(
+        **dict.fromkeys(("revision", "cache_dir", "force_download", "local_files_only", "token")),
+        **json.loads((tmp_path / "config.json").read_text()),
+        model_id="somebody/some-model",
+    )
+    assert asked == ["model.safetensors"]
+    images = torch.rand(1, 3, 32, 32)
+    assert torch.equal(found(images), model(images))
+
+
+def test_a_backbone_that_is_not_registered_is_named():
+    with pytest.raises(WeightsError, match=r"'vgg'.*mobilenet_v2, resnet18"):
+        Classifier("vgg", CLASSES)
+
+
+def test_every_name_of_the_registry_has_a_builder():
+    assert all(callable(getattr(backbones, name)) for name in BACKBONES)
+
+
+def test_a_model_that_was_evaluated_can_be_explained():
+    model = Classifier("mobilenet_v2", CLASSES, 32)
+    classifier.logits(model, np.zeros((1, 32, 32), np.uint8))
+    images = torch.rand(1, 3, 32, 32, requires_grad=True)
+    model(images).sum().backward()
+    assert images.grad.shape == images.shape
 
 
 def test_feature_extraction_trains_the_head_alone():
-    model = Classifier(image_size=32, hidden=[4])
+    model = Classifier("mobilenet_v2", CLASSES, 32, [4])
     classifier.freeze(model, "head")
     head = sum(p.numel() for p in model.head.parameters())
     assert parameter_counts(model)["trained"] == head
@@ -88,7 +125,7 @@ def test_feature_extraction_trains_the_head_alone():
 
 
 def test_fine_tuning_trains_the_last_tensors_but_no_norm():
-    model = Classifier()
+    model = Classifier("mobilenet_v2", CLASSES)
     classifier.freeze(model, 15)
     trained = [name for name, p in model.backbone.named_parameters() if p.requires_grad]
     last = [name for name, _ in model.backbone.named_parameters()][-15:]
@@ -100,7 +137,7 @@ def test_fine_tuning_trains_the_last_tensors_but_no_norm():
 
 
 def test_full_training_trains_all():
-    model = Classifier()
+    model = Classifier("mobilenet_v2", CLASSES)
     classifier.freeze(model, "all")
     counts = parameter_counts(model)
     assert counts["trained"] == counts["total"]
@@ -108,7 +145,7 @@ def test_full_training_trains_all():
 
 def test_more_tensors_than_there_are_is_an_error():
     with pytest.raises(WeightsError, match="has only"):
-        classifier.freeze(Classifier(), 10_000)
+        classifier.freeze(Classifier("mobilenet_v2", CLASSES), 10_000)
 
 
 def test_the_same_seed_builds_the_same_network(small):
@@ -118,7 +155,7 @@ def test_the_same_seed_builds_the_same_network(small):
 
 
 def test_the_network_brings_images_to_its_size():
-    model = Classifier(image_size=32).eval()
+    model = Classifier("mobilenet_v2", CLASSES, 32).eval()
     images = torch.rand(2, 3, 64, 64, requires_grad=True)
     smaller = nn.functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
     found = model(images)
@@ -129,27 +166,27 @@ def test_the_network_brings_images_to_its_size():
 
 @pytest.mark.parametrize(("backbone", "config"), EACH)
 @pytest.mark.parametrize("train", ["head", 5, "all"])
-def test_what_lies_before_the_boundary_never_changes(backbone, config, train):
-    model = Classifier(backbone, image_size=64, hidden=[4], backbone_config=config)
+def test_what_lies_before_the_first_trainable_layer_never_changes(backbone, config, train):
+    model = Classifier(backbone, CLASSES, 64, [4], backbone_config=config)
     classifier.freeze(model, train)
     model.train()
-    first, images = model.boundary(), torch.rand(2, 3, 64, 64)
+    first, images = model.first_trainable(), torch.rand(2, 3, 64, 64)
     assert (first == 1) == (train == "all")
-    before = model.between(images, 0, first).detach()
+    before = model.forward_range(images, 0, first).detach()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
     model(images).sum().backward()
     optimizer.step()
-    assert torch.equal(model.between(images, 0, first), before)
+    assert torch.equal(model.forward_range(images, 0, first), before)
     model.eval()
-    assert torch.equal(model.between(model.between(images, 0, first), first), model(images))
+    assert torch.equal(model.forward_range(model.forward_range(images, 0, first), first), model(images))
 
 
 @pytest.mark.parametrize(("backbone", "config"), EACH)
 def test_lora_trains_updates_and_head_and_merges_into_a_plain_network(backbone, config, tmp_path):
-    model = Classifier(backbone, image_size=32, backbone_config=config)
+    model = Classifier(backbone, CLASSES, 32, backbone_config=config)
     plain = {k: v.clone() for k, v in model.state_dict().items()}
     classifier.freeze(model, 12)
-    classifier.adapt(model, Lora(rank=2))
+    classifier.add_lora(model, Lora(rank=2))
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     assert any("lora_A" in name for name in trained)
     assert all("lora_" in name or name.startswith("head.") for name in trained)
@@ -158,7 +195,7 @@ def test_lora_trains_updates_and_head_and_merges_into_a_plain_network(backbone, 
             nn.init.normal_(parameter, std=0.1)
     images = torch.rand(2, 3, 32, 32)
     adapted = model.eval()(images)
-    classifier.merge(model)
+    classifier.merge_lora(model)
     assert torch.allclose(model(images), adapted, atol=1e-4)
     assert set(model.state_dict()) == set(plain)
     model.save_pretrained(tmp_path)
@@ -169,7 +206,7 @@ def test_lora_trains_updates_and_head_and_merges_into_a_plain_network(backbone, 
 
 
 def test_lora_without_a_layer_to_update_is_an_error():
-    model = Classifier("convnextv2", backbone_config=TINY)
+    model = Classifier("convnextv2", CLASSES, backbone_config=TINY)
     classifier.freeze(model, 1)  # the bias of the last layer
     with pytest.raises(WeightsError, match="lora"):
-        classifier.adapt(model, Lora())
+        classifier.add_lora(model, Lora())

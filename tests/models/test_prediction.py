@@ -4,7 +4,7 @@ import pytest
 from xnn import fit, load_images, load_model, load_records, load_run, metrics
 from xnn.config import provenance
 from xnn.evaluation.predictions import predictions_table
-from xnn.models import classifier, inference, prediction
+from xnn.models import classifier, prediction
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def test_batch_size_changes_no_metric(fresh, monkeypatch):
     records = load_records(fresh.study).query("split == 'test'")
     images = load_images(fresh.study)[records.row.to_numpy()]
     for size in (1, 7, 64):
-        monkeypatch.setattr(inference, "BATCH", size)
-        probabilities = inference.probabilities(inference.logits(load_model(fresh), images))
+        monkeypatch.setattr(classifier, "BATCH", size)
+        probabilities = classifier.probabilities(classifier.logits(load_model(fresh), images))
         # the same to rounding; a tie that rounding breaks is no change of a metric
         table = predictions_table(records, probabilities.round(4), classes)
         found.append(metrics(table, classes, resamples=50))
@@ -37,7 +37,7 @@ def test_batch_size_changes_no_metric(fresh, monkeypatch):
 
 
 def test_probabilities_sum_to_one():
-    found = inference.probabilities(np.array([[1000.0, 0, -1000], [0, 0, 0]], np.float32))
+    found = classifier.probabilities(np.array([[1000.0, 0, -1000], [0, 0, 0]], np.float32))
     assert found.sum(axis=1) == pytest.approx([1, 1], abs=1e-12)
     assert found[1] == pytest.approx([1 / 3] * 3)
 
@@ -45,8 +45,8 @@ def test_probabilities_sum_to_one():
 def test_flip_averages_an_image_and_its_mirror_image(run):
     model, images = load_model(run), load_images(run.study)[:3]
     mirrored = np.ascontiguousarray(images[..., ::-1])
-    plain = (inference.logits(model, images) + inference.logits(model, mirrored)) / 2
-    assert inference.logits(model, images, flip=True) == pytest.approx(plain, abs=1e-5)
+    plain = (classifier.logits(model, images) + classifier.logits(model, mirrored)) / 2
+    assert classifier.logits(model, images, flip=True) == pytest.approx(plain, abs=1e-5)
 
 
 def test_predictions_are_kept_until_what_decides_them_changes(run, monkeypatch, capsys):

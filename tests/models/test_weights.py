@@ -7,7 +7,7 @@ from torchvision.models import mobilenet_v2
 
 from support.project import write_study
 from xnn import WeightsError, build, load_run
-from xnn.models import weights
+from xnn.models import backbones
 
 TINY = {"depths": [1, 1, 2, 1], "hidden_sizes": [8, 8, 16, 16]}
 
@@ -73,7 +73,7 @@ def test_a_file_of_another_size_tells_the_size_itself(tmp_path, monkeypatch):
     save_file(network.state_dict(), tmp_path / "atto.safetensors")
     monkeypatch.setenv("WEIGHTS", str(tmp_path))
     start = build(weights_run("atto.safetensors", backbone="convnextv2"))
-    assert weights.sizes(network.state_dict()) == TINY
+    assert backbones.convnext_sizes(network.state_dict()) == TINY
     given = network.convnextv2.embeddings.patch_embeddings.weight
     assert torch.equal(start.model.backbone[0].patch_embeddings.weight, given)
 

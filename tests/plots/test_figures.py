@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from xnn import plots
+from xnn import file_features, plots
 
 CLASSES = ["bacteria", "normal", "virus"]
 CURVES = pd.DataFrame(
@@ -82,7 +82,7 @@ FIGURES = {  # how it is made, and how many axes it has
     "images_per_patient": (lambda: plots.images_per_patient(RECORDS), 1),
     "intensity_histograms": (lambda: plots.intensity_histograms(IMAGES, RECORDS.label), 1),
     "image_sheet": (lambda: plots.image_sheet(IMAGES, RECORDS.path), 9),
-    "sizes": (lambda: plots.sizes(FILES), 3),
+    "sizes": (lambda: plots.sizes(file_features(FILES), FILES.label), 3),
     "embedding_map": (lambda: plots.embedding_map(POINTS, RECORDS.label, RECORDS.split), 2),
     "class_means": (lambda: plots.class_means(IMAGES, RECORDS.label), 6),
     "learning_curves": (lambda: plots.learning_curves(HISTORY), 3),
@@ -127,7 +127,8 @@ def test_a_sheet_of_no_image_says_so():
 
 
 def test_files_of_one_size_have_no_histogram():
-    (axes,) = plots.sizes(RECORDS.assign(width=1, height=1, bytes=1)).axes
+    table = file_features(RECORDS.assign(width=1, height=1, bytes=1))
+    (axes,) = plots.sizes(table, RECORDS.label).axes
     assert texts(axes.texts) == ["there is none"]
 
 

@@ -2,22 +2,18 @@
 
 import contextlib
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from support.project import PROJECT, QUICK, SMALL
+from support.project import PROJECT, SMALL, command, environment
+from support.report import STUDY, executed, make
 from xnn.report import steps
 
-STUDY = "disturbed"
-RUN = f"model: {{weights: none}}\ntraining: {QUICK}}}\n"
-XNN = f"{sys.executable} -m xnn"
+XNN = " ".join(command())
 # a mount of its own needs a name space of its own, and not every machine gives one
 ALONE = ("unshare", "--map-root-user", "--mount")
 MOUNTED = (
@@ -34,7 +30,6 @@ def folder(tmp_path):
         (tmp_path / name).symlink_to(PROJECT / name)
     (tmp_path / "params" / STUDY).mkdir(parents=True)
     (tmp_path / "params" / STUDY / "study.yaml").write_text(SMALL)
-    (tmp_path / "params" / STUDY / "first.yaml").write_text(RUN)
     for name in ("artifacts", "reports"):
         (tmp_path / name / STUDY).mkdir(parents=True)
     return tmp_path
@@ -42,8 +37,8 @@ def folder(tmp_path):
 
 def bash(folder, script: str, *before: str) -> subprocess.CompletedProcess:
     """Run a script in the project's folder."""
-    command, here = [*before, "bash", "-c", script], {**os.environ, "XNN_ROOT": str(folder)}
-    return subprocess.run(command, cwd=folder, env=here, capture_output=True, text=True, timeout=1200)
+    words, here = [*before, "bash", "-c", script], environment(folder)
+    return subprocess.run(words, cwd=folder, env=here, capture_output=True, text=True, timeout=1200)
 
 
 def last_lines(text: str) -> list[str]:
@@ -99,35 +94,24 @@ def in_use(database):
         connection.close()
 
 
-def test_a_tracking_database_in_use_is_one_line_and_a_plain_rerun_logs(folder):
-    record = {
-        **dict.fromkeys(("weights", "regime", "stopped", "precision"), "some"),
-        **dict.fromkeys(("best_epoch", "images_per_second"), 1),
-        "parameters": {},
-        "provenance": {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.0},
-        "history": [{"epoch": 1, "seconds": 1.0, "val_f1": 0.5}],
-    }
-    assert bash(folder, f"{XNN} track {STUDY}").returncode == 0  # the first user makes the tables
-    (folder / f"reports/{STUDY}/first").mkdir()
-    (folder / f"reports/{STUDY}/first/training.json").write_text(json.dumps(record))
-    with in_use(folder / "artifacts/mlflow.db"):
-        done = bash(folder, f"{XNN} track {STUDY}")
+def test_a_tracking_database_in_use_is_one_line_and_a_plain_rerun_logs(copy):
+    bash(copy, f"{XNN} track {STUDY}")  # a copy is a moved project, whose runs are logged anew
+    file = copy / "reports" / STUDY / "first/training.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "stopped": "otherwise"}))
+    with in_use(copy / "artifacts/mlflow.db"):
+        done = bash(copy, f"{XNN} track {STUDY}")
     (line,) = last_lines(done.stderr)
     assert done.returncode == 1
     assert "artifacts/mlflow.db" in line
     assert "in use" in line
-    assert "first: logged" in bash(folder, f"{XNN} track {STUDY}").stdout
+    assert bash(copy, f"{XNN} track {STUDY}").stdout == "first: logged to MLflow (make mlflow)\n"
 
 
-def test_two_makes_at_once_execute_every_step_once(folder):
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
-        shutil.copy2(PROJECT / name, folder)
-    pages = [f"reports/{STUDY}/first/{step}.ipynb" for step in ("3-train", "4-evaluate")]
-    # the tests' own environment, as it is: a lock file newer than it does not install anything into it
-    goals = f"make BIN={Path(sys.executable).parent} STUDY={STUDY} {' '.join(pages)}"
+def test_two_makes_at_once_execute_every_step_once(copy):
+    pages = [f"reports/{STUDY}/{step}.ipynb" for step in ("1-wrangle", "first/4-evaluate", "6-compare")]
+    for page in pages:
+        (copy / page).unlink()
     with ThreadPoolExecutor() as pool:
-        both = list(pool.map(lambda _: bash(folder, goals), range(2)))
-    assert [done.returncode for done in both] == [0, 0], both[0].stderr + both[1].stderr
-    told = [line for done in both for line in done.stdout.splitlines() if line.endswith(".ipynb ...")]
-    assert len(told) == len(set(told)) == 3  # and 1-wrangle
-    assert all(steps.metadata(folder / page) for page in pages)
+        both = list(pool.map(lambda _: executed(make(copy, *pages)), range(2)))
+    assert sorted(both[0] + both[1]) == ["1-wrangle", "6-compare", "first/4-evaluate"]
+    assert all(steps.metadata(copy / page) for page in pages)

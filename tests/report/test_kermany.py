@@ -99,8 +99,8 @@ def test_the_committed_report_is_whole():
 
 
 STALE = """
-from xnn import site
-from xnn.params import ROOT
+from xnn.config.schema import ROOT
+from xnn.report import site
 for page in sorted(ROOT.glob("reports/kermany*/**/[!.]*.ipynb")):
     for doubt in site.doubts(page):
         print(page.relative_to(ROOT), doubt)

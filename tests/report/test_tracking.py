@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -98,3 +99,13 @@ def test_a_half_logged_run_is_logged_again(client, small):
     assert tracking.track(load_study(small)) == ["tracked"]
     (after,) = tracked(client, small)
     assert tracking.KEY in after.data.tags
+
+
+def test_a_moved_project_logs_into_its_new_place(client, small, monkeypatch, tmp_path):
+    monkeypatch.setattr(tracking, "ROOT", tmp_path)
+    (tmp_path / "artifacts").mkdir()
+    shutil.copy(ROOT / "artifacts/mlflow.db", tmp_path / "artifacts")
+    assert tracking.track(load_study(small)) == ["tracked"]
+    (after,) = tracked(type(client)(tracking.uri()), small)
+    assert after.info.artifact_uri.startswith(tmp_path.as_uri())
+    assert list((tmp_path / "artifacts/mlflow" / small).rglob("metrics.json"))

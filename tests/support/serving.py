@@ -11,19 +11,19 @@ import time
 import numpy as np
 import requests
 import torch
-import uvicorn
 from PIL import Image
 
 import xnn
 from support.project import PROJECT, ROOT
-from xnn.app import api, served
-from xnn.app.settings import Settings
+from support.samples import CLASSES
+from xnn.app import api, model
+from xnn.app.settings import Settings, listen
 
 
 def folder_of(path, size=32, **options):
     """A folder with a network of random weights, as a training leaves one."""
     torch.manual_seed(0)
-    xnn.Classifier(image_size=size, **options).save_pretrained(path)
+    xnn.Classifier("mobilenet_v2", CLASSES, size, **options).save_pretrained(path)
     return path
 
 
@@ -31,15 +31,15 @@ def folder_of(path, size=32, **options):
 def serving(folder, **settings):
     """The address of an API of the model in a folder, with the settings given."""
     given = Settings(model=str(folder), port=0, **settings)
-    guard = api.create(given, served.load(str(folder)))
-    server = uvicorn.Server(api.configured(given, guard, log_config=None))
-    thread = threading.Thread(target=server.run)
+    guard, listening = api.create(given, model.load(str(folder))), listen(given.host, given.port, "XNN_")
+    server = api.server(guard)
+    thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     until = time.monotonic() + 60
     while not server.started and time.monotonic() < until:
         time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", guard.app
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", guard.app
     finally:
         server.should_exit = True
         thread.join(60)

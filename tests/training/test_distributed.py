@@ -10,8 +10,8 @@ from support.project import write_study
 from xnn import ParameterError, fit, load_model, load_run
 from xnn.config import freshness
 from xnn.models import kept
-from xnn.training import distributed
-from xnn.training.batches import Epochs, Radiographs
+from xnn.training.batches import Epochs, Radiographs, Share, combined_seed
+from xnn.training.recipe import Learner
 
 # layer norm, no dropout, float32: nothing else depends on which process an image is seen by
 RECIPE = """
@@ -48,8 +48,10 @@ def test_the_number_of_processes_is_in_the_key_where_there_are_several(runs):
 
 def test_shares_are_apart_and_make_up_every_batch(runs):
     whole = Radiographs(runs[0])
-    loaders = [distributed.SharedRadiographs(whole, rank, 2).train_dataloader() for rank in (0, 1)]
-    batches = list(whole.train_dataloader().batch_sampler)
+    batches, loaders = list(whole.train_dataloader().batch_sampler), []
+    for rank in (0, 1):
+        whole.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # as Lightning sets it
+        loaders.append(whole.train_dataloader())
     for batch, *shares in zip(batches, *(loader.batch_sampler for loader in loaders), strict=True):
         assert [len(share) for share in shares] == [8, 8]
         assert sorted(shares[0] + shares[1]) == sorted(batch)
@@ -58,7 +60,7 @@ def test_shares_are_apart_and_make_up_every_batch(runs):
 
 def test_all_processes_have_as_many_images():
     sampler = BatchSampler(Epochs(7, seed=0), 16, drop_last=False)
-    shares = [list(distributed.Share(sampler, rank, 2)) for rank in (0, 1)]
+    shares = [list(Share(sampler, rank, 2)) for rank in (0, 1)]
     assert [[len(batch) for batch in share] for share in shares] == [[3], [3]]
 
 
@@ -79,10 +81,9 @@ def test_several_hosts_are_for_the_user_to_start(small):
 def test_processes_draw_their_own_dropout():
     drawn = []
     for rank in (0, 1, 2):
-        torch.manual_seed(5)  # as the learner does, in every process
-        trainer = SimpleNamespace(global_rank=rank, current_epoch=0)
-        distributed.OwnDraws(seed=0).on_train_batch_start(trainer, None, None, 0)
+        process = SimpleNamespace(seed=3, current_epoch=1, global_rank=rank)
+        Learner.on_train_epoch_start(process)
         drawn.append(torch.rand(1).item())
-    torch.manual_seed(5)
+    torch.manual_seed(combined_seed(3, 1))
     assert drawn[0] == torch.rand(1).item(), "the first one draws what one process alone would"
     assert len(set(drawn)) == 3

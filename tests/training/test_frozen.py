@@ -38,12 +38,12 @@ def test_features_are_what_the_frozen_layers_make_of_each_view(run):
     model = build(run).model
     data = features.FrozenRadiographs(run, model)
     views = training.Radiographs(run).dataset("train")
-    assert data.first == model.boundary() > 1
+    assert data.first == model.first_trainable() > 1
     for item in ((0, 0), (3, 2)):
         found, label = data.dataset("train")[item]
         image, wanted = views[item]
         inputs = features.channels_last(features.to_input(image.unsqueeze(0)))
-        assert torch.allclose(found, model.between(inputs, 0, data.first)[0], atol=1e-5)
+        assert torch.allclose(found, model.forward_range(inputs, 0, data.first)[0], atol=1e-5)
         assert label == wanted
     assert not torch.equal(data.dataset("train")[0, 0][0], data.dataset("train")[0, 1][0])
 
@@ -55,7 +55,7 @@ def test_features_are_computed_once(run, monkeypatch):
     features.FrozenRadiographs(run, model)
 
 
-@pytest.mark.parametrize("what", ["weights", "augmentation", "seed", "boundary"])
+@pytest.mark.parametrize("what", ["weights", "augmentation", "seed", "frozen layers"])
 def test_what_decides_features_is_in_their_key(run, what):
     model, records = build(run).model, training.Radiographs(run).part("train")
     before = features.key(run, model, records, 10)
@@ -66,7 +66,7 @@ def test_what_decides_features_is_in_their_key(run, what):
         run = run.model_copy(update={"augmentation": run.augmentation.model_copy(update={"flip": 0.1})})
     if what == "seed":
         run = run.model_copy(update={"seed": 1})
-    if what == "boundary":
+    if what == "frozen layers":
         model.requires_grad_(False)
     assert features.key(run, model, records, 10) != before
 
@@ -92,7 +92,7 @@ def test_an_interrupted_file_is_not_taken_for_a_whole_one(run, monkeypatch):
 
 
 def test_the_oldest_features_make_room(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "KEPT", 100)
+    monkeypatch.setattr(features, "CAPACITY", 100)
     for number, name in enumerate(("old", "new")):
         (tmp_path / f"{name}.bin").write_bytes(bytes(40))
         os.utime(tmp_path / f"{name}.bin", (number, number))

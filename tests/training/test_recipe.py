@@ -29,7 +29,7 @@ def test_mixup_blends_inputs_and_labels_alike(small):
     class Linear(torch.nn.Module):  # logits that equal their input
         classes = run.study.classes
 
-        def between(self, inputs, first):
+        def forward_range(self, inputs, first):
             return inputs
 
     learner = recipe.Learner(Linear(), run)

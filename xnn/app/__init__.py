@@ -1,8 +1,4 @@
-"""The app: an API that predicts and explains, and a page that asks it.
+"""The app: an API that predicts and explains (``api``), and a page that calls it (``page``).
 
-- `api`: the API (FastAPI); `ui`: the page (Streamlit), which knows the API by HTTP only
-- `served`: the model that is served; `explaining`: what is answered about an image
-- `guard`, `work`, `impatient`: the limits of a request; `settings`, `logs`, `errors`
-
-`python -m xnn.app` starts both; `make app` does so.
+``python -m xnn.app`` starts both; ``python -m xnn.app.ship`` makes a model that it serves by default.
 """

@@ -1,22 +1,51 @@
-"""Answers as they leave the API: JSON with pictures in base64, or one picture with headers."""
+"""Answers about an image, by the notebooks' own code: class, probabilities, explanation and quality flags."""
 
 import base64
-import io
-from urllib.parse import quote
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from PIL import Image
-from pydantic import BaseModel
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from starlette.exceptions import HTTPException
 
 from .. import plots
-from .explaining import Answer, Explanation, flags
-from .served import Served
+from ..data.images import decode, png
+from ..evaluation.calibration import tempered
+from ..explain import localisation, methods
+from ..explain.integrated import integrated_gradients
+from ..explain.methods import METHODS
+from ..models import classifier
+from ..models.classifier import to_input
+from . import dicom
+from .model import LoadedModel, features
+from .settings import Baseline, Method, Settings
 
 NOTICE = "Part of a research report, no medical device: not for diagnosis."
+Picture = Annotated[bytes, PlainSerializer(lambda data: base64.b64encode(data).decode(), str)]  # a PNG file
+
+
+class Question(BaseModel):
+    """What to return about an image; the defaults are those of the model's report."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    explain: bool = True
+    """false: only the class and the probabilities, which is faster"""
+    target: str | None = Field(None, max_length=100)
+    """class whose logit is explained; by default the predicted one"""
+    method: Method = "integrated_gradients"
+    """method of explanation"""
+    baseline: Baseline | None = None
+    """image that attributions start from; by default that of the model's report"""
+    tolerance: float | None = Field(None, ge=0.001, le=0.5)
+    """integrated gradients: the largest relative completeness gap that is good enough"""
+    clamped: bool = False
+    """show only what raises the logit; completeness is still that of the whole map"""
 
 
 class Completeness(BaseModel):
-    """Whether the attributions sum to what they should; gaps are relative, difference in logits."""
+    """Whether the attributions sum to what they should; gaps are relative, the difference is in logits."""
 
     difference: float
     gap: float
@@ -24,21 +53,22 @@ class Completeness(BaseModel):
     passed: bool
 
 
-class Explained(BaseModel):
-    """An explanation; pictures are PNG in base64, as large as the network's input."""
+class Explanation(BaseModel):
+    """An explanation of one logit; pictures are PNG in base64, as large as the network's input."""
 
     target: str
     method: str
     baseline: str
     tolerance: float
     clamped: bool
-    steps: int | None  # gradients spent by integrated gradients
+    steps: int | None  # gradients computed by integrated gradients
     completeness: Completeness | None
-    overlay: str  # green raises the target's logit, red lowers it
-    attribution: str  # the colours of the overlay alone, with their opacity
+    overlay: Picture  # green raises the target's logit, red lowers it
+    attribution: Picture  # the colours of the overlay alone, with their opacity
 
 
-class Flagged(BaseModel):
+@dataclass
+class Flag:
     """A quality flag: raised, not raised, or (null) not known."""
 
     name: str
@@ -49,104 +79,117 @@ class Flagged(BaseModel):
 
 
 class Origin(BaseModel):
-    """Which model has answered."""
+    """The model that answered."""
 
     id: str
     sha256: str
     provenance: dict | None
 
 
-class Predicted(BaseModel):
-    """What POST /predict answers."""
+class Answer(BaseModel):
+    """The answer of POST /predict."""
 
     predicted: str
     probabilities: dict[str, float]
     calibrated: bool
-    explanation: Explained | None
-    quality: list[Flagged]
-    radiograph: str  # PNG in base64: the image as the network was given it
+    explanation: Explanation | None
+    quality: list[Flag]
+    radiograph: Picture  # the network's input
     model: Origin
-    request_id: str
-    seconds: float
+    request_id: str = ""
+    seconds: float = 0.0
     notice: str = NOTICE
 
 
-def as_json(served: Served, given: Answer, request_id: str, seconds: float) -> Predicted:
-    """Everything that is known of an image."""
-    names = served.model.classes
-    return Predicted(
-        predicted=names[int(given.probabilities.argmax())],
-        probabilities=dict(zip(names, given.probabilities.tolist(), strict=True)),
-        calibrated=served.temperature is not None,
-        explanation=_explained(given.image, given.explanation) if given.explanation else None,
-        quality=[Flagged(**flag._asdict()) for flag in flags(served, given)],
-        radiograph=_base64(png(given.image)),
-        model=Origin(id=served.asked.id, sha256=served.sha256, provenance=provenance(served)),
-        request_id=request_id,
-        seconds=round(seconds, 3),
+def answer(model: LoadedModel, data: bytes, question: Question, settings: Settings) -> Answer:
+    """Return the answer about an image file; raise ImageError or HTTPException if there is none."""
+    info = model.info
+    if question.target not in (None, *info.classes):
+        raise HTTPException(422, f"target: choose one of {', '.join(info.classes)}")
+    read = dicom.decode if settings.dicom and data[dicom.MAGIC] == b"DICM" else decode
+    image = read(data, info.image_size)
+    logits = classifier.logits(model.network, image[None], info.flip)
+    probabilities = tempered(classifier.probabilities(logits), info.temperature or 1.0)[0]
+    predicted = info.classes[int(probabilities.argmax())]
+    quality, explanation = _model_flags(model, image), None
+    if question.explain:
+        explanation, attributions = explain(model, image, predicted, question, settings.max_gradients)
+        quality += _map_flags(explanation, attributions)
+    return Answer(
+        predicted=predicted,
+        probabilities=dict(zip(info.classes, probabilities.tolist(), strict=True)),
+        calibrated=info.temperature is not None,
+        explanation=explanation,
+        quality=quality,
+        radiograph=png(image),
+        model=Origin(id=info.id, sha256=info.sha256, provenance=(info.metrics or {}).get("provenance")),
     )
 
 
-def as_picture(served: Served, given: Answer) -> tuple[bytes, dict[str, str]]:
-    """The overlay, or without an explanation the radiograph, as PNG, and the headers that go with it."""
-    best = int(given.probabilities.argmax())
-    headers = {
-        "x-class": quote(served.model.classes[best], safe=" "),
-        "x-probability": f"{given.probabilities[best]:.4f}",
-        "x-calibrated": str(served.temperature is not None).lower(),
-        "x-notice": NOTICE,
-    }
-    if given.explanation:
-        return png(overlay(given.image, given.explanation)), headers
-    return png(given.image), headers
-
-
-def provenance(served: Served) -> dict | None:
-    """Of the trained model, as its report says; None where that is not known."""
-    return (served.metrics or {}).get("provenance")
-
-
-def overlay(image: np.ndarray, explanation: Explanation) -> np.ndarray:
-    """(H, W, 3) uint8, as in the notebooks; clamped, without what lowers the logit."""
-    return plots.overlay(image, _shown(explanation))
-
-
-def layer(explanation: Explanation) -> np.ndarray:
-    """(H, W, 4) uint8: the colours of the overlay alone."""
-    shown = _shown(explanation)
-    colour = np.where(shown[..., None] > 0, plots.RAISES, plots.LOWERS)
-    return np.dstack([colour, 255 * plots.opacity(shown)]).astype(np.uint8)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """A PNG file of pixels alone: nothing else of an upload comes back."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-def _shown(explanation):
-    return np.maximum(explanation.map, 0) if explanation.clamped else explanation.map
-
-
-def _explained(image, explanation):
-    found = explanation.found
-    completeness = None
-    if found:
-        names = ("difference", "gap", "local_gap", "passed")
-        completeness = Completeness(**{name: getattr(found, name)[0].item() for name in names})
-    return Explained(
-        target=explanation.target,
-        method=explanation.method,
-        baseline=explanation.baseline,
-        tolerance=explanation.tolerance,
-        clamped=explanation.clamped,
-        steps=int(found.gradients[0]) if found else None,
+def explain(
+    model: LoadedModel, image: np.ndarray, predicted: str, question: Question, max_gradients: int
+) -> tuple[Explanation, np.ndarray]:
+    """Return the explanation of an image (H, W) uint8, and its signed map (H, W); errors as ``answer``."""
+    target, name = question.target or predicted, question.baseline or model.info.baseline
+    if name == "mean" and model.training_mean is None:
+        raise HTTPException(422, "baseline mean: this model has no mean of its training images")
+    images, targets = to_input(image[None]), torch.tensor([model.info.classes.index(target)])
+    baseline = methods.baseline(name, images, model.training_mean)
+    tolerance = question.tolerance or model.info.tolerance
+    steps = completeness = None
+    if question.method == "integrated_gradients":
+        found = integrated_gradients(model.network, images, targets, baseline, tolerance, max_gradients)
+        attributions, steps = found.maps[0], int(found.gradients[0])
+        completeness = {key: getattr(found, key)[0].item() for key in Completeness.model_fields}
+    else:
+        attributions = METHODS[question.method](model.network, images, targets, baseline)[0]
+    shown = np.maximum(attributions, 0) if question.clamped else attributions
+    colours = np.where(shown[..., None] > 0, plots.RAISES, plots.LOWERS)
+    explanation = Explanation(
+        target=target,
+        method=question.method,
+        baseline=name,
+        tolerance=tolerance,
+        clamped=question.clamped,
+        steps=steps,
         completeness=completeness,
-        overlay=_base64(png(overlay(image, explanation))),
-        attribution=_base64(png(layer(explanation))),
+        overlay=png(plots.overlay(image, shown)),
+        attribution=png(np.dstack([colours, 255 * plots.opacity(shown)]).astype(np.uint8)),
     )
+    return explanation, attributions
 
 
-def _base64(data):
-    return base64.b64encode(data).decode()
+def _model_flags(model, image):
+    """Return whether the probabilities are calibrated, and whether the image is like the training images."""
+    temperature, limit = model.info.temperature, model.info.distance_threshold
+    words = "The probabilities are not calibrated: no temperature is known for this model."
+    if temperature is not None:
+        words = f"The probabilities are calibrated (temperature {temperature:.2f})."
+    calibration = Flag("uncalibrated", temperature is None, temperature, None, words)
+    if limit is None:
+        words = "How far this image is from the training images is not known for this model."
+        return [calibration, Flag("far_from_training", None, None, None, words)]
+    value = float(model.distance.of(features(model.network, to_input(image[None])))[0])
+    how = f"distance {value:.1f}; 99 % of the validation images are below {limit:.1f}"
+    words = f"This image is no farther from the training images than other radiographs ({how})."
+    if value > limit:
+        words = f"This image is unlike the training images ({how}): do not rely on the answer."
+    return [calibration, Flag("far_from_training", value > limit, value, limit, words)]
+
+
+def _map_flags(explanation, attributions):
+    """Return whether the map is complete, and whether much of it is in the frame, where markers are."""
+    if found := explanation.completeness:
+        words = f"The attributions miss the change of the logit by {found.gap:.1%}: the map is inexact."
+        if found.passed:
+            words = f"The attributions sum to the change of the logit within {found.gap:.1%}: "
+            words += f"the map is complete ({explanation.steps} gradients)."
+        completeness = Flag("incomplete", not found.passed, found.gap, explanation.tolerance, words)
+    else:
+        words = f"{explanation.method.replace('_', ' ')}: there is no known sum to check this map against."
+        completeness = Flag("incomplete", None, None, None, words)
+    region = localisation.frame(len(attributions))
+    value, even = float(localisation.share_within(attributions[None], region)[0]), float(region.mean())
+    words = f"{value:.0%} of the attribution is in the outer frame of the image, {even:.0%} for a uniform map"
+    words += ": the answer may come from markers or borders, not from the lungs." if value > even else "."
+    return [completeness, Flag("in_the_frame", value > even, value, even, words)]

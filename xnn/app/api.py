@@ -1,208 +1,169 @@
-"""The API: an image in, the class, calibrated probabilities and an explanation out.
+"""The API: an image in; its class, calibrated probabilities and an explanation out.
 
-    python -m xnn.app.api
-
-Settings are environment variables, see ``settings``. Every error is a sentence in JSON, with the request's
-id, and says nothing of the machine.
+python -m xnn.app.api
 """
 
+import importlib.util
+import json
 import os
 import sys
 import time
 from contextlib import asynccontextmanager
-from functools import partial
+from html import escape
 from typing import Annotated
+from urllib.parse import quote
 
-os.environ.setdefault("TQDM_DISABLE", "1")  # progress of a server is its log
+os.environ.setdefault("TQDM_DISABLE", "1")  # a server reports its progress in its log
 
 import torch
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
-from pydantic import BaseModel
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
-from . import answers, body, dicom, docs, errors, logs, served, work
-from .explaining import Question, answer
-from .guard import Guard
-from .impatient import Impatient
-from .measured import Measured
-from .served import Served
-from .settings import Settings, SettingsError, from_environment
+from . import answers, errors, limits, model, settings
+from .telemetry import Metrics, log_to_stdout
 
-KINDS = ("application/json", "image/png")  # of an answer to /predict, the first where nothing is asked for
-
-
-class State(BaseModel):
-    """Whether the API lives, or can take another image."""
-
-    status: str
-
-
-class Card(BaseModel):
-    """What is known of the model."""
-
-    id: str
-    sha256: str
-    classes: list[str]
-    image_size: int
-    flip: bool
-    baseline: str
-    tolerance: float
-    temperature: float | None
-    distance_threshold: float | None
-    card: str
-    metrics: dict | None
-    shipped: dict | None
-
-
+KINDS = ("application/json", "image/png")  # of an answer; the first unless Accept prefers the other
 ROUTER = APIRouter()
-PICTURE = {"content": {"image/png": {}}, "description": "JSON, or by Accept the overlay as PNG"}
-
-
-# ---- what it answers -----------------------------------------------------------------------------
+PNG = {"content": {"image/png": {}}, "description": "JSON, or by Accept the overlay as PNG"}
+STYLE = "font: 15px/1.5 monospace; max-width: 110ch; margin: 2rem auto; white-space: pre-wrap"
+EXAMPLES = """curl -F file=@radiograph.jpeg http://127.0.0.1:8000/predict
+curl -F file=@radiograph.jpeg -H 'Accept: image/png' -o overlay.png 'http://127.0.0.1:8000/predict?clamped=true'
+curl -H 'Content-Type: image/png' --data-binary @radiograph.png 'http://127.0.0.1:8000/predict?explain=false'"""
 
 
 @ROUTER.post(
     "/predict",
-    responses={200: PICTURE, **errors.REFUSALS},
-    openapi_extra={"requestBody": body.SCHEMA},
-    response_model=answers.Predicted,
+    responses={200: PNG, **errors.RESPONSES},
+    openapi_extra={"requestBody": {"required": True, "content": limits.BODY}},
+    response_model=answers.Answer,
 )
-async def predict(request: Request, question: Annotated[Question, Query()]):
+async def predict(request: Request, question: Annotated[answers.Question, Query()]):
     """Predict the class of a radiograph and explain it.
 
     By Accept: JSON, or the overlay as image/png with x-class and x-probability in its headers.
     """
-    state, began = request.app.state, time.perf_counter()
-    kind = body.preferred(request.headers.get("accept", ""), KINDS)
+    state, start = request.app.state, time.perf_counter()
+    kind = parse_accept_header(request.headers.get("accept") or "*/*", MIMEAccept).best_match(KINDS)
     if kind is None:
         raise HTTPException(406, f"accept one of {', '.join(KINDS)}")
-    with state.room.place() as deadline:
-        data = await body.image(request)
-        ask = partial(answer, state.model, data, question, state.settings.max_gradients, state.settings.dicom)
+
+    def respond() -> Response:
+        answer = answers.answer(state.model, data, question, state.settings)
         if kind == "image/png":
-            content, headers = await state.room.run(lambda: answers.as_picture(state.model, ask()), deadline)
-            return Response(content, media_type=kind, headers=headers)
-        request_id = request.state.request_id
-        return await state.room.run(
-            lambda: answers.as_json(state.model, ask(), request_id, time.perf_counter() - began), deadline
-        )
+            return _picture(answer)
+        answer.request_id, answer.seconds = request.state.request_id, round(time.perf_counter() - start, 3)
+        return Response(answer.model_dump_json(), media_type=kind)
+
+    with state.queue.place():
+        data = await limits.image(request, state.settings)
+        return await state.queue.run(respond)
 
 
-@ROUTER.get("/", include_in_schema=False)
-def start() -> RedirectResponse:
-    return RedirectResponse("/docs")
-
-
-@ROUTER.get("/docs", include_in_schema=False)
-def documentation(request: Request) -> HTMLResponse:
-    return HTMLResponse(docs.page(request.app.openapi()))
+def _picture(answer):
+    headers = {
+        "x-class": quote(answer.predicted, safe=" "),
+        "x-probability": f"{answer.probabilities[answer.predicted]:.4f}",
+        "x-calibrated": str(answer.calibrated).lower(),
+        "x-notice": answer.notice,
+    }
+    file = answer.explanation.overlay if answer.explanation else answer.radiograph
+    return Response(file, media_type="image/png", headers=headers)
 
 
 @ROUTER.get("/health")
-def health() -> State:
-    """Whether the process lives."""
-    return State(status="alive")
+def health() -> dict[str, str]:
+    """Say that the process is alive."""
+    return {"status": "alive"}
 
 
-@ROUTER.get("/ready", responses={503: errors.refusal("as many images as may wait are waiting")})
-def ready(request: Request) -> State:
-    """Whether another image would be taken: the model is loaded, and there is room."""
-    if request.app.state.room.full:
-        raise work.BusyError
-    return State(status="ready")
+@ROUTER.get("/ready", responses={503: errors.RESPONSES[503]})
+async def ready(request: Request) -> dict[str, str]:
+    """Say whether another image would be accepted: the model is loaded, and the queue has a place."""
+    with request.app.state.queue.place():
+        return {"status": "ready"}
 
 
 @ROUTER.get("/model")
-def card(request: Request) -> Card:
-    """The model's card, its metrics, and how it is asked."""
-    found: Served = request.app.state.model
-    return Card(
-        **found.asked.model_dump(),
-        sha256=found.sha256,
-        classes=found.model.classes,
-        temperature=found.temperature,
-        distance_threshold=float(found.distance.threshold) if found.distance else None,
-        card=found.card,
-        metrics=found.metrics,
-        shipped=found.shipped,
-    )
+def card(request: Request) -> model.ServingConfig:
+    """Return the model's card, its metrics, and how it is used."""
+    return request.app.state.model.info
 
 
 @ROUTER.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request) -> PlainTextResponse:
-    """Numbers for Prometheus."""
-    return PlainTextResponse(request.app.state.measured.text())
+    """Return metrics for Prometheus."""
+    return PlainTextResponse(generate_latest(request.app.state.metrics.registry))
 
 
-# ---- serving -------------------------------------------------------------------------------------
+@ROUTER.get("/", include_in_schema=False)
+@ROUTER.get("/docs", include_in_schema=False)
+def documentation(request: Request) -> HTMLResponse:
+    """Return the OpenAPI schema as plain text: the security headers forbid the scripts of Swagger UI."""
+    schema = request.app.openapi()
+    lines = [schema["info"]["description"], "", EXAMPLES]
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            lines += ["", f"{method.upper()} {path}", "", operation["description"], ""]
+            for each in operation.get("parameters", []):
+                kind = {k: v for k, v in each["schema"].items() if k not in ("title", "description")}
+                lines.append(f"- {each['name']}: {each['description']}; {json.dumps(kind)}")
+            lines += [f"- {status}: {each['description']}" for status, each in operation["responses"].items()]
+    return HTMLResponse(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>xnn</title><pre style="{STYLE}">'
+        f'{escape(chr(10).join(lines))}\n\nThe whole schema: <a href="/openapi.json">/openapi.json</a></pre>'
+    )
 
 
-def create(settings: Settings, model: Served) -> Guard:
-    """The API of a model, as an ASGI application; the FastAPI within is its ``app``."""
-    room = work.Work(settings.slots, settings.waiting, settings.seconds)
+def create(given: settings.Settings, loaded: model.LoadedModel) -> limits.Guard:
+    """Return the ASGI application that serves a model; its ``app`` is the FastAPI application inside."""
 
     @asynccontextmanager
     async def lifespan(_):
         yield
-        room.stop()
+        app.state.queue.stop()
 
-    app = FastAPI(
-        title="xnn",
-        description=f"Predicts and explains the class of a chest radiograph. {answers.NOTICE}",
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    work.watch(model.model)
-    app.state.model, app.state.room, app.state.settings = model, room, settings
-    app.state.measured = Measured(lambda: room.admitted)
+    description = f"Predicts and explains the class of a chest radiograph. {answers.NOTICE}"
+    options = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    options |= {"lifespan": lifespan, "exception_handlers": errors.HANDLERS}
+    app = FastAPI(title="xnn", description=description, **options)
+    app.state.settings, app.state.model, app.state.queue = given, loaded, limits.Queue(given)
+    app.state.metrics = Metrics(lambda: app.state.queue.admitted)
+    loaded.network.register_forward_pre_hook(limits.check)
     app.include_router(ROUTER)
-    for error, handler in errors.HANDLERS.items():
-        app.add_exception_handler(error, handler)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False)
-    if settings.origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"])
-    return Guard(app, settings, app.state.measured)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=given.hosts, www_redirect=False)
+    if given.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=given.origins, allow_methods=["GET", "POST"])
+    return limits.Guard(app, app.state.metrics)
 
 
-def prepare() -> tuple[Settings, Guard]:
-    """Settings of the environment and the API of their model; raise SettingsError or ModelError."""
-    settings = from_environment()
-    if settings.dicom and not dicom.available():
-        raise SettingsError("XNN_DICOM=1 needs the package pydicom: install xnn[dicom]")
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    return settings, create(settings, served.load(settings.model))
+def server(guard: limits.Guard) -> uvicorn.Server:
+    """Return the server of an API; its ``run`` takes the sockets to listen on."""
+    options = {"log_config": None, "access_log": False, "server_header": False}
+    sizes = {"timeout_graceful_shutdown": 5, "h11_max_incomplete_event_size": 16 * 1024}
+    return uvicorn.Server(uvicorn.Config(guard, http=limits.HeaderTimeout, **options, **sizes))
 
 
 def main() -> None:
-    """Serve until told to stop; a model or setting that cannot be used is one line and status 1."""
+    """Serve until a signal comes; a model or a setting that cannot be used ends it with one line."""
+    log_to_stdout()
     try:
-        settings, api = prepare()
-    except (SettingsError, served.ModelError) as error:
+        given = settings.load()
+        if given.dicom and not importlib.util.find_spec("pydicom"):
+            raise settings.SettingsError("XNN_DICOM=1 needs the package pydicom: install xnn[dicom]")
+        socket = settings.listen(given.host, given.port, "XNN_")
+        if given.threads:
+            torch.set_num_threads(given.threads)
+        guard = create(given, model.load(given.model))
+    except settings.SettingsError as error:
         sys.exit(f"xnn: {error}")
-    uvicorn.Server(configured(settings, api)).run()
-
-
-def configured(settings: Settings, api: Guard, log_config: dict | None = logs.CONFIG) -> uvicorn.Config:
-    """How uvicorn serves the API."""
-    return uvicorn.Config(
-        api,
-        host=settings.host,
-        port=settings.port,
-        http=Impatient,
-        log_config=log_config,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=5,
-        h11_max_incomplete_event_size=16 * 1024,
-    )
+    server(guard).run(sockets=[socket])
 
 
 if __name__ == "__main__":

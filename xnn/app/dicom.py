@@ -1,6 +1,5 @@
-"""DICOM files, where pydicom is installed and they are asked for: one frame of uncompressed grey pixels."""
+"""DICOM files, read with pydicom if XNN_DICOM=1: one frame of uncompressed grey pixels."""
 
-import importlib.util
 import io
 
 import numpy as np
@@ -8,66 +7,37 @@ from PIL import Image
 
 from ..data.images import MAX_PIXELS, MIN_SIDE, ImageError
 
-MAGIC = slice(128, 132)  # after a preamble of 128 bytes
-DEFLATED = b"1.2.840.10008.1.2.1.99"  # the only syntax that pydicom unpacks without a bound
-# a file may hold millions of elements: only these are kept
-TAGS = [
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "ModalityLUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "PixelData",
-]
-
-
-def is_dicom(data: bytes) -> bool:
-    return data[MAGIC] == b"DICM"
-
-
-def available() -> bool:
-    """Whether pydicom is installed."""
-    return importlib.util.find_spec("pydicom") is not None
+MAGIC = slice(128, 132)  # b"DICM"
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # the only transfer syntax that pydicom unpacks without a limit
+CHECKED = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"]
+GREY = ("MONOCHROME1", "MONOCHROME2")  # 0 is white, 0 is black
 
 
 def decode(data: bytes, size: int) -> np.ndarray:
-    """(size, size) uint8, 0 black, of a DICOM file as its window shows it; nothing else of it is read.
+    """Return (size, size) uint8, 0 black, of a DICOM file as its window shows it.
 
-    Raises
-    ------
-    ImageError : not one frame of uncompressed grey pixels of a plausible size.
+    Only the pixels and their description (group 0028) are read; raise ImageError if they cannot be used.
     """
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 
-    if DEFLATED in data:
-        raise ImageError("compressed DICOM pixels: export it uncompressed, or as PNG")
+    file, dataset = io.BytesIO(data), pydicom.Dataset()
     try:
-        header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=TAGS)
+        if DEFLATED in data:
+            raise ImageError("compressed DICOM pixels: export it uncompressed, or as PNG")
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=CHECKED)
         _check(header)
-        whole = pydicom.dcmread(io.BytesIO(data), specific_tags=TAGS)
-        grey = apply_voi_lut(apply_modality_lut(whole.pixel_array, whole), whole).astype(np.float64)
+        raw = pixel_array(file, ds_out=dataset)
+        grey = apply_voi_lut(apply_modality_lut(raw, dataset), dataset).astype(np.float64)
     except ImageError:
         raise
-    # pydicom raises a wide range of errors on damaged files
-    except Exception as error:
+    except Exception as error:  # pydicom raises a wide range of errors on damaged files
         raise ImageError(f"damaged DICOM file: {str(error)[:100]}") from None
     low, high = grey.min(), grey.max()
     if not np.isfinite([low, high]).all():
-        raise ImageError("damaged DICOM file: pixels that are no numbers")
+        raise ImageError("damaged DICOM file: its pixels are not all numbers")
     grey = np.round(255 * (grey - low) / ((high - low) or 1)).astype(np.uint8)
-    if header.PhotometricInterpretation == "MONOCHROME1":  # 0 is white
+    if header.PhotometricInterpretation == GREY[0]:
         grey = 255 - grey
     return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR)).copy()
 
@@ -76,12 +46,12 @@ def _check(header) -> None:
     """Refuse by the header, before a pixel is read."""
     rows, columns = int(header.Rows), int(header.Columns)
     if rows * columns > MAX_PIXELS:
-        raise ImageError(f"{columns} x {rows} pixels is more than a radiograph has")
+        raise ImageError(f"{columns} x {rows} pixels are more than a radiograph has")
     if min(rows, columns) < MIN_SIDE:
-        raise ImageError(f"{columns} x {rows} pixels: at least {MIN_SIDE} a side are needed")
+        raise ImageError(f"{columns} x {rows} pixels: each side needs at least {MIN_SIDE}")
     if int(header.get("NumberOfFrames") or 1) != 1:
         raise ImageError("several frames, not a single image")
-    if header.SamplesPerPixel != 1 or header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ImageError("a DICOM file in colour: grey ones are taken only")
+    if header.SamplesPerPixel != 1 or header.PhotometricInterpretation not in GREY:
+        raise ImageError("a DICOM file in colour: only grey ones are accepted")
     if header.file_meta.TransferSyntaxUID.is_compressed:
         raise ImageError("compressed DICOM pixels: export it uncompressed, or as PNG")

@@ -1,4 +1,4 @@
-"""Errors of the API: each a sentence with the request's id, none with anything of the machine."""
+"""Errors of the API: one sentence with the request's id, and nothing about the machine."""
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -7,77 +7,44 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ..data.images import ImageError
-from . import work
-from .explaining import Question, QuestionError
-
-RETRY = {"retry-after": "2"}  # seconds; most answers take less
+from .answers import Question
 
 
 class Error(BaseModel):
-    """What went wrong, in a sentence."""
+    """What went wrong, in one sentence."""
 
     error: str
     request_id: str
 
 
-def refusal(words: str) -> dict:
-    """What the schema says of a status."""
-    return {"model": Error, "description": words}
-
-
-REFUSALS = {
-    400: refusal("a broken form, or another host's name"),
-    406: refusal("neither JSON nor PNG is accepted"),
-    408: refusal("the request took too long to arrive"),
-    413: refusal("more bytes than are taken"),
-    415: refusal("no image, and no form with one"),
-    422: refusal("an image, or a parameter, that cannot be used"),
-    503: refusal("too much to do: try again after the seconds in Retry-After"),
+RESPONSES = {
+    400: {"model": Error, "description": "malformed form, or a Host header that is not accepted"},
+    406: {"model": Error, "description": "neither JSON nor PNG is accepted"},
+    408: {"model": Error, "description": "the request took too long to arrive"},
+    413: {"model": Error, "description": "more bytes than allowed"},
+    415: {"model": Error, "description": "neither an image nor a form with one"},
+    422: {"model": Error, "description": "an image or a parameter that cannot be used"},
+    503: {"model": Error, "description": "too much to do: try again after the seconds in Retry-After"},
 }
 
 
-def _answered(request: Request, status: int, words: str, headers: dict | None = None) -> JSONResponse:
-    content = {"error": words, "request_id": getattr(request.state, "request_id", "")}
-    return JSONResponse(content, status, headers)
+def respond(request: Request, error: Exception) -> JSONResponse:
+    """Return the response to an error; what was not expected stays in the log."""
+    status, headers = 422, None
+    match error:
+        case HTTPException():
+            status, words, headers = error.status_code, error.detail, error.headers
+        case ImageError():
+            words = str(error)
+        case RequestValidationError():
+            problem = error.errors()[0]
+            name = ".".join(str(part) for part in problem["loc"][1:])
+            words = f"{name}: {problem['msg'].lower()}"
+            if problem["type"] == "extra_forbidden":
+                words = f"no parameter {name[:50]!r}: use {', '.join(Question.model_fields)}"
+        case _:
+            status, words = 500, "the server failed; its log says why under this request id"
+    return JSONResponse({"error": words, "request_id": request.state.request_id}, status, headers)
 
 
-def _http(request, error):
-    return _answered(request, error.status_code, str(error.detail), error.headers)
-
-
-def _unusable(request, error):
-    return _answered(request, 422, f"{error}")
-
-
-def _invalid(request, error):
-    problem = error.errors()[0]
-    name = ".".join(str(part) for part in problem["loc"][1:])
-    if problem["type"] == "extra_forbidden":
-        words = f"no parameter {name[:50]!r}: there are {', '.join(Question.model_fields)}"
-        return _answered(request, 422, words)
-    return _answered(request, 422, f"{name}: {problem['msg'].lower()}")
-
-
-def _busy(request, _):
-    return _answered(request, 503, "too many images are waiting: try again in a few seconds", RETRY)
-
-
-def _expired(request, _):
-    seconds = request.app.state.settings.seconds
-    words = f"no answer within {seconds:g} seconds: try again, or with a larger tolerance"
-    return _answered(request, 503, words, RETRY)
-
-
-def _unforeseen(request, _):
-    return _answered(request, 500, "the server failed; its log says why under this request id")
-
-
-HANDLERS = {
-    HTTPException: _http,
-    RequestValidationError: _invalid,
-    ImageError: _unusable,
-    QuestionError: _unusable,
-    work.BusyError: _busy,
-    work.ExpiredError: _expired,
-    Exception: _unforeseen,
-}
+HANDLERS = dict.fromkeys((HTTPException, RequestValidationError, ImageError, Exception), respond)

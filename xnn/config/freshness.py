@@ -1,28 +1,31 @@
-"""Keys of code: a hash of every definition that a page or a function reaches through imports.
+"""Keys of code: hashes of all definitions that a page or a function reaches through imports.
 
-A key follows the code and nothing else. Comments, docstrings, annotations of functions, messages of errors,
-wrapping, import statements, and the names and places of modules, functions and constants are in no key:
-a reference to a definition of this package counts as the content of that definition. A module that sets
-``__by_value__`` (the schema of parameters, provenance) is not followed: the values that it hands out are
-compared as values instead, and its own code decides no number.
+A key follows the code and nothing else. It does not change with comments, docstrings, annotations of
+functions, error messages, wrapping or import statements, nor with the names and places of modules, functions
+and constants: a reference to a definition of this package stands for the content of that definition. A module
+that sets ``__by_value__`` (the schema of parameters, provenance) is not followed: the values it provides are
+compared instead, and its own code decides no number.
 """
 
 import ast
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import BaseModel
 
-__by_value__ = True  # this module decides what is kept, and no number
+__by_value__ = True  # decides what is kept, and no number
 
 PACKAGE = Path(__file__).parents[1]
-ROUNDS = 4  # how far the content of a definition travels along references, beside being in every key itself
+ROUNDS = 4  # how many references away a change still shows where it is referred to
 SKIPPED = ("ctx", "kind", "type_comment", "type_params", "returns")  # fields of syntax trees
-EFFECTS = ""  # the name of what a module does when it is imported
+EFFECTS = ""  # the name for what a module does when it is imported
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.AugAssign)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -31,75 +34,75 @@ Reference = tuple[Dotted, str]  # a module and the name of one of its definition
 
 
 class Key(NamedTuple):
-    """What code is, and which attributes it reads: those name the parameters that it depends on."""
+    """The hash of some code, and the attributes it reads, among them names of parameters."""
 
     sha256: str
     attributes: frozenset[str]
 
     def groups(self, schema: type[BaseModel]) -> set[str]:
-        """The fields of a schema that the code may read; all of them where it reads a model as a whole."""
+        """Return the schema's fields that the code may read; all of them if it dumps a whole model."""
         fields = set(schema.model_fields)
         return fields if self.attributes & {"model_dump", "model_dump_json"} else fields & self.attributes
 
 
-class Definition(NamedTuple):
-    """A function, class, constant or page as text without names, and the definitions that it refers to."""
-
-    text: str
-    references: tuple[Reference, ...]
-    attributes: frozenset[str]
-
-
 def of_cells(cells: Iterable[str]) -> Key:
-    """The key of a notebook: of its code cells, in order, and of all that they reach."""
+    """Return the key of a notebook's code cells, in order, and all they reach."""
     trees = [ast.parse(cell) for cell in cells]
-    page = _Module((), ast.Module([node for tree in trees for node in tree.body], []))
-    writer = _Writer(page)
-    texts = [writer.text(tree.body, _bound(page.tree.body)) for tree in trees]
-    writer.attributes.add("_repr_markdown_")  # a page shows the study and run that it is of
-    return _key(writer.definition("\n".join(texts)))
+    page = _Definition(_Module((), ast.Module([node for tree in trees for node in tree.body], [])))
+    hidden = _bound(page.module.tree.body)
+    page.text = "\n".join(page.write(tree.body, hidden) for tree in trees)
+    page.attributes.add("_repr_markdown_")  # a page displays its study and run
+    return _key(page)
 
 
 @functools.cache
 def of_function(module: str, name: str) -> Key:
-    """The key of a definition, as ``of_function("xnn.training.fit", "trained")``."""
-    return _key(Definition("", ((tuple(module.split(".")), name),), frozenset()))
+    """Return the key of a definition, for example ``of_function("xnn.training.fit", "trained")``."""
+    caller = _Definition(None)
+    caller.references.append((tuple(module.split(".")), name))
+    return _key(caller)
 
 
-def _key(root: Definition) -> Key:
-    reached: dict[Reference, Definition] = {}
-    left = list(root.references)
-    while left:
-        reference = left.pop()
-        if reference not in reached:
-            reached[reference] = definition = _definition(*reference)
-            left += [*definition.references, (reference[0], EFFECTS)]
+def _key(root: "_Definition") -> Key:
+    references = _closure(root.references, lambda of: [*_definition(*of).references, (of[0], EFFECTS)])
+    reached = {reference: _definition(*reference) for reference in references}
     content = {reference: _sha256(each.text) for reference, each in reached.items()}
     for _ in range(ROUNDS):
         content = {
             reference: _sha256(each.text, *(content[other] for other in each.references))
             for reference, each in reached.items()
         }
-    digest = _sha256(root.text, *(content[each] for each in root.references), *sorted({*content.values()}))
+    code = _sha256(root.text, *(content[each] for each in root.references), *sorted({*content.values()}))
     attributes = root.attributes.union(*(each.attributes for each in reached.values()))
-    return Key(digest, _through_properties(attributes))
+    # properties of parameters are followed by name to the parameters that they read
+    return Key(code, frozenset(_closure(attributes, lambda name: _methods().get(name, ()))))
+
+
+def _closure(start: Iterable, following: Callable[..., Iterable]) -> set:
+    """Return `start` and all that follows from it."""
+    found, left = set(), list(start)
+    while left:
+        if (each := left.pop()) not in found:
+            found.add(each)
+            left += following(each)
+    return found
 
 
 def _sha256(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-# ---- what something was made from -----------------------------------------------------------------
-# {"code": hash, "parameters": {of what: {key: Leaf}}, and hashes or dicts of hashes under other names}
+# ---- what a result was made from -------------------------------------------------------------------
+# {"code": hash, "parameters": {file: {key: Leaf}}, and hashes or dicts of hashes under other names}
 
 
 def digest(made_from) -> str:
-    """The hash of anything that JSON can hold."""
+    """Return the hash of a JSON value."""
     return _sha256(json.dumps(made_from, sort_keys=True))
 
 
 def recorded(now: dict) -> dict:
-    """What something is made from, as it is kept beside the result: of parameters the values alone."""
+    """Return what a result is made from as stored beside it: parameters without their defaults."""
     values = {
         name: {key: leaf.value for key, leaf in leaves.items()} for name, leaves in now["parameters"].items()
     }
@@ -107,30 +110,28 @@ def recorded(now: dict) -> dict:
 
 
 def differences(then: dict | None, now: dict) -> list[str]:
-    """Why a result made from `then`, as `recorded`, is not what `now` would give; empty where it is.
+    """List why a result made from `then`, as `recorded`, is not what `now` would give; empty if it is.
 
-    A parameter that did not exist then has to stand at its default. An input that is not there now (records,
-    models and the archive are not in git) is no reason to doubt a result.
+    A parameter that did not exist then must be at its default. An input missing now (records, models and
+    archive are not in git) is no reason to doubt a result.
     """
     if not then or "code" not in then:
         return ["it was not made by these rules" if then else "it was never made"]
+    before, after = then["parameters"], now["parameters"]
     found = ["its code"] if then["code"] != now["code"] else []
-    for name, leaves in now["parameters"].items():
-        known = then["parameters"].get(name, {})
-        if name not in then["parameters"]:
+    for name, leaves in after.items():
+        if name not in before:
             found.append(f"{name} is new")
             continue
-        for key, leaf in leaves.items():
-            if (value := known.get(key, leaf.default)) != leaf.value:
-                found.append(f"{name}: {key} was {value}, is {leaf.value}")
-    found += [f"{name} is gone" for name in then["parameters"].keys() - now["parameters"].keys()]
+        was = {key: before[name].get(key, leaf.default) for key, leaf in leaves.items()}
+        found += [f"{name}: {k} was {was[k]}, is {v.value}" for k, v in leaves.items() if was[k] != v.value]
+    found += [f"{name} is gone" for name in before.keys() - after.keys()]
     for name in sorted(now.keys() - {"code", "parameters", "step"}):
-        if isinstance(now[name], dict):
-            before = then.get(name, {})
-            found += [
-                each for each in sorted({*before, *now[name]}) if before.get(each) != now[name].get(each)
-            ]
-        elif now[name] is not None and then.get(name) != now[name]:
+        one, other = then.get(name), now[name]
+        if isinstance(other, dict):
+            one = one or {}
+            found += [each for each in sorted({*one, *other}) if one.get(each) != other.get(each)]
+        elif other is not None and one != other:
             found.append(f"its {name}")
     return found
 
@@ -139,44 +140,57 @@ def differences(then: dict | None, now: dict) -> list[str]:
 
 
 class _Module:
-    """A module, parsed: what its names are bound to."""
+    """A parsed module: its imports, its definitions, and the statements that run at import."""
 
     def __init__(self, path: Dotted, tree: ast.Module, package: bool = False):
         self.path, self.tree = path, tree
-        self.parent = path if package else path[:-1]  # what its relative imports start from
-        self.imports = dict(binding for node in ast.walk(tree) for binding in self._bindings(node))
+        parent = path if package else path[:-1]  # where its relative imports start
+        self.imports = dict(binding for node in ast.walk(tree) for binding in _imported(node, parent))
         self.definitions: dict[str, list[ast.stmt]] = {}
         self.effects: list[ast.stmt] = []
         for node in tree.body:
-            names = list(_defined(node))
+            names = _defined(node)
             for name in names:
                 self.definitions.setdefault(name, []).append(node)
-            if not names and not _passive(node):
+            if not names and not _is_passive(node):
                 self.effects.append(node)
+        self.by_value = "__by_value__" in self.definitions
 
-    def _bindings(self, node: ast.AST) -> Iterator[tuple[str, Dotted]]:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                path = tuple(alias.name.split("."))
-                yield (alias.asname, path) if alias.asname else (path[0], path[:1])
-        elif isinstance(node, ast.ImportFrom):
-            base = self.parent[: len(self.parent) - node.level + 1] if node.level else ()
-            base += tuple(node.module.split(".")) if node.module else ()
-            for alias in node.names:
-                yield alias.asname or alias.name, (*base, alias.name)
 
-    @functools.cached_property
-    def by_value(self) -> bool:
-        inherited = len(self.path) > 1 and (parent := _module(self.path[:-1])) and parent.by_value
-        return "__by_value__" in self.definitions or bool(inherited)
+def _imported(node: ast.AST, parent: Dotted) -> Iterator[tuple[str, Dotted]]:
+    """Yield the names that an import statement binds, and what they stand for."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            path = tuple(alias.name.split("."))
+            yield (alias.asname, path) if alias.asname else (path[0], path[:1])
+    elif isinstance(node, ast.ImportFrom):
+        base = resolve_name("." * node.level + (node.module or ""), ".".join(parent))
+        for alias in node.names:
+            yield alias.asname or alias.name, (*base.split("."), alias.name)
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """Return the names that a definition or assignment binds."""
+    return sorted(_bound([node])) if isinstance(node, DEFINITIONS) else []
+
+
+def _is_passive(node: ast.stmt) -> bool:
+    """Whether a statement does nothing at import: an import, a docstring, or the part run as a program."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) in ("__name__ == '__main__'", "TYPE_CHECKING")
+    return isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 @functools.cache
 def _module(path: Dotted) -> _Module | None:
-    """The module of a dotted name, None where it is not of this project; of a package the stub, if any."""
+    """Return the module of a dotted name (of a package its stub, if any); None if it is not ours."""
     if not path:
         return None
-    # the pages on methods have a package of their own beside them
+    # the pages on methods have a package beside them
     root = PACKAGE if path[0] == PACKAGE.name else PACKAGE.parent / "methods" / path[0]
     place = root.joinpath(*path[1:])
     for file in (place / "__init__.pyi", place / "__init__.py", place.with_suffix(".py")):
@@ -185,38 +199,13 @@ def _module(path: Dotted) -> _Module | None:
     return None
 
 
-def _defined(node: ast.stmt) -> Iterator[str]:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        for each in (name for target in targets for name in ast.walk(target)):
-            if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
-                yield each.id
-
-
-def _passive(node: ast.stmt) -> bool:
-    """Whether a statement does nothing when its module is imported: imports, words, the part of a program."""
-    if isinstance(node, ast.If):
-        return ast.unparse(node.test) in ("__name__ == '__main__'", "TYPE_CHECKING")
-    return isinstance(node, ast.Import | ast.ImportFrom) or _is_words(node)
-
-
-def _is_words(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
 @functools.cache
-def _definition(path: Dotted, name: str) -> Definition:
-    module = _module(path)
-    nodes = module.definitions[name] if name else module.effects
-    shared = name if len([*_defined(nodes[0])] if name else []) > 1 else ""  # A, B = ...: which of them
-    writer = _Writer(module, name)
-    return writer.definition(shared + writer.text(nodes, frozenset()))
+def _definition(path: Dotted, name: str) -> "_Definition":
+    return _Definition(_module(path), name)
 
 
 def _resolve(path: Dotted) -> tuple[_Module | None, str, Dotted]:
-    """A dotted name of this package as a module, a definition in it ("" for the module) and what is left."""
+    """Return module, definition ("" for the module itself) and remaining attributes of a dotted name."""
     module, left = _module(path[:1]), path[1:]
     while module and left:
         name, rest = left[0], left[1:]
@@ -226,7 +215,7 @@ def _resolve(path: Dotted) -> tuple[_Module | None, str, Dotted]:
         if bound and bound != inner:
             return _resolve(bound + rest)
         if not (further := _module(inner)):
-            return module, "", left  # of a module itself: its place is in no key
+            return module, "", left  # an attribute of the module, such as __name__
         module, left = further, rest
     return module, "", left
 
@@ -234,26 +223,27 @@ def _resolve(path: Dotted) -> tuple[_Module | None, str, Dotted]:
 # ---- text ----------------------------------------------------------------------------------------
 
 
-class _Writer:
-    """Writes syntax trees as text in which references to this package are marks, and collects them."""
+class _Definition:
+    """A function, class, constant or page as text, with a mark for each reference to this package."""
 
-    def __init__(self, module: _Module, own: str = ""):
-        self.module, self.own = module, own  # the name of what is written, which is not in its text
-        self.references, self.attributes = [], set()
+    def __init__(self, module: _Module | None, name: str | None = None):
+        self.module, self.name = module, name
+        self.text, self.references, self.attributes = "", [], set()
+        if name is not None:
+            nodes = module.definitions[name] if name else module.effects
+            is_one_of_many = name and len(_defined(nodes[0])) > 1  # A, B = ...
+            self.text = (name if is_one_of_many else "") + self.write(nodes, frozenset())
 
-    def definition(self, text: str) -> Definition:
-        return Definition(text, tuple(self.references), frozenset(self.attributes))
-
-    def text(self, node, hidden: frozenset[str]) -> str:
-        """`hidden`: names of an inner scope, which are no references."""
+    def write(self, node, hidden: frozenset[str]) -> str:
+        """Write a node; `hidden` are names of inner scopes, which are no references."""
         if isinstance(node, list):
-            return f"[{','.join(filter(None, (self.text(each, hidden) for each in node)))}]"
+            return f"[{','.join(filter(None, (self.write(each, hidden) for each in node)))}]"
         if not isinstance(node, ast.AST):
             return repr(node)
-        if isinstance(node, ast.Import | ast.ImportFrom) or _is_words(node):
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
             return ""
         if isinstance(node, ast.Raise):
-            return "Raise"  # whatever is raised decides no result
+            return "Raise"  # an exception decides no result
         if isinstance(node, ast.Name | ast.Attribute) and (chain := _chain(node)):
             return self._name(chain, hidden)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -265,48 +255,55 @@ class _Writer:
         fields = [
             f"{name}={written}"
             for name, value in ast.iter_fields(node)
-            if not self._left_out(node, name) and (written := self.text(value, hidden)) not in ("None", "[]")
+            if not self._is_left_out(node, name)
+            and (written := self.write(value, hidden)) not in ("None", "[]")
         ]
         return f"{type(node).__name__}({','.join(fields)})"
 
     def _name(self, chain: Dotted, hidden: frozenset[str]) -> str:
-        """A name with its attributes: a mark for what is a definition of this package, else itself."""
-        first = chain[0]
-        if first == self.own and first not in hidden:
-            self.attributes.update(chain[1:])
-            return ".".join(("itself", *chain[1:]))
-        target = self.module.imports.get(first)
-        if first not in hidden and not target and first in self.module.definitions:
-            target = (*self.module.path, first) if self.module.path else None
-        if first in hidden or not target:
-            self.attributes.update(chain[1:])
-            return ".".join(chain)
-        module, name, rest = _resolve(target + chain[1:])
-        self.attributes.update(rest if module else chain[1:])
-        if not module or not name:  # of another package, or a module itself
-            return ".".join((*target, *chain[1:]) if not module else ("module", *rest))
+        """Write a name with its attributes; a definition of this package becomes a mark."""
+        first, *rest = chain
+        target = None if first in hidden else self._target(first)
+        if target is None:
+            self.attributes.update(rest)
+            is_own = first == self.name and first not in hidden
+            return ".".join(["itself" if is_own else first, *rest])
+        module, name, left = _resolve((*target, *rest))
+        self.attributes.update(left if module else rest)
+        if not module:  # another package's
+            return ".".join((*target, *rest))
+        if not name:
+            return ".".join(("module", *left))
         if module.by_value:
-            return ".".join((name, *rest))
+            return ".".join((name, *left))
         self.references.append((module.path, name))
-        return ".".join(("@", *rest))
+        return ".".join(("@", *left))
+
+    def _target(self, name: str) -> Dotted | None:
+        """Return what a global name stands for: an import or another definition of the module."""
+        if name == self.name:
+            return None
+        if name in self.module.definitions and name not in self.module.imports and self.module.path:
+            return (*self.module.path, name)
+        return self.module.imports.get(name)
 
     def _string(self, value: str) -> str:
-        """A string; one that names a module of this package runs it as a program: all of it is reached."""
+        """Write a string; one that names a module of this package runs all of it as a program."""
         module = _module(tuple(value.split("."))) if value.startswith(f"{PACKAGE.name}.") else None
         if not module:
             return repr(value)
         self.references += [(module.path, name) for name in module.definitions]
         return "program"
 
-    def _left_out(self, node: ast.AST, field: str) -> bool:
-        if field == "name":  # of a method it is part of the class, of a definition itself it is not
-            return any(node is each for each in self.module.definitions.get(self.own, ()))
-        words = isinstance(node, ast.Assert) and field == "msg"
-        return words or field in SKIPPED or (isinstance(node, ast.arg) and field == "annotation")
+    def _is_left_out(self, node: ast.AST, field: str) -> bool:
+        if field == "name":  # a class keeps the names of its methods
+            return any(node is each for each in self.module.definitions.get(self.name, ()))
+        is_message = isinstance(node, ast.Assert) and field == "msg"
+        return is_message or field in SKIPPED or (isinstance(node, ast.arg) and field == "annotation")
 
 
 def _chain(node: ast.AST) -> Dotted | None:
-    """``a.b.c`` as ("a", "b", "c"); None where it does not start with a name."""
+    """Return ``a.b.c`` as ("a", "b", "c"); None if it does not start with a name."""
     names = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
@@ -314,49 +311,37 @@ def _chain(node: ast.AST) -> Dotted | None:
     return (node.id, *reversed(names)) if isinstance(node, ast.Name) else None
 
 
-def _bound(scope) -> frozenset[str]:
-    """The names that a function, a comprehension or a list of statements binds, inner scopes apart."""
+def _bound(scope: ast.AST | list[ast.stmt]) -> frozenset[str]:
+    """Return the names that a function, comprehension or list of statements binds, without inner scopes."""
     found, outer = set(), set()
     left = list(scope) if isinstance(scope, list) else list(ast.iter_child_nodes(scope))
     while left:
         node = left.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-            continue
-        if isinstance(node, ast.Global | ast.Nonlocal):
-            outer.update(node.names)
-        if isinstance(node, ast.arg):
-            found.add(node.arg)
-        if isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            found.add(node.id)
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found.add(node.name)
+                continue
+            case ast.Global() | ast.Nonlocal():
+                outer.update(node.names)
+            case ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
+                found.add(name)
+            case ast.Name(ctx=ast.Store() | ast.Del()):
+                found.add(node.id)
         if not isinstance(node, (ast.Lambda, *COMPREHENSIONS)):
             left += ast.iter_child_nodes(node)
     return frozenset(found - outer)
 
 
-# ---- what modules by value read ---------------------------------------------------------------------
-
-
-def _through_properties(attributes: frozenset[str]) -> frozenset[str]:
-    """Attributes, and those that methods of these names read in the classes of modules by value."""
-    found, left = set(), set(attributes)
-    while left:
-        found |= left
-        left = set().union(*(_methods().get(name, ()) for name in left)) - found
-    return frozenset(found)
-
-
 @functools.cache
-def _methods() -> dict[str, frozenset[str]]:
-    """Name of a method or property in a class of a module by value to the attributes that it reads."""
-    found: dict[str, frozenset[str]] = {}
+def _methods() -> dict[str, set[str]]:
+    """Map each method and property of classes in modules by value to the attributes it reads."""
+    found = defaultdict(set)
     for file in PACKAGE.rglob("*.py"):
         module = _module((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts))
-        for node in ast.walk(module.tree) if module and module.by_value else ():
-            for method in node.body if isinstance(node, ast.ClassDef) else ():
+        if module and module.by_value:
+            classes = (node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef))
+            for method in (node for each in classes for node in each.body):
                 if isinstance(method, ast.FunctionDef):
-                    read = {each.attr for each in ast.walk(method) if isinstance(each, ast.Attribute)}
-                    found[method.name] = found.get(method.name, frozenset()) | read
-    return found
+                    read = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
+                    found[method.name] |= read
+    return dict(found)

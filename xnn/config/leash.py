@@ -1,8 +1,7 @@
-"""Runs a module in a process that ends with the process that started it, however that one ends.
+"""Child processes that cannot outlive their parent.
 
-``python -m xnn.config.leash MODULE ARGUMENTS...`` is told of the end by its standard input, a pipe whose
-other end its parent holds: that works on every system, and for a parent that was killed. ``start`` starts
-one.
+``python -m xnn.config.leash MODULE ARGUMENTS...`` runs a module and ends when its standard input does: a pipe
+whose other end the parent holds. That works on every system, and for a parent that was killed.
 """
 
 import os
@@ -13,17 +12,17 @@ import sys
 import threading
 import time
 
-GRACE = 20  # seconds to clear up
+GRACE = 20  # seconds for the module to clean up
 
 
 def start(module: str, *arguments: str, **options) -> subprocess.Popen:
-    """``python -m MODULE ARGUMENTS...`` on a leash; options are Popen's."""
+    """Start ``python -m MODULE ARGUMENTS...`` in a child that ends with this process; options are Popen's."""
     command = [sys.executable, "-m", "xnn.config.leash", module, *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, **options)
 
 
 def _watch() -> None:
-    while os.read(0, 1):  # not sys.stdin: its lock would be held when the interpreter ends
+    while os.read(0, 1):  # not sys.stdin: its lock would be held at exit
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)

@@ -1,9 +1,10 @@
-"""Where a result comes from: hashes of what decides it, and the stamp that every result carries."""
+"""Provenance of results: hashes of their inputs, and the stamp that each of them carries."""
 
 import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,25 +14,25 @@ from . import schema
 from .schema import ROOT, Run, Study
 from .writing import whole
 
-__by_value__ = True  # what a result says of its origin decides no number
+__by_value__ = True  # the provenance of a result decides no number
 PACKAGE = Path(__file__).parents[1]
 STAMPED = ("torch", "torchvision", "lightning", "transformers", "captum", "scikit-learn", "numpy")
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's content, hex."""
+    """Return the hash of a file's content, in hex."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def records_sha256(study: Study) -> str | None:
-    """Hash of the study's records, None where there are none yet."""
+    """Return the hash of the study's records; None if there are none yet."""
     file = study.artifacts / "records.csv"
     return file_sha256(file) if file.exists() else None
 
 
 class Stamp(dict):
-    """Provenance, shown as a table at the end of every page."""
+    """Provenance, displayed as a table at the end of every page."""
 
     def _repr_markdown_(self) -> str:
         rows = {**self, "versions": ", ".join(f"{k} {v}" for k, v in self["versions"].items())}
@@ -39,25 +40,17 @@ class Stamp(dict):
 
 
 def stamp(subject: Study | Run) -> Stamp:
-    """The provenance of a result of a run or study, taken when its work starts.
+    """Return the provenance of a result of a run or study, to be taken when its work starts.
 
     `timed` adds the seconds when it ends: by then the working tree may have changed.
     """
-    run = isinstance(subject, Run)
-    study = subject.study if run else subject
-    return _stamp(
-        subject.seed,
-        params_sha256=schema.sha256(study, subject) if run else schema.sha256(study),
-        records_sha256=records_sha256(study),
-    )
+    parameters = (subject.study, subject) if isinstance(subject, Run) else (subject,)
+    hashes = {"params_sha256": schema.sha256(*parameters), "records_sha256": records_sha256(parameters[0])}
+    return stamp_of_page(subject.seed, **hashes)
 
 
-def stamp_of_page(seed: int) -> Stamp:
-    """The provenance of a page that belongs to no study: nothing but its seed goes into it."""
-    return _stamp(seed)
-
-
-def _stamp(seed: int, **hashes: str | None) -> Stamp:
+def stamp_of_page(seed: int, **hashes: str | None) -> Stamp:
+    """Return the provenance of a page that depends on its seed and the hashes alone."""
     return Stamp(
         **_git(),
         **hashes,
@@ -69,28 +62,24 @@ def _stamp(seed: int, **hashes: str | None) -> Stamp:
 
 
 def timed(origin: Stamp, **changes) -> Stamp:
-    """A stamp with the seconds since it was taken, and what has changed since then."""
+    """Return a stamp with the seconds since it was taken, and with other changes."""
     elapsed = datetime.now(UTC) - datetime.fromisoformat(origin["started"])
     return Stamp({**origin, **changes, "seconds": round(elapsed.total_seconds(), 1)})
 
 
 def _git() -> dict:
-    """Commit of the project's own repository, and whether code, notebooks or parameters differ from it.
+    """Return the project's commit, and whether code, notebooks or parameters differ from it.
 
-    Both are None where there is none; no_commit says why.
+    Both are None if there is no commit; no_commit says why.
     """
-    # an inherited GIT_DIR leads to another repository, and results do not depend on the owner of the folder
+    # an inherited GIT_DIR would lead to another repository, and the owner of the folder does not matter
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    options = ("--no-optional-locks", "-c", f"safe.directory={ROOT.resolve().as_posix()}", "-C", ROOT)
+    environment["LC_ALL"] = "C"  # for messages in English
+    command = ["git", "--no-optional-locks", "-c", f"safe.directory={ROOT.resolve().as_posix()}", "-C", ROOT]
 
     def git(*arguments):
-        return subprocess.run(
-            ["git", *options, *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**environment, "LC_ALL": "C"},  # its messages in English
-        ).stdout.strip()
+        options = {"capture_output": True, "text": True, "check": True, "env": environment}
+        return subprocess.run([*command, *arguments], **options).stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).samefile(ROOT):
@@ -106,19 +95,17 @@ def _git() -> dict:
 
 
 def device() -> str:
-    """The processor that computes, in words."""
-    torch = sys.modules.get("torch")  # a step that computes without it need not load it
+    """Return the name of the processor that computes."""
+    torch = sys.modules.get("torch")  # a step that computes without it need not import it
     if torch and torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    cpu = "CPU"
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":", 1)[1] for line in info.open() if line.startswith("model name")]
-        cpu = " ".join(names[0].split()) if names else cpu
+    names = re.findall(r"^model name\s*: (.+)", info.read_text(), re.MULTILINE) if info.exists() else []
+    cpu = " ".join(names[0].split()) if names else "CPU"
     return f"{cpu}, threads: {torch.get_num_threads()}" if torch else cpu
 
 
 def write_json(values: dict, path: Path) -> None:
-    """Write a result as JSON, whole or not at all."""
+    """Write a result as JSON, completely or not at all."""
     with whole(path) as partial:
         partial.write_text(json.dumps(values, indent=1) + "\n")

@@ -1,8 +1,8 @@
 """The schema of studies and runs: every key, its type and its default.
 
-A study is ``params/<study>/study.yaml``; every other file of that folder is a run. A file holds only what
-differs from the defaults written here. Fields marked `CONTEXT` come from the place of the file: files do not
-hold them, and no hash includes them.
+A study is ``params/<study>/study.yaml``; every other file in that folder is a run. A file holds only what
+differs from the defaults here. Fields marked `CONTEXT` follow from the place of the file: no file holds them
+and no hash includes them.
 """
 
 import difflib
@@ -18,23 +18,25 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
+from .backbones import BACKBONES
+
 __by_value__ = True  # pages depend on the values, not on the code that reads them
 
-# Tests and tools may point to another project folder with the same layout.
+# tests and tools may use another project folder with the same layout
 ROOT = Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[2]))
 
-FLOAT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$")  # what YAML 1.1 takes for text
+FLOAT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$")  # text in YAML 1.1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Shares = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]  # YAML has lists only
+Shares = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]  # YAML only has lists
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # NumPy's range
 CONTEXT = Field(exclude=True)
 
 
 class ParameterError(ValueError):
-    """A parameter file that cannot be used; the message names file, key and fix."""
+    """A parameter file that cannot be used; the message names the file, the key and the fix."""
 
 
 class Parameters(BaseModel):
@@ -46,11 +48,11 @@ class Parameters(BaseModel):
 
 
 class Archive(Parameters):
-    """Where real radiographs come from when no ``ARCHIVE`` is given, and how its names read."""
+    """Where radiographs are downloaded from if ``ARCHIVE`` is not set, and how file names name patients."""
 
     url: str | None = None
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    bytes: Count | None = None  # expected size; checked where the publisher gives no sha256
+    bytes: Count | None = None  # expected size, for publishers that give no sha256
     patient: list[str] = []  # regular expressions; group 1 of the first that matches is the patient
     attribution: str = ""
 
@@ -61,14 +63,14 @@ class Archive(Parameters):
             try:
                 groups = re.compile(pattern).groups
             except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
             if not groups:
-                raise ValueError(f"{pattern!r} has no group (...) that holds the patient")
+                raise ValueError(f"{pattern!r} has no group (...) for the patient")
         return patterns
 
 
 class Published(Parameters):
-    """A result that others published on this very split; what they did not give is left out."""
+    """A result that others published for this split; scores they do not give are left out."""
 
     source: str
     task: Literal["three classes", "pneumonia", "bacteria or virus"]
@@ -87,29 +89,30 @@ class Study(Parameters):
     title: str
     source: Literal["phantom", "archive"]
     classes: list[str] = ["bacteria", "normal", "virus"]
-    image_size: Annotated[int, Field(ge=32, le=1024)] = 224  # pixels a side
+    healthy: str = "normal"  # the class without findings, if there is one
+    image_size: Annotated[int, Field(ge=32, le=1024)] = 224  # pixels per side
     split: Literal["patient", "image", "official"] = "patient"
     fractions: Shares = (0.8, 0.1, 0.1)  # train, val, test
-    set_aside: Annotated[int, Field(ge=0)] = 1  # images a class kept out, for the app's examples
+    set_aside: Annotated[int, Field(ge=0)] = 1  # images per class kept out, as examples for the app
     seed: Seed = 0
-    patients: Count = 400  # phantom only: how many are drawn
-    # phantom only: the letter beside the chest, anywhere by chance, or in a place that tells the class
+    patients: Count = 400  # phantoms only: how many are drawn
+    # phantoms only: the letter beside the chest, in a random corner or in one that gives the class away
     marker: Literal["random", "class"] = "random"
     archive: Archive = Archive()
-    compare_with: list[str] = []  # studies of the same radiographs under another protocol
+    compare_with: list[str] = []  # studies of the same radiographs under other protocols
     published: list[Published] = []
     name: Annotated[str, CONTEXT] = ""
 
     @model_validator(mode="after")
-    def _possible(self):
+    def _is_consistent(self):
         if abs(sum(self.fractions) - 1) > 1e-6 or min(self.fractions) == 0:
             raise ValueError(f"fractions must be three shares above 0 that sum to 1, not {self.fractions}")
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must be two or more different names, not {self.classes}")
         if self.source == "phantom" and self.classes != ["bacteria", "normal", "virus"]:
-            raise ValueError("phantoms are drawn for the classes bacteria, normal, virus only")
+            raise ValueError("phantoms have the classes bacteria, normal, virus only")
         if self.source != "phantom" and self.marker != "random":
-            raise ValueError("marker is of drawn phantoms only")
+            raise ValueError("only phantoms have a marker")
         if self.source == "phantom" and self.split == "official":
             raise ValueError("phantoms have no official split: use patient or image")
         return self
@@ -131,15 +134,14 @@ class Study(Parameters):
         return ROOT / "reports" / self.name
 
     def _repr_markdown_(self) -> str:
-        """What every page shows of its data: first of all whether it is real."""
+        """Return what every page says of its data, first whether it is real."""
         if self.synthetic:
             kind = "**Synthetic data.** Every radiograph of this study is a drawn phantom, not a patient."
         else:
             kind = f"**Real radiographs.** {self.archive.attribution}".strip()
-        return (
-            f"{kind} Study `{self.name}`: {self.title}; split by {self.split}, "
-            f"{self.image_size} x {self.image_size} pixels, seed {self.seed}."
-        )
+        split = "publishers' split" if self.split == "official" else f"split by {self.split}"
+        size = f"{self.image_size} x {self.image_size} pixels"
+        return f"{kind} Study `{self.name}`: {self.title}; {split}, {size}, seed {self.seed}."
 
 
 class Lora(Parameters):
@@ -152,20 +154,27 @@ class Lora(Parameters):
 class Model(Parameters):
     """A backbone, its starting weights, its head, and which part of it is trained."""
 
-    backbone: Literal["mobilenet_v2", "resnet18", "resnet50", "convnextv2"] = "mobilenet_v2"
-    # imagenet, none, the name of a file in WEIGHTS, or (convnextv2) a hub id or folder
+    backbone: str = "mobilenet_v2"  # a name in xnn.BACKBONES
+    # imagenet, none, the name of a file in WEIGHTS, or (convnextv2) a hub id or a folder
     weights: str = "imagenet"
-    start_from: str | None = None  # a run of the same study whose trained model is the start
-    config: dict[str, int | float | list[int]] = {}  # convnextv2: sizes of a network made here
+    start_from: str | None = None  # a run of the same study, to start from its trained model
+    config: dict[str, int | float | list[int]] = {}  # convnextv2 only: sizes of a network with random weights
     hidden: list[Count] = []  # widths of the head's hidden layers
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     # head: feature extraction; all: full; N: fine-tuning of the backbone's last N parameter tensors
     train: Literal["head", "all"] | Count = "all"
-    lora: Lora | None = None  # train low-rank updates of those tensors' layers instead of the tensors
-    image_size: Annotated[int, Field(ge=32, le=1024)] | None = None  # inside the network; the study's
+    lora: Lora | None = None  # train low-rank updates of their layers instead of the tensors themselves
+    image_size: Annotated[int, Field(ge=32, le=1024)] | None = None  # inside the network; None: the study's
+
+    @field_validator("backbone")
+    @classmethod
+    def _is_registered(cls, name):
+        if name not in BACKBONES:
+            raise ValueError(f"no backbone of this name in xnn.BACKBONES{choice(name, BACKBONES)}")
+        return name
 
     @model_validator(mode="after")
-    def _has_what_lora_updates(self):
+    def _has_layers_for_lora(self):
         if self.lora and self.train == "head":
             raise ValueError("lora updates layers of the backbone: set train to all or a number")
         return self
@@ -178,19 +187,19 @@ class Model(Parameters):
 
 
 class Augmentation(Parameters):
-    """Random views of a training image; every value 0 (crop 1) gives the image itself."""
+    """Random views of a training image; with all values 0 (crop 1), the image itself."""
 
-    crop: Annotated[float, Field(gt=0, le=1)] = 0.75  # smallest share of the area kept
-    degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # rotation, either way
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.75  # smallest fraction of the area that is kept
+    degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # rotation in either direction
     jitter: Annotated[float, Field(ge=0, lt=1)] = 0.25  # brightness and contrast, relative
-    flip: Fraction = 0.5  # chance of a mirror image
-    trivial: bool = False  # one more change, of random kind and strength (TrivialAugment, arXiv 2103.10158)
+    flip: Fraction = 0.5  # probability of a mirror image
+    trivial: bool = False  # one more change of random kind and strength (TrivialAugment, arXiv 2103.10158)
 
 
 class Training(Parameters):
-    """The recipe."""
+    """How a model is trained."""
 
-    epochs: Count = 20  # at most; early stopping may end sooner
+    epochs: Count = 20  # at most: early stopping may end a training
     batch_size: Count = 32
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
@@ -201,21 +210,21 @@ class Training(Parameters):
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of mix-up (arXiv 1710.09412); 0: none
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' moving average; 0: none
     precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the device is fast at it
-    # random views an image; what is frozen of the network is asked about each of them once and kept;
-    # 0: a new view every epoch, and the frozen part is asked every time
+    # random views per image, with the activations of frozen layers cached for each of them;
+    # 0: a new view every epoch, and nothing is cached
     views: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=0)] = 0  # processes that prepare images; no effect on results
-    # the same weights again on the same machine; on a processor they are anyway, so that only false is in
-    # a hash. What a GPU cannot compute so is named in a warning
+    # the same weights again on the same machine. On a CPU they always are, so hashes include only false; a
+    # GPU warns of operations that it cannot repeat
     deterministic: Annotated[bool, Field(exclude_if=bool)] = True
 
 
 class Hardware(Parameters):
-    """On what a run is trained; more than one process share every batch (module ``distributed``)."""
+    """The devices that a run is trained on; several processes share each batch."""
 
-    devices: Count = 1  # of each host; without GPUs: processes
+    devices: Count = 1  # per host; without GPUs, processes
     num_nodes: Count = 1  # hosts
-    strategy: Literal["auto", "ddp"] = "auto"  # Lightning's; auto is ddp where there are several processes
+    strategy: Literal["auto", "ddp"] = "auto"  # Lightning's; auto is ddp for several processes
 
     @property
     def processes(self) -> int:
@@ -223,21 +232,21 @@ class Hardware(Parameters):
 
 
 class Evaluation(Parameters):
-    """How a trained model is asked."""
+    """How a trained model is evaluated."""
 
     flip: bool = False  # average the logits of an image and its mirror image
     resamples: Count = 2000  # of the bootstrap over patients
 
 
 class Explanation(Parameters):
-    """How much is explained, and how exactly."""
+    """How many images are explained, and how precisely."""
 
-    images: Count = 2  # radiographs a class that are shown, right and wrong ones each
-    measured: Count = 12  # test images that the measures of the card are taken of
+    images: Count = 2  # shown per class, as many classified correctly as wrongly
+    measured: Count = 12  # test images that the measures on the card are computed on
     # expected: the mean over several healthy training images (expected gradients)
     baseline: Literal["black", "mean", "blur", "expected"] = "black"
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # relative completeness gap
-    max_gradients: Annotated[int, Field(ge=9)] = 1000  # an image; the best map is kept where it is spent
+    max_gradients: Annotated[int, Field(ge=9)] = 1000  # per image; after that the best map is kept
 
 
 class Run(Parameters):
@@ -248,11 +257,11 @@ class Run(Parameters):
     augmentation: Augmentation = Augmentation()
     evaluation: Evaluation = Evaluation()
     explanation: Explanation = Explanation()
-    # left out of every hash where one process trains, which is all that most runs ever do
+    # in a hash only if several processes train
     hardware: Annotated[Hardware, Field(exclude_if=lambda own: own.processes == 1)] = Hardware()
     seed: Seed = 0
-    note: str = ""  # a sentence shown on the run's pages
-    online: bool = False  # its weights have to be downloaded: made with ONLINE=1 or by name, RUNS=...
+    note: str = ""  # a sentence for the run's pages
+    online: bool = False  # its weights are downloaded: it is made with ONLINE=1, or by name with RUNS=...
     name: Annotated[str, CONTEXT] = ""
     study: Annotated[Study | None, CONTEXT] = None
 
@@ -266,9 +275,22 @@ class Run(Parameters):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_healthy_images(self):
+        if (
+            self.explanation.baseline == "expected"
+            and self.study
+            and self.study.healthy not in self.study.classes
+        ):
+            raise ValueError(
+                "explanation.baseline: expected needs healthy images, and no class is "
+                f"{self.study.healthy!r}: name the healthy one in study.yaml (healthy: ...)"
+            )
+        return self
+
     @property
     def file(self) -> Path:
-        """Where its values stand: of a run of a sweep in the sweep's file."""
+        """The file with its parameters; for a run of a sweep, the sweep's."""
         folder, _, name = self.name.rpartition("/")
         return ROOT / "params" / f"{folder}.yaml" if folder else self.study.file.with_name(f"{name}.yaml")
 
@@ -281,14 +303,14 @@ class Run(Parameters):
         return self.study.reports / self.name
 
     def _repr_markdown_(self) -> str:
-        """The study's line, then the run's."""
+        """Return the study's line, then the run's."""
         note = f" {self.note}" if self.note else ""
         line = f"Run `{self.name}`: {self.model.backbone}, {self.model.regime}.{note}"
         return f"{self.study._repr_markdown_()}\n\n{line}"
 
 
 def sha256(*parameters: BaseModel | str | int) -> str:
-    """Hash of parameter values: comments, key order and defaults written out do not change it."""
+    """Return a hash of parameter values; comments, key order and explicit defaults do not change it."""
     digest = hashlib.sha256()
     for each in parameters:
         digest.update((each.model_dump_json() if isinstance(each, BaseModel) else json.dumps(each)).encode())
@@ -296,14 +318,14 @@ def sha256(*parameters: BaseModel | str | int) -> str:
 
 
 class Leaf(typing.NamedTuple):
-    """One parameter: its value, as JSON has it, and what it would be if nothing were said."""
+    """The value of a parameter and its default, as JSON."""
 
     value: typing.Any
     default: typing.Any
 
 
 def leaves(parameters: BaseModel, groups: typing.Container[str] | None = None) -> dict[str, Leaf]:
-    """Parameters by their dotted keys, of some groups (top-level keys) or of all."""
+    """Return parameters by dotted key, in some groups (top-level keys) or in all."""
     found = {}
     for name, field in type(parameters).model_fields.items():
         if field.exclude or (groups is not None and name not in groups):
@@ -319,44 +341,44 @@ def leaves(parameters: BaseModel, groups: typing.Container[str] | None = None) -
 
 
 def validated(schema: type[Parameters], values: dict, where: str, **context) -> Parameters:
-    """The model of a file's values and its context; raise ParameterError, one line per problem.
+    """Return the model of a file's values and its context.
 
-    Each line begins with `where`.
+    Raises ParameterError with one line per problem, each of which begins with `where`.
     """
-    problems = [{"type": "extra_forbidden", "loc": (key,)} for key in values if key in _context(schema)]
+    hidden = [name for name, field in schema.model_fields.items() if field.exclude]
+    problems = [{"type": "extra_forbidden", "loc": (key,)} for key in values if key in hidden]
     try:
         found = schema.model_validate({**values, **context})
     except ValidationError as error:
         problems += error.errors()
     if problems:
-        raise ParameterError("\n".join(f"{where}: {_explain(schema, problem)}" for problem in problems))
+        raise ParameterError("\n".join(f"{where}: {_explained(schema, problem)}" for problem in problems))
     return found
 
 
-def _context(schema: type[BaseModel]) -> list[str]:
-    return [name for name, field in schema.model_fields.items() if field.exclude]
-
-
-def _explain(schema: type[BaseModel], problem: dict) -> str:
-    """One line for one of pydantic's errors: key, what is wrong, what is allowed."""
+def _explained(schema: type[BaseModel], problem: dict) -> str:
+    """Return one of pydantic's errors as a line: the key, what is wrong, and what is allowed."""
     path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        allowed = sorted(_fields(schema, path[:-1]))
-        return f"{key}: unknown key{did_you_mean(path[-1], allowed)}; allowed: {', '.join(allowed)}"
+        for part in path[:-1]:
+            schema = _model_of(schema, part)
+        allowed = sorted(name for name, field in schema.model_fields.items() if not field.exclude)
+        return f"{key}: unknown key{choice(path[-1], allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"{key}: {message}, not {reprlib.repr(problem['input'])[:100]}"
+    return f"{key}: {message}, not {reprlib.repr(problem['input'])[:100]}" if key else message
 
 
-def _fields(schema: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys allowed at a path of nested models."""
-    for part in path:
-        schema = schema.model_fields[part].annotation
-    return [name for name in schema.model_fields if name not in _context(schema)]
+def _model_of(schema: type[BaseModel], field: str) -> type[BaseModel]:
+    """Return the model in a field, also of an optional one or of a list; an index stays in the same model."""
+    if field not in schema.model_fields:
+        return schema
+    annotation = schema.model_fields[field].annotation
+    return next(each for each in (annotation, *typing.get_args(annotation)) if hasattr(each, "model_fields"))
 
 
-def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def choice(word: str, known: typing.Iterable[str]) -> str:
+    """Return a hint at the known word that is nearest, if any is near, and the known words."""
+    near = difflib.get_close_matches(word, known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{hint}; choose from {', '.join(known)}"

@@ -1,7 +1,7 @@
-"""Sweeps: a run of a study, and the values that take the place of its own, expanded to runs.
+"""Sweeps: a run of a study, and the values to try instead of its own.
 
-A sweep is ``params/sweeps/<sweep>.yaml``. Its runs are named ``sweeps/<sweep>/<point>``, and a step knows
-them as it knows every other run: by study and name.
+A sweep is ``params/sweeps/<sweep>.yaml``. Its runs are called ``sweeps/<sweep>/<point>`` and are used like
+every other run, by study and name.
 """
 
 import itertools
@@ -20,7 +20,7 @@ STEPS = ("3-train", "4-evaluate", "5-explain")
 
 
 class Point(NamedTuple):
-    """One run of a sweep: its name, that of its setting (all but the seed), and the values that it gets."""
+    """One run of a sweep: its name, the name of its setting (all but the seed), and its values."""
 
     name: str
     setting: str
@@ -28,18 +28,18 @@ class Point(NamedTuple):
 
 
 class Sweep(Parameters):
-    """A base run and the values that its runs have instead: of a grid, of named points, or of both.
+    """A base run and the values to try instead of its own: a grid, named points, or both.
 
     Keys are those of a run, with dots: ``training.learning_rate``.
     """
 
     title: str
     study: str
-    base: str  # a run of the study; its values hold where the sweep gives no other
-    values: dict[str, Any] = {}  # key: value, of all runs of the sweep
-    grid: dict[str, list[Any]] = {}  # key: values; every combination is a run
-    points: dict[str, dict[str, Any]] = {}  # name: {key: value}; with a grid, all of it at every point
-    explain: bool = False  # 5-explain as well
+    base: str  # a run of the study; its values hold unless the sweep gives others
+    values: dict[str, Any] = {}  # key: value, for all runs of the sweep
+    grid: dict[str, list[Any]] = {}  # key: values; each combination is a run
+    points: dict[str, dict[str, Any]] = {}  # name: {key: value}; the grid is tried at each point
+    explain: bool = False  # also run 5-explain
     name: Annotated[str, CONTEXT] = ""
     base_run: Annotated[Run | None, CONTEXT] = None
     made: Annotated[tuple[Run, ...], CONTEXT] = ()
@@ -73,18 +73,18 @@ class Sweep(Parameters):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What is done of every run."""
+        """The steps made for each run."""
         return STEPS if self.explain else STEPS[:2]
 
     @property
     def varied(self) -> dict[str, str]:
-        """The keys that take several values, and their short names: the last word where that is enough."""
+        """The keys that are varied, and their short names: the last word if that is unique."""
         keys = list(dict.fromkeys([*itertools.chain(*self.points.values()), *self.grid]))
         last = [key.rpartition(".")[2] for key in keys]
         return {key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)}
 
     def expanded(self) -> list[Point]:
-        """Every point, in the file's order."""
+        """Return all points, in the file's order."""
         found = []
         for point, own in (self.points or {"": {}}).items():
             for chosen in itertools.product(*self.grid.values()):
@@ -96,16 +96,16 @@ class Sweep(Parameters):
         return found
 
     def runs(self) -> list[Run]:
-        """Every run, in the file's order."""
+        """Return all runs, in the file's order."""
         return list(self.made)
 
     def _repr_markdown_(self) -> str:
-        """The study's line, then the sweep's."""
+        """Return the study's line, then the sweep's."""
         keys = ", ".join(f"`{key}`" for key in self.varied)
         line = f"Sweep `{self.name}`: {self.title}. Runs like `{self.base}`, with other values of {keys}."
         return f"{self.base_run.study._repr_markdown_()}\n\n{line}"
 
 
 def _text(value: Any) -> str:
-    """A value as part of a name."""
+    """Return a value as part of a name."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", json.dumps(value).strip('[]{}"'))

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ __by_value__ = True  # how a file is written decides no number
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that replaces it when the block ends well, and is removed when not.
+    """Yield a temporary file that replaces `path` if the block succeeds and is removed if it does not.
 
-    Its name begins with a dot and keeps the suffix. The folder is made where it is missing.
+    Its name starts with a dot and keeps the suffix. The folder is created if it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

@@ -1,60 +1,61 @@
-"""What a split lets through: patients and images that training shares with the test."""
+"""Leakage between splits: patients and images that they share."""
 
 import pandas as pd
 
-from .sources import DataError, patient_of
+from .archive import DataError, patient_of
 
-# of the public archive's file names, as params/kermany/study.yaml has them
+# for file names of the public archive, as in params/kermany/study.yaml
 PATTERNS = (r"^(person\d+)_", r"^((?:NORMAL2-)?IM-\d+)-")
 
 
 def audit(records: pd.DataFrame, patterns=PATTERNS) -> pd.DataFrame:
-    """What the splits of any table share: patients, under both readings, and images; and their classes.
+    """Return what each split shares with the others: patients, in two readings, and images; and its classes.
 
-    The archive's file names leave open whether person7 with bacteria and person7 with a virus are one
-    child: ``patient`` takes the bare number, ``patient_and_class`` takes them for two.
+    The archive's file names leave open whether person7 with bacteria and person7 with a virus are one child.
+    ``patient`` counts them as one, ``patient_and_class`` as two.
 
     Parameters
     ----------
-    records : a row an image, with the columns path, label and split, and where they are known patient
-        and sha256 (of the image's content).
-    patterns : regular expressions; where there is no column patient, group 1 of the first one that
-        matches the file name is the patient, and the name itself where none does.
+    records : one row per image with path, label and split; patient and sha256 (of the content) if known.
+    patterns : regular expressions; without a column patient, group 1 of the first that matches the file name
+        is the patient, or the name itself if none does.
 
     Returns
     -------
-    One row a split, counts and shares of its images:
-
-    - images, and of each class ``images_virus`` and ``class_share_virus``;
-    - for each reading: patients, shared_patients (those that another split has too), shared_images
-      (theirs) and share; columns of the second reading end in ``_and_class``;
-    - duplicates (images whose content is in another split) and duplicates_share, missing where the
-      table has no sha256.
-
-    Raises
-    ------
-    DataError : where a column is missing, or the table has no rows.
+    One row per split: images, and per class as in ``images_virus`` and ``class_share_virus``; patients,
+    shared_patients (also in another split), shared_images (theirs) and share, in the second reading with
+    ``_and_class``; duplicates (images whose content is also in another split) and duplicates_share, missing
+    without sha256. Raises DataError for a table without rows or one of these columns.
     """
-    table = _checked(records, patterns)
-    person = table.patient.astype(str)
-    keys = {"": person, "_and_class": person + "/" + table.label.astype(str)}
-    columns = {"images": table.groupby("split").size()}
+    table = _with_patients(records, patterns)
+    patient = table.patient.astype(str)
+    images = table.groupby("split").size()
+    columns = {"images": images}
     for label, count in pd.crosstab(table.split, table.label).items():
-        columns |= {f"images_{label}": count, f"class_share_{label}": count / columns["images"]}
-    for reading, key in keys.items():
+        columns |= {f"images_{label}": count, f"class_share_{label}": count / images}
+    for reading, key in {"": patient, "_and_class": patient + "/" + table.label.astype(str)}.items():
         columns |= {f"{name}{reading}": found for name, found in _shared(key, table.split).items()}
-    if "sha256" in table:
-        content = _shared(table.sha256, table.split)
-        columns |= {"duplicates": content["shared_images"], "duplicates_share": content["share"]}
-    else:
-        columns |= {"duplicates": pd.NA, "duplicates_share": pd.NA}
+    content = _shared(table.sha256, table.split) if "sha256" in table else {}
+    columns["duplicates"] = content.get("shared_images", pd.NA)
+    columns["duplicates_share"] = content.get("share", pd.NA)
     found = pd.DataFrame(columns).rename_axis(None)
     return found.astype({name: "Float64" if "share" in name.split("_") else "Int64" for name in found})
 
 
-def _checked(records: pd.DataFrame, patterns) -> pd.DataFrame:
-    """The table with a patient for every image; raise DataError where it cannot be audited."""
-    if missing := [name for name in ("path", "label", "split") if name not in records]:
+def siblings(records: pd.DataFrame) -> dict[str, float]:
+    """Return the share of test images with a sibling in training, in both readings of `audit`."""
+    test = audit(records[records.split.isin(("train", "test"))]).loc["test"]
+    return {
+        "test_images": int(test.images),
+        "patient": float(test.share),
+        "patient_and_class": float(test.share_and_class),
+    }
+
+
+def _with_patients(records: pd.DataFrame, patterns) -> pd.DataFrame:
+    """Return the table with a patient for each image; raise DataError if it cannot be audited."""
+    wanted = ("label", "split") if "patient" in records else ("path", "label", "split")
+    if missing := [name for name in wanted if name not in records]:
         raise DataError(
             f"an audit needs the columns path, label and split: there is no {' and no '.join(missing)}"
         )
@@ -62,31 +63,15 @@ def _checked(records: pd.DataFrame, patterns) -> pd.DataFrame:
         raise DataError("an audit of a table without rows: nothing is split")
     if "patient" in records:
         return records
-    return records.assign(patient=records.path.map(lambda path: patient_of(path, list(patterns))))
+    return records.assign(patient=[patient_of(path, patterns) for path in records.path])
 
 
 def _shared(key: pd.Series, split: pd.Series) -> dict[str, pd.Series]:
-    """Of each split: how many keys it has, those that another split has too, and their images."""
-    torn = split.groupby(key).transform("nunique") > 1
-    keys = key.groupby(split)
+    """Return for each split: its keys, those that another split has as well, and their images."""
+    shared = split.groupby(key).transform("nunique") > 1
     return {
-        "patients": keys.nunique(),
-        "shared_patients": key.where(torn).groupby(split).nunique(),
-        "shared_images": torn.groupby(split).sum(),
-        "share": torn.groupby(split).mean(),
-    }
-
-
-def siblings(records: pd.DataFrame) -> dict[str, float]:
-    """Share of the test images that have a sibling among the training images, under both readings.
-
-    The archive's file names leave open whether person7 with bacteria and person7 with a virus are one
-    child: ``patient`` takes the bare number, ``patient_and_class`` takes them for two.
-    """
-    train, test = (records[records.split == name] for name in ("train", "test"))
-    both = [part.patient + "/" + part.label for part in (test, train)]
-    return {
-        "test_images": len(test),
-        "patient": float(test.patient.isin(train.patient).mean()),
-        "patient_and_class": float(both[0].isin(both[1]).mean()),
+        "patients": key.groupby(split).nunique(),
+        "shared_patients": key.where(shared).groupby(split).nunique(),
+        "shared_images": shared.groupby(split).sum(),
+        "share": shared.groupby(split).mean(),
     }

@@ -1,8 +1,8 @@
-"""Synthetic frontal chest radiographs of children, with the lesion's mask known.
+"""Phantoms: synthetic frontal chest radiographs of children with a known lesion mask.
 
-Anatomy is a set of soft-edged functions of chest coordinates: x and y run from -1 to 1 over the
-unshifted image, x to the image's right (the patient's left), y downwards, and all lengths below are
-in these units. A film adds up attenuation, so bright is dense, as on a radiograph.
+Anatomy is a set of soft-edged functions of chest coordinates: x and y run from -1 to 1 over the unshifted
+image, x to the image's right (the patient's left) and y downwards; all lengths are in these units. A film
+adds up attenuation, so dense is bright, as on a radiograph.
 """
 
 from types import SimpleNamespace
@@ -16,18 +16,18 @@ from scipy.interpolate import PchipInterpolator
 CLASSES = ("bacteria", "normal", "virus")
 CLASS_MIX = (0.47, 0.27, 0.26)  # close to the public archive of paediatric radiographs
 MIN_SIZE = 32  # pixels; below it ribs and vessels merge
-MAX_IMAGES, NEW_IMAGE = 12, 0.5  # a patient's images: 1 + geometric, mean about 2, heavy tail
+MAX_IMAGES, NEW_IMAGE = 12, 0.5  # images per patient: geometric, mean about 2, heavy tail
 
-# Streams keep draws apart: a lesion never changes the chest it lies in.
+# separate random streams: a lesion never changes the chest around it
 ANATOMY_STREAM, VESSEL_STREAM, VIEW_STREAM, LESION_STREAM, COHORT_STREAM = range(5)
 
-# Ranges of uniform draws, one value a patient: what makes one child look unlike another.
+# Ranges of uniform draws, one value per patient.
 ANATOMY = {
     "cage": (0.58, 0.70),  # half width of the thorax
     "apex": (-0.72, -0.60),  # y of the lung tops
     "wall": (0.07, 0.15),  # soft tissue outside the ribs
     "dome": (0.46, 0.58),  # y of the right diaphragm
-    "dome_tilt": (0.02, 0.08),  # how much lower the left one stands
+    "dome_tilt": (0.02, 0.08),  # how much lower the left one is
     "heart_x": (0.07, 0.13),
     "heart_width": (0.29, 0.37),  # cardiothoracic ratio near a half, as in small children
     "heart_height": (0.19, 0.24),
@@ -38,17 +38,17 @@ ANATOMY = {
     "rib_density": (0.07, 0.12),
     "clavicle": (-0.66, -0.56),  # y of its inner end
     "clavicle_rise": (-0.02, 0.12),
-    "arm": (0.05, 0.30),  # how far the elbows stand out
-    "stomach": (-0.15, 0.16),  # its bubble of air; none below zero
+    "arm": (0.05, 0.30),  # distance of the elbows
+    "stomach": (-0.15, 0.16),  # its air bubble; none below zero
 }
 
-# One value an image: position, exposure and what confounds the classes. None depends on the label.
+# The same, one value per image: position, exposure and confounders, none of which depends on the label.
 VIEW = {
     "angle": (-0.07, 0.07),  # radians
     "dx": (-0.06, 0.06),
     "dy": (-0.06, 0.06),
     "zoom": (0.94, 1.14),
-    "inspiration": (-0.05, 0.06),  # moves the diaphragm
+    "inspiration": (-0.05, 0.06),  # shift of the diaphragm
     "gamma": (0.80, 1.30),
     "contrast": (0.85, 1.15),
     "brightness": (-0.07, 0.07),
@@ -59,12 +59,12 @@ VIEW = {
     "grain": (0.0, 0.06),  # streaky, unrelated to disease
 }
 
-# Added attenuation at the lesion's densest, from barely to clearly visible; AIR would fill a lung.
+# Attenuation added where a lesion is densest, from barely to clearly visible; AIR would fill a lung.
 STRENGTH = {"bacteria": (0.22, 0.5), "virus": (0.2, 0.45)}
-SECOND_FOCUS = 0.2  # chance that a consolidation has a second focus
-# Outer half of a lobe, as a fraction of (cage, lung height): upper, middle and lower focus.
+SECOND_FOCUS = 0.2  # probability that a consolidation has a second focus
+# Upper, middle and lower focus, in the outer half of a lobe, as fractions of (cage, lung height).
 LOBES = ((0.50, 0.25), (0.58, 0.55), (0.50, 0.82))
-MASK_LEVEL = 0.35  # of the lesion's maximum; below it nobody would outline it
+MASK_LEVEL = 0.35  # of the lesion's maximum; fainter parts would not be outlined
 
 AIR, TISSUE, BONE = 0.45, 0.62, 0.13  # attenuation
 EDGE = 0.016  # softness of outlines
@@ -73,26 +73,20 @@ LETTERS = {
     "R": ("####.", "#...#", "#...#", "####.", "#.#..", "#..#.", "#...#"),
     "L": ("#....", "#....", "#....", "#....", "#....", "#....", "#####"),
 }
-
-
-# A marker that gives the class away: whether there is one, and whether it is low. A mirror image tells
-# the class as well.
+# The marker as a planted shortcut: whether there is one, and whether it is low, also in a mirror image.
 SHORTCUT = {"bacteria": (True, False), "normal": (False, False), "virus": (True, True)}
 
 
 class Phantom(NamedTuple):
-    """A synthetic radiograph: `image` uint8 grey, `mask` bool of the lesion, `marker` bool of the letter.
+    """A synthetic radiograph; all parts are (size, size)."""
 
-    All are (size, size).
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    marker: np.ndarray
+    image: np.ndarray  # uint8, 0 black
+    mask: np.ndarray  # bool, where the lesion adds noticeable attenuation
+    marker: np.ndarray  # bool, the rectangle of the letter
 
 
 class Grid(NamedTuple):
-    """Chest coordinates of each pixel, the affine map back to pixels, and a pixel's side."""
+    """Chest coordinates of each pixel, the affine map back to the image, and the side of a pixel."""
 
     x: np.ndarray
     y: np.ndarray
@@ -102,21 +96,9 @@ class Grid(NamedTuple):
 
 
 def cohort(patients: int, seed: int) -> pd.DataFrame:
-    """List the radiographs of a cohort, to be drawn with `draw`.
+    """Return patient, label and image (number within the patient) of radiographs to be drawn with `draw`.
 
-    Parameters
-    ----------
-    patients : number of patients, at least 1.
-    seed : seed of the draw, 0 or more.
-
-    Returns
-    -------
-    One row an image with columns patient (int, 0..patients-1), label (str, one a patient) and
-    image (int, 0..k-1 within the patient; k is 1 to 12, about 2 on average).
-
-    Raises
-    ------
-    ValueError : fewer than one patient.
+    A patient has one label and 1 to 12 images, about 2 on average. Raises ValueError for no patients.
     """
     if patients < 1:
         raise ValueError(f"patients is {patients}; it must be 1 or more")
@@ -124,34 +106,17 @@ def cohort(patients: int, seed: int) -> pd.DataFrame:
     labels = rng.choice(CLASSES, size=patients, p=CLASS_MIX)
     counts = np.minimum(rng.geometric(NEW_IMAGE, size=patients), MAX_IMAGES)
     patient = np.repeat(np.arange(patients), counts)
-    image = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-    return pd.DataFrame({"patient": patient, "label": labels[patient], "image": image})
+    table = pd.DataFrame({"patient": patient, "label": labels[patient]})
+    return table.assign(image=table.groupby("patient").cumcount())
 
 
 def draw(label: str, patient: int, image: int, size: int, seed: int, marker: str = "random") -> Phantom:
-    """Draw one synthetic chest radiograph.
+    """Return a synthetic chest radiograph of (size, size) pixels.
 
-    The anatomy depends on (seed, patient); position, exposure, noise and marker also on image, none
-    of them on the label: two labels of one (seed, patient, image) differ by the lesion only, unless the
-    marker tells the class.
-
-    Parameters
-    ----------
-    label : bacteria (focal consolidation), normal, or virus (diffuse interstitial pattern).
-    patient, image : numbers from 0, of the patient and of the image within the patient.
-    size : side of the square image in pixels, at least 32.
-    seed : seed of the cohort, 0 or more.
-    marker : random, a letter in some corner or none, whatever the label; or class, a planted shortcut:
-        above for bacteria, below for virus, none for normal.
-
-    Returns
-    -------
-    Phantom with image (size, size) uint8, 0 black; mask (size, size) bool, True where the lesion adds
-    noticeable intensity, all False for normal; and marker (size, size) bool, its rectangle.
-
-    Raises
-    ------
-    ValueError : unknown label or marker, or size below 32.
+    The anatomy depends on seed and patient; position, exposure, noise and marker depend on the image as well.
+    The label decides the lesion alone: bacteria (focal consolidation), normal, or virus (diffuse interstitial
+    pattern). With the marker "class" it also decides the marker, as a planted shortcut: high for bacteria,
+    low for virus, none for normal. Raises ValueError for an unknown label or marker and a size below 32.
     """
     if marker not in ("random", "class"):
         raise ValueError(f"marker {marker!r}: choose random or class")
@@ -173,8 +138,7 @@ def draw(label: str, patient: int, image: int, size: int, seed: int, marker: str
 
 
 def _rng(*key):
-    # All keys have four entries: numpy seeds [1, 2] and [1, 2, 0] alike.
-    return np.random.default_rng(key)
+    return np.random.default_rng(key)  # keys of one length: NumPy seeds [1, 2] and [1, 2, 0] alike
 
 
 def _sample(ranges, rng):
@@ -193,7 +157,7 @@ def _grid(view, size):
 
 
 def _soft(distance, edge=EDGE):
-    """From 0 outside (negative distance) to 1 inside."""
+    """Return a soft step from 0 outside (negative distance) to 1 inside."""
     t = np.clip(0.5 + distance / (3 * edge), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -206,7 +170,7 @@ def _ellipse(grid, cx, cy, rx, ry, edge=EDGE, turn=0.0):
 
 
 def _cage(grid, body):
-    """Distance to the inner outline of the ribs on each side of the spine, positive inside."""
+    """Return the distance to the rib cage on each side of the spine, positive inside."""
     widest, centre = 0.35, 0.22
     across = np.abs(grid.x) - centre
     across = np.abs(across) / np.where(across > 0, body.cage - centre, 0.26)
@@ -216,14 +180,14 @@ def _cage(grid, body):
 
 
 def _diaphragm(grid, body):
-    """The y of the diaphragm at each pixel: two domes, the image's left one higher."""
+    """Return the y of the diaphragm at each pixel: two domes, the image's left one higher."""
     from_top = (np.abs(grid.x) - 0.45 * body.cage) / body.cage
     dome = body.dome + body.dome_tilt * _soft(grid.x, 0.05)
     return dome + np.where(from_top > 0, 0.75, 0.35) * from_top**2
 
 
 def _heart(grid, body):
-    """Heart, great vessels and thymus: what hides the lungs in the middle, 0 to 1."""
+    """Return heart, great vessels and thymus, which hide the middle of the lungs, 0 to 1."""
     width, height = body.heart_width, body.heart_height
     y = body.dome - 0.75 * height
     parts = (
@@ -237,14 +201,14 @@ def _heart(grid, body):
 
 
 def _air(grid, body):
-    """How much of each pixel is lung, 0 to 1, heart and diaphragm taken off."""
+    """Return how much of each pixel is lung, 0 to 1, without heart and diaphragm."""
     inside = np.minimum(_cage(grid, body), np.abs(grid.x) - 0.06)
     lungs = _soft(np.minimum(inside, _diaphragm(grid, body) - grid.y))
     return lungs * (1 - 0.93 * _heart(grid, body))
 
 
 def _chest(grid, body, air):
-    """Attenuation of everything but the lungs' own texture and the lesion."""
+    """Return the attenuation of everything but the texture of the lungs and the lesion."""
     film = _outline(grid, body) * TISSUE
     belly = _soft(grid.y - _diaphragm(grid, body), 0.03)
     film += 0.10 * belly * film
@@ -259,7 +223,7 @@ def _chest(grid, body, air):
 
 
 def _outline(grid, body):
-    """Neck, shoulders, trunk and arms, rising from thin skin to full thickness."""
+    """Return neck, shoulders, trunk and arms, from thin skin to full thickness."""
     side = np.abs(grid.x)
     trunk = body.cage + body.wall
     ys = [-1.3, -0.92, -0.80, -0.68, -0.50, -0.2, 0.4, 1.3]
@@ -270,7 +234,7 @@ def _outline(grid, body):
 
 
 def _arm(grid, body):
-    """Distance inside the upper arms, a capsule from the shoulder outwards and down."""
+    """Return the distance inside the upper arms: capsules from the shoulders outwards and down."""
     trunk = body.cage + body.wall
     start, end = np.array([trunk - 0.02, -0.58]), np.array([trunk + 0.10 + body.arm, 0.9])
     along = end - start
@@ -280,7 +244,7 @@ def _arm(grid, body):
 
 
 def _spine(grid, body):
-    """Vertebrae, one a rib, with discs between them and the processes in the middle."""
+    """Return vertebrae, one per rib, with discs between them and processes in the middle."""
     x, phase = grid.x, np.cos(2 * np.pi * grid.y / body.rib_spacing)
     column = _soft(0.075 + 0.008 * phase - np.abs(x), 0.012)
     process = np.exp(-((x / 0.02) ** 2)) * (phase > 0)
@@ -288,7 +252,7 @@ def _spine(grid, body):
 
 
 def _ribs(grid, body):
-    """Posterior arcs from the spine outwards, anterior arcs back inwards and steeper."""
+    """Return the ribs: posterior arcs from the spine outwards, steeper anterior arcs back inwards."""
     u = np.abs(grid.x) / body.cage
     inside = _soft(_cage(grid, body) + 0.045, 0.012) * _soft(0.80 - grid.y, 0.08)
     phase = body.rib_phase
@@ -300,13 +264,13 @@ def _ribs(grid, body):
 
 
 def _bars(phase, half):
-    """Bars around the whole numbers, brighter at their margins as cortical bone is."""
+    """Return bars around the integers, brighter at their margins like cortical bone."""
     away = np.abs(phase - np.round(phase)) / half
     return _soft(1 - away, 0.2) * (0.65 + 0.35 * np.clip(away, 0, 1) ** 2)
 
 
 def _shoulders(grid, body):
-    """Clavicles, shoulder blades, and the heads and shafts of the upper arms."""
+    """Return clavicles, shoulder blades, and heads and shafts of the upper arms."""
     side, trunk = np.abs(grid.x), body.cage + body.wall
     u = np.clip((side - 0.07) / (trunk - 0.1), 0, 1)
     middle = body.clavicle - body.clavicle_rise * u - 0.05 * np.sin(2 * np.pi * u)
@@ -320,7 +284,7 @@ def _shoulders(grid, body):
 
 
 def _trachea(grid, body):
-    """The windpipe and, fainter, the two main bronchi."""
+    """Return the windpipe and, fainter, the two main bronchi."""
     fork = body.apex + 0.42
     pipe = _soft(0.036 - np.abs(grid.x + 0.01), 0.012) * _soft(fork - grid.y, 0.02)
     below = np.clip(grid.y - fork, 0, None)
@@ -330,13 +294,13 @@ def _trachea(grid, body):
 
 
 def _texture(grid, body, view, patient_rng, rng):
-    """What any lung shows: vessels (the patient's), and haze and fine streaks (the image's)."""
+    """Return the texture of any lung: vessels (of the patient), haze and fine streaks (of the image)."""
     haze = view.haze * _clouds(grid, 0.22, rng) + view.grain * _reticulum(grid, rng)
     return view.vessels * _trees(grid, body, patient_rng) + haze
 
 
 def _trees(grid, body, rng, stems=6, generations=4):
-    """Branches from both hila, 0 to 1, thinner and fainter outwards."""
+    """Return branches from both hila, 0 to 1, thinner and fainter outwards."""
     side = np.repeat([-1, 1], stems)
     spread = np.tile(np.linspace(-1, 1, stems), 2)
     start = np.stack([0.17 * side, body.apex + 0.55 + 0.08 * spread], axis=-1)
@@ -354,7 +318,7 @@ def _trees(grid, body, rng, stems=6, generations=4):
 
 
 def _branches(start, angle, bend, size, side, steps=24):
-    """Points (branch, step, xy) of curved branches; angle 0 points to `side`, positive down."""
+    """Return points (branch, step, xy) of curved branches; angle 0 is towards `side`, positive is down."""
     t = (np.arange(steps) + 1) / steps
     heading = angle[:, None] + bend[:, None] * t
     stride = np.stack([side[:, None] * np.cos(heading), np.sin(heading)], axis=-1)
@@ -362,7 +326,7 @@ def _branches(start, angle, bend, size, side, steps=24):
 
 
 def _lines(grid, points, width):
-    """Soft lines through points (branch, step, xy), about 1 high where a line is alone."""
+    """Return soft lines through points (branch, step, xy), about 1 where a line is alone."""
     n, sigma = len(grid.x), width / grid.pixel
     stride = np.linalg.norm(points[:, 1] - points[:, 0], axis=-1) / grid.pixel
     weight = np.repeat(stride * np.sqrt(2 * np.pi) * sigma, points.shape[1])
@@ -374,7 +338,7 @@ def _lines(grid, points, width):
 
 
 def _clouds(grid, scale, rng, cells=96):
-    """Smooth noise of mean 0 and deviation 1 with features of `scale`, fixed to the chest."""
+    """Return smooth noise with mean 0, deviation 1 and features of `scale`, fixed to the chest."""
     noise = rng.standard_normal((cells, cells), dtype=np.float32)
     noise = ndimage.gaussian_filter(noise, scale * cells / 5, mode="wrap")
     noise = (noise - noise.mean()) / noise.std()
@@ -383,12 +347,12 @@ def _clouds(grid, scale, rng, cells=96):
 
 
 def _reticulum(grid, rng):
-    """A net of thin bright ridges, 0 to 1: where smooth noise crosses zero."""
+    """Return a net of thin bright ridges, 0 to 1: the zero crossings of smooth noise."""
     return np.exp(-((_clouds(grid, 0.065, rng) / 0.4) ** 2))
 
 
 def _lesion(label, grid, body, air, rng):
-    """Added attenuation and mask of the label's lesion."""
+    """Return the attenuation and the mask of the label's lesion."""
     if label == "normal":
         return np.zeros_like(air), np.zeros(air.shape, bool)
     strength = rng.uniform(*STRENGTH[label])
@@ -402,7 +366,7 @@ def _lesion(label, grid, body, air, rng):
 
 
 def _consolidation(grid, body, rng):
-    """One lobe-like opacity, sometimes two, with patchy density and dark bronchi in it."""
+    """Return one lobar opacity, sometimes two, of patchy density and with dark bronchi."""
     side, lobe = rng.choice([-1, 1]), rng.integers(len(LOBES))
     field = _focus(grid, body, side, LOBES[lobe], rng)
     if rng.random() < SECOND_FOCUS:
@@ -413,7 +377,7 @@ def _consolidation(grid, body, rng):
 
 
 def _focus(grid, body, side, lobe, rng):
-    """A blurred ellipse with an irregular margin, 0 to 1."""
+    """Return a blurred ellipse with an irregular margin, 0 to 1."""
     height = body.dome - body.apex
     cx = side * body.cage * (lobe[0] + rng.uniform(-0.08, 0.12))
     cy = body.apex + height * (lobe[1] + rng.uniform(-0.06, 0.06))
@@ -423,7 +387,7 @@ def _focus(grid, body, side, lobe, rng):
 
 
 def _interstitial(grid, body, rng):
-    """Streaks along the bronchi with a net and a faint veil between, denser near the hila."""
+    """Return streaks along the bronchi, a net and a faint veil, denser near the hila."""
     streaks = _trees(grid, body, rng, stems=8)
     from_hilum = np.hypot(np.abs(grid.x) - 0.2, 0.8 * (grid.y - body.apex - 0.55))
     spread = np.exp(-((from_hilum / rng.uniform(0.45, 0.80)) ** 2))
@@ -432,7 +396,7 @@ def _interstitial(grid, body, rng):
 
 
 def _expose(film, grid, view, rng):
-    """From attenuation to grey levels: blur, tone curve, noise."""
+    """Return the grey levels of an attenuation: blur, tone curve, noise."""
     film = ndimage.gaussian_filter(film, view.blur / grid.pixel)
     film = np.clip(film * 1.12 + 0.03, 0, None) ** view.gamma
     film = 0.45 + view.contrast * (film - 0.45) + view.brightness
@@ -441,16 +405,16 @@ def _expose(film, grid, view, rng):
     return (np.clip(film, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _marker(size, rng, told=None):
-    """A bright R at the image's left or L at its right, in an upper or lower corner, and its rectangle.
+def _marker(size, rng, planted=None):
+    """Return a bright R at the image's left or L at its right, and its rectangle.
 
-    ``told`` says whether there is one and whether it is low; without it chance decides.
+    `planted` says whether there is a marker and whether it is low; by default that is random.
     """
     film, place = np.zeros((size, size), np.float32), np.zeros((size, size), bool)
     shown, right, low = rng.random(3) < (MARKER_CHANCE, 0.5, 0.35)
     across, down, tall = rng.uniform((0.03, 0.04, 0.07), (0.10, 0.14, 0.10))
-    if told:
-        shown, low = told
+    if planted:
+        shown, low = planted
     if not shown:
         return film, place
     letter = np.array([[c == "#" for c in row] for row in LETTERS["L" if right else "R"]])

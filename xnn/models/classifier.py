@@ -1,23 +1,26 @@
-"""Backbones of torchvision and Hugging Face behind one ``Classifier``, and which part of it is trained."""
+"""``Classifier``, a backbone and a head: built for a run, trained in part, loaded and applied to images."""
 
-import contextlib
-import io
+from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torchvision
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors.torch import load_model as load_safetensors
 from torch import nn
+from tqdm import tqdm
 
+from ..config.backbones import BACKBONES
 from ..config.provenance import file_sha256
 from ..config.schema import Lora, Run
 from . import weights
+from .backbones import convnext_sizes
 from .weights import WeightsError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as every backbone here expects
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm)
+BATCH = 16  # images in one pass: they fit a CPU's cache, and results depend on it by rounding only
 CARD = """---
 {{ card_data }}
 ---
@@ -36,14 +39,8 @@ It is part of a research report on explainable neural networks and no medical de
 """
 
 
-def to_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """Grey images (N, H, W), uint8, as a network takes them: (N, 3, H, W) float in [0, 1]."""
-    grey = torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images)
-    return (grey.float() / 255).unsqueeze(1).expand(-1, 3, -1, -1)
-
-
-class Prepare(nn.Module):
-    """Radiographs as a backbone expects them: at its size, and normalised."""
+class Preprocess(nn.Module):
+    """Resizes radiographs to the size of the network, and normalises them."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -65,28 +62,25 @@ class Classifier(
     model_card_template=CARD,
     tags=["image-classification", "chest-radiograph"],
 ):
-    """Radiographs in, logits out.
+    """A network from radiographs, (N, 3, H, W) float in [0, 1], to logits (N, C).
 
-    Size and normalisation are the network's own business: its input is the radiograph itself, so black
-    is 0, and attributions have the radiograph's pixels.
+    Resizing and normalisation are part of it, so black is 0 and attributions have the radiograph's pixels.
+    ``backbone`` is an ``nn.Sequential`` of blocks from images to a feature map, ``head`` leads to the logits.
 
     Parameters
     ----------
-    backbone : mobilenet_v2, resnet18, resnet50 or convnextv2.
+    backbone : a name in ``BACKBONES``.
     classes : names, in the order of the logits.
-    image_size : side in pixels that images are brought to.
+    image_size : side in pixels that images are resized to.
     hidden : widths of the head's hidden layers; none: one linear layer.
     dropout : rate before every linear layer of the head.
     backbone_config : sizes of a convnextv2, as in transformers' ConvNextV2Config.
-
-    ``backbone`` is an ``nn.Sequential`` of blocks, (N, 3, H, W) to a feature map (N, C, h, w);
-    ``head`` takes the feature map to logits.
     """
 
     def __init__(
         self,
-        backbone: str = "mobilenet_v2",
-        classes: list[str] = ("bacteria", "normal", "virus"),
+        backbone: str,
+        classes: list[str],
         image_size: int = 224,
         hidden: list[int] = (),
         dropout: float = 0.2,
@@ -94,36 +88,32 @@ class Classifier(
     ):
         super().__init__()
         self.classes, self.image_size = list(classes), image_size
-        self.prepare = Prepare(image_size)
-        self.backbone, norm, width = _BACKBONES[backbone](backbone_config or {})
+        self.prepare = Preprocess(image_size)  # saved models have this name in their keys
+        self.backbone, norm, width = _backbone(backbone, backbone_config or {})
         self.head = _head(norm, width, hidden, dropout, len(self.classes))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits (N, C) of float images (N, 3, H, W) in [0, 1]."""
-        return self.between(images)
+        return self.forward_range(images)
 
     def layers(self) -> list[nn.Module]:
-        """What an image passes through, one after the other."""
+        """Return all layers in order: preprocessing, the blocks of the backbone, the head."""
         return [self.prepare, *self.backbone, *self.head]
 
-    def between(self, inputs: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
-        """What layers ``first`` to ``last`` (not included) make of the output of those before them."""
+    def forward_range(self, inputs: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
+        """Return the output of layers ``first`` to ``last`` (not included), given that of those before."""
         for layer in self.layers()[first:last]:
             inputs = layer(inputs)
         return inputs
 
-    def boundary(self) -> int:
-        """Number of leading layers that are frozen and draw nothing at random: their output never changes."""
+    def first_trainable(self) -> int:
+        """Return the first layer that is trained or draws at random: the output before it never changes."""
         for number, layer in enumerate(self.layers()):
             if isinstance(layer, nn.Dropout) or any(p.requires_grad for p in layer.parameters()):
                 return number
         return len(self.layers())
 
     def train(self, mode: bool = True):
-        """As nn.Module, but what is frozen stays in evaluation mode.
-
-        Frozen norm layers keep their statistics, and a frozen block drops nothing.
-        """
+        """Set the mode; frozen blocks and norm layers stay in evaluation mode and keep their statistics."""
         super().train(mode)
         for module in (*self.backbone, *(m for m in self.modules() if isinstance(m, NORMS))):
             if not any(p.requires_grad for p in module.parameters()):
@@ -131,21 +121,30 @@ class Classifier(
         return self
 
     @classmethod
-    def _from_pretrained(cls, **options):
-        with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints where it looks
-            return super()._from_pretrained(**options)
-
-    @classmethod
-    def _load_as_safetensor(cls, model, model_file, map_location, strict):
+    def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **options):
+        """Return a saved model in evaluation mode (the mixin's hook, which would load pickles as well)."""
+        names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        hub = {name: options.pop(name) for name in names}
+        file = Path(model_id) / "model.safetensors"
+        if not Path(model_id).is_dir():
+            file = hf_hub_download(model_id, file.name, **hub)
+        elif not file.exists():
+            raise WeightsError(f"{model_id}: no model.safetensors; a pickle is never loaded")
+        model = cls(**options)
         try:
-            load_safetensors(model, model_file, strict=True, device=map_location)
+            load_safetensors(model, file, device=map_location)
         except Exception as error:  # RuntimeError of torch, SafetensorError of a damaged file
-            raise WeightsError(f"{model_file} does not fit its config.json: {str(error)[:300]}") from None
+            raise WeightsError(f"{file} does not fit its config.json: {str(error)[:300]}") from None
         return model.eval()
 
-    @classmethod
-    def _load_as_pickle(cls, model, model_file, map_location, strict):
-        raise WeightsError(f"{model_file}: only model.safetensors is loaded, never a pickle")
+
+def _backbone(name: str, config: dict, state: dict | None = None):
+    if name not in BACKBONES:
+        raise WeightsError(f"backbone {name!r}: not among xnn.BACKBONES: {', '.join(BACKBONES)}")
+    builder = BACKBONES[name]
+    if isinstance(builder, str):
+        builder = getattr(import_module(builder), name)
+    return builder(config, state)
 
 
 def _head(norm: nn.Module, width: int, hidden, dropout: float, classes: int) -> nn.Sequential:
@@ -157,92 +156,54 @@ def _head(norm: nn.Module, width: int, hidden, dropout: float, classes: int) -> 
     return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, classes))
 
 
-# ---- backbones: (blocks, norm after pooling, width of the feature map) ---------------------------
-# `state` is a state dict with the keys of torchvision or transformers, None for random weights.
-
-
-def _mobilenet_v2(config: dict, state: dict | None = None):
-    network = torchvision.models.mobilenet_v2(weights=None)
-    if state:
-        network.load_state_dict(state)
-    return network.features, nn.Identity(), network.last_channel
-
-
-def _resnet(name: str):
-    def build(config: dict, state: dict | None = None):
-        network = getattr(torchvision.models, name)(weights=None)
-        if state:
-            network.load_state_dict(state)
-        stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
-        layers = (network.layer1, network.layer2, network.layer3, network.layer4)
-        blocks = [block for layer in layers for block in layer]
-        return nn.Sequential(stem, *blocks), nn.Identity(), network.fc.in_features
-
-    return build
-
-
-def _convnextv2(config: dict, state: dict | None = None):
-    from transformers import ConvNextV2Config, ConvNextV2Model
-
-    network = ConvNextV2Model(ConvNextV2Config(**config))
-    if state:  # of the model, or of the model with its classifier
-        kept = {k.removeprefix("convnextv2."): v for k, v in state.items()}
-        network.load_state_dict({k: v for k, v in kept.items() if not k.startswith("classifier.")})
-    blocks = [network.embeddings]
-    for stage in network.encoder.stages:
-        blocks += [nn.Sequential(*stage.downsampling_layer)] if len(stage.downsampling_layer) else []
-        blocks += stage.layers
-    return nn.Sequential(*blocks), network.layernorm, network.config.hidden_sizes[-1]
-
-
-_BACKBONES = {
-    "mobilenet_v2": _mobilenet_v2,
-    "resnet18": _resnet("resnet18"),
-    "resnet50": _resnet("resnet50"),
-    "convnextv2": _convnextv2,
-}
-
-
-# ---- a run's model -------------------------------------------------------------------------------
-
-
-class Start(NamedTuple):
-    """A model at the start of its training."""
+class InitialisedModel(NamedTuple):
+    """A model before its training."""
 
     model: Classifier
-    weights: str  # where they came from, for the reader
+    weights: str  # where they are from, in words
     sha256: str  # of the weights; "" for random ones
 
 
-def build(run: Run) -> Start:
-    """Make the model that a run's parameters describe, with its starting weights, frozen as asked.
+def build(run: Run) -> InitialisedModel:
+    """Return the model that a run's parameters describe, with its starting weights, frozen as asked.
 
     Raises WeightsError where the weights cannot be had.
     """
     torch.manual_seed(run.seed)
-    spec, study = run.model, run.study
-    size = spec.image_size or study.image_size
-    if spec.start_from:
-        folder = study.artifacts / spec.start_from / "model"
-        if not folder.exists():
-            raise WeightsError(f"run {spec.start_from} has no model yet: execute its 3-train first")
-        model = Classifier.from_pretrained(folder, image_size=size)
-        start = Start(model, f"the trained run {spec.start_from}", file_sha256(folder / "model.safetensors"))
-    else:
-        found = weights.find(spec)
-        config = dict(spec.config) or weights.sizes(found.state)
-        model = Classifier(spec.backbone, study.classes, size, spec.hidden, spec.dropout, config)
-        _fill(model, spec.backbone, config, found)
-        start = Start(model, found.source, found.sha256)
-    freeze(model, spec.train)
-    if spec.lora:
-        adapt(model, spec.lora)
-    model.train()  # Lightning trains in the mode it finds
-    return start
+    size = run.model.image_size or run.study.image_size
+    started = _from_run(run, size) if run.model.start_from else _from_weights(run, size)
+    freeze(started.model, run.model.train)
+    if run.model.lora:
+        add_lora(started.model, run.model.lora)
+    started.model.train()  # Lightning trains in the mode it finds
+    return started
+
+
+def _from_run(run: Run, size: int) -> InitialisedModel:
+    name = run.model.start_from
+    folder = run.study.artifacts / name / "model"
+    if not folder.exists():
+        raise WeightsError(f"run {name} has no model yet: execute its 3-train first")
+    model = Classifier.from_pretrained(folder, image_size=size)
+    return InitialisedModel(model, f"the trained run {name}", file_sha256(folder / "model.safetensors"))
+
+
+def _from_weights(run: Run, size: int) -> InitialisedModel:
+    spec, found = run.model, weights.find(run.model)
+    config = dict(spec.config) or convnext_sizes(found.state)
+    model = Classifier(spec.backbone, run.study.classes, size, spec.hidden, spec.dropout, config)
+    if found.state is not None:
+        try:
+            blocks, norm, _ = _backbone(spec.backbone, config, found.state)
+        except RuntimeError as error:
+            raise WeightsError(f"{found.source} does not fit {spec.backbone}: {str(error)[:300]}") from None
+        model.backbone.load_state_dict(blocks.state_dict())
+        model.head[2].load_state_dict(norm.state_dict())
+    return InitialisedModel(model, found.source, found.sha256)
 
 
 def load_model(run: Run) -> Classifier:
-    """The run's trained model; raise FileNotFoundError where 3-train has not made it."""
+    """Return the run's trained model; raise FileNotFoundError before its 3-train was executed."""
     folder = run.artifacts / "model"
     if not folder.exists():
         raise FileNotFoundError(
@@ -252,9 +213,9 @@ def load_model(run: Run) -> Classifier:
 
 
 def freeze(model: Classifier, train: str | int) -> None:
-    """Leave trainable: the head, and of the backbone nothing, all, or its last N parameter tensors.
+    """Leave trainable the head, and of the backbone nothing, all, or its last N parameter tensors.
 
-    Of a partly trained backbone the norm layers stay frozen.
+    Norm layers of a partly trained backbone stay frozen.
     """
     tensors = [(m, p) for m in model.backbone.modules() for p in m.parameters(recurse=False)]
     count = {"head": 0, "all": len(tensors)}.get(train, train)
@@ -266,8 +227,8 @@ def freeze(model: Classifier, train: str | int) -> None:
         parameter.requires_grad_(number >= first and kept)
 
 
-def adapt(model: Classifier, lora: Lora) -> None:
-    """Freeze the backbone, and give low-rank updates to those of its layers that would have been trained.
+def add_lora(model: Classifier, lora: Lora) -> None:
+    """Freeze the backbone, and add low-rank updates to those of its layers that would have been trained.
 
     Only linear layers and convolutions over all channels have a matrix to update; the head is trained
     as it is.
@@ -287,8 +248,8 @@ def adapt(model: Classifier, lora: Lora) -> None:
     model.head.requires_grad_(True)
 
 
-def merge(model: Classifier) -> None:
-    """Add low-rank updates to the layers that they belong to; the network is then as any other."""
+def merge_lora(model: Classifier) -> None:
+    """Add the low-rank updates to the weights of their layers, and put the plain layers back."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in list(model.named_modules()):
@@ -299,18 +260,38 @@ def merge(model: Classifier) -> None:
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """Number of parameters: total, and trained."""
+    """Return the number of parameters: total, and trained."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return {"total": sum(n for n, _ in sizes), "trained": sum(n for n, trained in sizes if trained)}
 
 
-def _fill(model: Classifier, backbone: str, config: dict, found: weights.Weights) -> None:
-    """Load starting weights, in the keys of torchvision or transformers, into the backbone."""
-    if found.state is None:
-        return
-    try:
-        blocks, norm, _ = _BACKBONES[backbone](config, found.state)
-    except RuntimeError as error:
-        raise WeightsError(f"{found.source} does not fit {backbone}: {str(error)[:300]}") from None
-    model.backbone.load_state_dict(blocks.state_dict())
-    model.head[2].load_state_dict(norm.state_dict())
+def to_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Return grey images (N, H, W) uint8 as a model takes them: (N, 3, H, W) float in [0, 1]."""
+    grey = torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images)
+    return (grey.float() / 255).unsqueeze(1).expand(-1, 3, -1, -1)
+
+
+def channels_last(inputs: torch.Tensor) -> torch.Tensor:
+    """Return images or feature maps in the memory format that convolutions are fastest in."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+
+
+def logits(model: Classifier, images: np.ndarray, flip: bool = False) -> np.ndarray:
+    """Return the logits (N, C) of grey images (N, H, W) uint8.
+
+    With `flip`, each is the mean of the logits of an image and of its mirror image.
+    """
+    # before inference mode: parameters that are converted in it have no gradients any more
+    model.eval().to(memory_format=torch.channels_last)
+    results = []
+    with torch.inference_mode():
+        for start in tqdm(range(0, len(images), BATCH), desc="predicting", unit="batch", leave=False):
+            batch = to_input(np.asarray(images[start : start + BATCH]))
+            result = model(batch)
+            results.append((result + model(batch.flip(-1))) / 2 if flip else result)
+    return torch.cat(results).numpy()
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax of logits in float64: rows sum to 1 in a file as well."""
+    return torch.from_numpy(logits).double().softmax(1).numpy()

@@ -1,4 +1,4 @@
-"""Trained models and their records that are kept, and what decides whether they may be."""
+"""Trained models and training records that are kept, and the inputs that decide whether they are current."""
 
 import json
 from pathlib import Path
@@ -14,25 +14,22 @@ __by_value__ = True  # this module decides what is kept, and no number
 def inputs(run: Run) -> dict:
     """Return what decides a trained model: code, parameters, records, and what it starts from."""
     code = freshness.of_function("xnn.training.fit", "trained")
-    found = {
-        "code": code.sha256,
-        "parameters": {
-            name: schema.leaves(each, code.groups(type(each)))
-            for name, each in {"study": run.study, "run": run}.items()
-        },
-        "records": _seen_sha256(run.study),
+    groups = {
+        name: schema.leaves(each, code.groups(type(each)))
+        for name, each in {"study": run.study, "run": run}.items()
     }
+    found = {"code": code.sha256, "parameters": groups, "records": _seen_sha256(run.study)}
     if first := run.model.start_from:
         start = files.load_run(run.study.name, first)
-        places = [folder / "training.json" for folder in (start.artifacts, start.reports)]
-        found["start"] = next((_read(file)["key"] for file in places if file.exists()), None)
+        records = [_read(folder / "training.json") for folder in (start.artifacts, start.reports)]
+        found["start"] = next((each["key"] for each in records if each), None)
     elif file := weights.local_file(run.model):
         found["start"] = provenance.file_sha256(file)
     return found
 
 
 def _seen_sha256(study: Study) -> str | None:
-    """Hash of the records that a training sees; None where there are none yet."""
+    """Return the hash of the records that a training sees; None before they are made."""
     if provenance.records_sha256(study) is None:
         return None
     records = load_records(study)
@@ -41,7 +38,7 @@ def _seen_sha256(study: Study) -> str | None:
 
 
 def model(run: Run, now: dict) -> dict | None:
-    """The record of the run's model, where there is one and it was trained from these inputs."""
+    """Return the record of the run's model if there is one, trained from the inputs `now`."""
     own, reported = _read(run.artifacts / "training.json"), record(run, now)
     if own is None or not (run.artifacts / "model").exists():
         return None
@@ -50,15 +47,13 @@ def model(run: Run, now: dict) -> dict | None:
 
 
 def record(run: Run, now: dict) -> dict | None:
-    """The training record in the run's reports, where it is of these inputs; its model may be elsewhere."""
+    """Return the training record in the run's reports if it is of these inputs, its model aside."""
     reported = _read(run.reports / "training.json")
-    if reported is None or freshness.differences(reported.get("inputs"), now):
-        return None
-    return reported
+    return reported if reported and not freshness.differences(reported.get("inputs"), now) else None
 
 
 def check_recipe(run: Run) -> None:
-    """Raise ParameterError where a run was trained by another recipe than its parameters are now."""
+    """Raise ParameterError if the run was trained with other parameters than its file has now."""
     made = (_read(run.reports / "training.json") or {}).get("inputs")
     if made is None:
         return
@@ -71,7 +66,7 @@ def check_recipe(run: Run) -> None:
 
 
 def seconds(run: Run) -> float | None:
-    """What the run's last training took, None where none is known."""
+    """Return how long the run's last training took, None if that is not known."""
     reported = _read(run.reports / "training.json")
     return reported and reported["frozen_seconds"] + sum(row["seconds"] for row in reported["history"])
 

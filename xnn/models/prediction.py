@@ -1,6 +1,5 @@
-"""What a trained model says of a split's images: asked once, kept under the key of what decides it."""
+"""Cached predictions of a run on one split, with the key of what decides them."""
 
-import hashlib
 import json
 
 import pandas as pd
@@ -13,16 +12,16 @@ from . import kept
 
 
 def predictions(run: Run, split: str = "test") -> pd.DataFrame:
-    """The run's predictions of a split: path, label, patient and one probability column a class.
+    """Return the run's predictions of a split: path, label, patient and one probability column per class.
 
-    Kept as ``predictions.csv`` (of val: ``validation.csv``) in the run's reports and asked of the model
-    again only where what decides them has changed; so a page that reads kept ones loads no network.
+    They are kept as ``predictions.csv`` (of val: ``validation.csv``) in the run's reports, and computed again
+    only if what decides them has changed; a page that reads kept ones loads no network.
     """
     kept.check_recipe(run)
     file, voucher = files(run, split)
     if are_kept(run, split):
         return read(file)
-    table = _ask(run, split)
+    table = _predict(run, split)
     voucher.unlink(missing_ok=True)
     write_csv(table, file)
     provenance.write_json({"key": key(run, split), "sha256": provenance.file_sha256(file)}, voucher)
@@ -30,7 +29,7 @@ def predictions(run: Run, split: str = "test") -> pd.DataFrame:
 
 
 def are_kept(run: Run, split: str = "test") -> bool:
-    """Whether the run's predictions of a split are there, of this very model and of these images."""
+    """Return whether the predictions of a split are kept, from the run's model and these images."""
     file, voucher = files(run, split)
     if not (voucher.exists() and file.exists()):
         return False
@@ -38,21 +37,20 @@ def are_kept(run: Run, split: str = "test") -> bool:
 
 
 def key(run: Run, split: str = "test") -> str:
-    """Hash of all that decides a run's predictions: the trained model, the images asked about, the way."""
+    """Return the hash of all that decides a run's predictions: trained model, images, code."""
     records = load_records(run.study)
-    parts = (
+    parts = [
         json.loads((run.reports / "training.json").read_text())["key"],
         records.loc[records.split == split, ["path", "label", "patient", "sha256"]].to_csv(index=False),
-        freshness.of_function(__name__, "_ask").sha256,
-        str(run.evaluation.flip),
-    )
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        freshness.of_function(__name__, "_predict").sha256,
+        run.evaluation.flip,
+    ]
+    return freshness.digest(parts)
 
 
-def _ask(run: Run, split: str) -> pd.DataFrame:
+def _predict(run: Run, split: str) -> pd.DataFrame:
     from ..evaluation.predictions import predictions_table
-    from .classifier import load_model
-    from .inference import logits, probabilities  # takes seconds to import
+    from .classifier import load_model, logits, probabilities  # takes seconds to import
 
     records = load_records(run.study)
     records = records[records.split == split].sort_values("path").reset_index(drop=True)

@@ -34,18 +34,16 @@ def images_per_patient(records: pd.DataFrame):
 
 
 @look.styled
-def sizes(records: pd.DataFrame):
-    """Return histograms by class of width, height, aspect and bytes, without those equal in all files."""
-    table = records[["width", "height", "bytes"]].astype(float)
-    table.insert(2, "aspect", table.width / table.height)
+def sizes(table: pd.DataFrame, labels):
+    """Return histograms by class of the columns width, height, aspect and bytes of a table, if they exist."""
     units = {"width": "pixels", "height": "pixels", "aspect": "width over height", "bytes": "bytes"}
-    varied = [name for name in table if table[name].nunique() > 1]
+    varied = [name for name in units if name in table]
     if not varied:
         return look.nothing()
     figure, axes = look.subplots(3 * len(varied) + 1.2, 2.6, columns=len(varied), squeeze=False)
     for each, name in zip(axes[0], varied, strict=True):
         edges = np.linspace(*table[name].quantile([0.001, 0.999]), BINS)
-        for label, rows, colour in look.by_class(records["label"]):
+        for label, rows, colour in look.by_class(labels):
             each.hist(table[name].iloc[rows], edges, density=True, histtype="step", color=colour, label=label)
         each.set(title=f"{name.capitalize()} of the files", xlabel=units[name], yticks=[])
     axes[0, 0].set_ylabel("share of the class")

@@ -51,6 +51,7 @@ def execute(task: Task, made_from: dict, never_made: Iterable[str] = ()) -> None
     failed = target.with_suffix(".failed.ipynb")
     partial = _partial(target)
     try:
+        partial.touch()  # fails before the work if the folder cannot be written to
         _papermill(notebook, partial, task)
         executed = nbformat.read(partial, as_version=4)
         _finish(executed, task.title, never_made)
@@ -127,6 +128,7 @@ def _papermill(notebook: nbformat.NotebookNode, output: Path, task: Task) -> Non
                     task.values,
                     cwd=task.source.parent,  # as in JupyterLab; pages on methods import helpers from there
                     progress_bar=False,
+                    request_save_on_cell_execute=False,  # only at the end
                     stdout_file=sys.stdout,
                     stderr_file=sys.stderr,
                     config=Config(KernelManager=socket),

@@ -211,7 +211,7 @@ def inputs(of: Task) -> dict:
     if of.step != "1-wrangle":
         made["records"] = provenance.records_sha256(of.study)
     elif not of.study.synthetic and os.environ.get("ARCHIVE"):
-        from ..data.sources import archive
+        from ..data.archive import archive
 
         made["archive"] = archive(of.study).fingerprint()
     return made

@@ -17,6 +17,7 @@ from ..config import files, schema
 from ..config.schema import ROOT, Run, Study
 
 KEY = "xnn.results"  # tag with the hash of the result files; set last, so it marks a complete log
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens the page on runs, not on traces
 STEPS = ("3-train", "4-evaluate", "5-explain")
 RESULTS = ("training.json", "metrics.json", "explanations.json")
 
@@ -57,11 +58,15 @@ def _in_use():
 
 
 def _experiment(client, study: Study) -> str:
-    found = client.get_experiment_by_name(study.name)
-    if found:
-        return found.experiment_id
+    """Id of the study's experiment; a new one if the project was moved, since MLflow keeps absolute paths."""
     place = (ROOT / "artifacts/mlflow" / study.name).as_uri()
-    return client.create_experiment(study.name, artifact_location=place)
+    found = client.get_experiment_by_name(study.name)
+    if found and found.artifact_location == place:
+        return found.experiment_id
+    if found:
+        client.rename_experiment(found.experiment_id, f"{study.name} (before a move, {found.experiment_id})")
+        client.delete_experiment(found.experiment_id)
+    return client.create_experiment(study.name, artifact_location=place, tags=KIND)
 
 
 def _log(client, experiment: str, run: Run) -> bool:

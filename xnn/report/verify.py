@@ -95,8 +95,7 @@ def answers_again(run: Run) -> Check:
     record = run.artifacts / "training.json"
     if not record.exists() or _json(record)["key"] != _json(run.reports / "training.json")["key"]:
         return Check(what, why="the model of this training is not here")
-    from ..models.classifier import load_model
-    from ..models.inference import logits, probabilities  # takes seconds to import
+    from ..models.classifier import load_model, logits, probabilities  # takes seconds to import
 
     committed = read(run.reports / "predictions.csv").set_index("path")
     records = load_records(run.study).set_index("path")

@@ -1,4 +1,4 @@
-"""Batches of images: random views for training, the images themselves for everything else."""
+"""Batches of radiographs: random views for training, the images themselves for validation."""
 
 from collections.abc import Iterator
 
@@ -6,17 +6,16 @@ import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 from torchvision.transforms import InterpolationMode, v2
 
 from ..config.schema import Augmentation, Run
-from ..data.images import ImageStore
 from ..data.records import load_images, load_records
 from ..models.classifier import to_input
 
 
 def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
-    """Random views of one grey image (1, size, size) uint8, at the same size."""
+    """Return the transform of a grey image (1, size, size) uint8 to a random view of the same size."""
     steps = []
     if parameters.degrees:
         steps.append(v2.RandomAffine(parameters.degrees, interpolation=InterpolationMode.BILINEAR))
@@ -32,13 +31,13 @@ def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
 
 
 class Views(Dataset):
-    """Radiographs of some records; item (i, view) is record i seen by random view number `view`.
+    """Views of radiographs; item (i, view) is record i in random view number `view`.
 
     A view depends on the seed, the record and its number alone: not on the order of the items, the
     batch size or the number of worker processes. View None is the image itself.
     """
 
-    def __init__(self, records: pd.DataFrame, images: ImageStore, classes, transform=None, seed=0):
+    def __init__(self, records: pd.DataFrame, images: np.ndarray, classes, transform=None, seed=0):
         self.rows = records.row.to_numpy()
         self.labels = records.label.map({c: i for i, c in enumerate(classes)}).to_numpy()
         self.images, self.transform, self.seed = images, transform, seed
@@ -47,32 +46,32 @@ class Views(Dataset):
         return len(self.rows)
 
     def __getitem__(self, item) -> tuple[torch.Tensor, int]:
-        """The grey image (H, W), uint8, and its label's number."""
+        """Return the grey image (H, W), uint8, and the number of its label."""
         index, view = item if isinstance(item, tuple) else (item, None)
         image = torch.from_numpy(np.array(self.images[self.rows[index]]))
         if self.transform is not None and view is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(mix(self.seed, int(self.rows[index]), view))
+                torch.default_generator.manual_seed(combined_seed(self.seed, int(self.rows[index]), view))
                 image = self.transform(image.unsqueeze(0)).squeeze(0)
         return image, int(self.labels[index])
 
 
-def mix(*numbers: int) -> int:
-    """One well spread seed of several numbers."""
+def combined_seed(*numbers: int) -> int:
+    """Return a seed that differs wherever one of the numbers does."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class Epochs(Sampler):
-    """Every record once an epoch, in an order and with views that depend on seed and epoch alone.
+    """Order and view of every record in an epoch, from seed and epoch alone.
 
-    The view is a new one every epoch, or one of `views`, in turn.
+    The view is a new one in every epoch, or one of `views`, in turn.
     """
 
     def __init__(self, count: int, seed: int, views: int = 0):
         self.count, self.seed, self.views, self.epoch = count, seed, views, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of every epoch."""
+        """Set the epoch; Lightning calls this at the start of each."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -84,8 +83,27 @@ class Epochs(Sampler):
         return iter([(int(index), view) for index in order])
 
 
+class Share(Sampler):
+    """One process's share of every batch; all shares have the same size, and a rest is dropped."""
+
+    def __init__(self, batches: BatchSampler, rank: int, processes: int):
+        self.batches, self.rank, self.processes = batches, rank, processes
+        self.sampler = batches.sampler  # whose epoch Lightning sets
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list]:
+        for batch in self.batches:
+            end = len(batch) - len(batch) % self.processes
+            yield batch[self.rank : end : self.processes]
+
+
 class Radiographs(pl.LightningDataModule):
-    """The train and validation batches of a run: images (B, 3, H, W) in [0, 1], labels (B,)."""
+    """Training and validation batches of a run: images (B, 3, H, W) in [0, 1], labels (B,).
+
+    Of several processes each has its share of every training batch, and all of validation.
+    """
 
     first = 0  # the layer of the network that takes them
 
@@ -96,37 +114,38 @@ class Radiographs(pl.LightningDataModule):
         self.augment = augmentation(run.augmentation, study.image_size)
 
     def part(self, split: str) -> pd.DataFrame:
-        """Records of one split."""
+        """Return the records of one split."""
         return self.records[self.records.split == split].reset_index(drop=True)
 
-    def train_dataloader(self) -> DataLoader:
-        data = self.dataset("train")
-        sampler = Epochs(len(data), self.run.seed, self.run.training.views)
-        return self._loader(data, sampler=sampler, drop_last=True)
-
-    def val_dataloader(self) -> DataLoader:
-        return self._loader(self.dataset("val"))
-
-    def on_after_batch_transfer(self, batch, dataloader_idx: int):
-        """Grey bytes travel to the device; what the network takes is made there."""
-        images, labels = batch
-        return to_input(images), labels
-
     def dataset(self, split: str) -> Dataset:
-        """Views of one split: random ones of train, the images themselves of any other."""
+        """Return the views of one split: random ones of train, the images themselves of any other."""
         transform = self.augment if split == "train" else None
         return Views(self.part(split), self.images, self.run.study.classes, transform, self.run.seed)
 
-    def _loader(self, data: Dataset, sampler=None, drop_last=False) -> DataLoader:
-        training = self.run.training
-        # A last batch of one image has no batch statistics, so training drops what is left over,
-        # where there is more than one batch.
+    def train_dataloader(self) -> DataLoader:
+        data, size = self.dataset("train"), self.run.training.batch_size
+        order = Epochs(len(data), self.run.seed, self.run.training.views)
+        # the rest is dropped where there is more than one batch: a single image has no batch statistics
+        batches = BatchSampler(order, size, drop_last=len(data) > size)
+        if self.trainer and self.trainer.world_size > 1:
+            batches = Share(batches, self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(data, batches)
+
+    def val_dataloader(self) -> DataLoader:
+        data = self.dataset("val")
+        return self._loader(data, BatchSampler(SequentialSampler(data), self.run.training.batch_size, False))
+
+    def on_after_batch_transfer(self, batch, dataloader_idx: int):
+        """Return the batch as the network takes it; what is copied to the device is grey bytes."""
+        images, labels = batch
+        return to_input(images), labels
+
+    def _loader(self, data: Dataset, batches: Sampler) -> DataLoader:
+        workers = self.run.training.workers
         return DataLoader(
             data,
-            batch_size=training.batch_size,
-            sampler=sampler,
-            drop_last=drop_last and len(data) > training.batch_size,
-            num_workers=training.workers,
-            persistent_workers=training.workers > 0,
+            batch_sampler=batches,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             generator=torch.Generator(),  # else making an iterator would advance the global one
         )

@@ -1,8 +1,8 @@
-"""What the frozen part of a network makes of each radiograph and view: computed once, read in every epoch.
+"""Activation cache for the frozen layers.
 
-Of a network whose leading layers are frozen only the others need to be evaluated again and again. What
-the frozen ones make of the images lies in a memory-mapped file under the key of all that decides it, so
-runs that share a frozen part share the file, and a stale file cannot be taken for a current one.
+Only the layers after the frozen ones need to be evaluated in every epoch. The output of the frozen ones for
+each radiograph and view lies in a memory-mapped file named by a hash of all that decides it: runs that share
+a frozen part share the file, and a stale file is never read.
 """
 
 import hashlib
@@ -19,16 +19,15 @@ from tqdm import tqdm
 from ..config import freshness, schema
 from ..config.schema import Run
 from ..config.writing import whole
-from ..models.classifier import Classifier, to_input
+from ..models.classifier import BATCH, Classifier, channels_last, to_input
 from .batches import Radiographs
-from .recipe import channels_last, precision
+from .recipe import precision
 
-BATCH = 16  # images in one pass; more do not fit a CPU's cache
-KEPT = 16 * 2**30  # bytes of a study's features; the oldest files go first
+CAPACITY = 16 * 2**30  # bytes of a study's cache; the oldest files go first
 
 
-class Features(Dataset):
-    """Features of some records; item (i, view) is what Views' would become in the frozen layers."""
+class Activations(Dataset):
+    """Cached outputs of the frozen layers; item (i, view) is that of the same item of Views."""
 
     def __init__(self, values: torch.Tensor, labels: np.ndarray):
         self.values, self.labels = values, labels  # (N, views, ...), (N,)
@@ -42,23 +41,24 @@ class Features(Dataset):
 
 
 class FrozenRadiographs(Radiographs):
-    """The batches of Radiographs as the model's first frozen layers leave them."""
+    """The batches of Radiographs, as the output of the model's leading frozen layers."""
 
     def __init__(self, run: Run, model: Classifier):
         super().__init__(run)
-        self.model, self.first = model, model.boundary()
+        self.model, self.first = model, model.first_trainable()
         self.cached = {split: self._cached(split) for split in ("train", "val")}
 
     def dataset(self, split: str) -> Dataset:
         return self.cached[split]
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
-        """Nothing is left to be done."""
+        """Return the batch unchanged."""
         return batch
 
-    def _cached(self, split: str) -> Features:
+    def _cached(self, split: str) -> Activations:
         views = super().dataset(split)
-        items = [(index, view) for index in range(len(views)) for view in self._numbers(split)]
+        numbers = range(self.run.training.views) if split == "train" else [None]
+        items = [(index, view) for index in range(len(views)) for view in numbers]
         folder = self.run.study.artifacts / "features"
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{key(self.run, self.model, self.part(split), len(items))}.bin"
@@ -70,17 +70,13 @@ class FrozenRadiographs(Radiographs):
                 make_room(folder, size * dtype.itemsize)
                 self._write(file, Subset(views, items), dtype, split)
         values = torch.from_file(str(file), shared=False, size=size, dtype=dtype)
-        return Features(values.view(len(views), -1, *shape), views.labels)
-
-    def _numbers(self, split: str) -> list:
-        return list(range(self.run.training.views)) if split == "train" else [None]
+        return Activations(values.view(len(views), -1, *shape), views.labels)
 
     def _write(self, file: Path, data: Dataset, dtype: torch.dtype, split: str) -> None:
         loader = DataLoader(data, BATCH, num_workers=self.run.training.workers)
+        title = f"{self.run.name}: frozen layers, {split}"
         with whole(file) as partial, partial.open("wb") as out:
-            for images, _ in tqdm(
-                loader, desc=f"{self.run.name}: frozen layers, {split}", unit="batch", leave=False
-            ):
+            for images, _ in tqdm(loader, desc=title, unit="batch", leave=False):
                 found = self._frozen(images).to("cpu", dtype).contiguous()
                 out.write(found.view(torch.uint8).numpy().tobytes())
 
@@ -88,30 +84,30 @@ class FrozenRadiographs(Radiographs):
     def _frozen(self, images: torch.Tensor) -> torch.Tensor:
         device = next(self.model.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, enabled=precision(self.run) == "bf16-mixed"):
-            return self.model.between(channels_last(to_input(images.to(device))), 0, self.first)
+            return self.model.forward_range(channels_last(to_input(images.to(device))), 0, self.first)
 
 
 def key(run: Run, model: Classifier, records: pd.DataFrame, views: int) -> str:
-    """Hash of all that decides the features of some records: weights, images, views, precision, code."""
-    digest = hashlib.sha256()
-    first = model.boundary()
-    for layer in model.layers()[:first]:
-        for name, tensor in layer.state_dict().items():
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    parts = (
-        f"{first} {views} {run.seed} {run.study.image_size} {precision(run)} {model._hub_mixin_config}",
+    """Return a hash of all that decides cached outputs: layers, images, views, precision, code."""
+    weights = hashlib.sha256()
+    layers = model.layers()[: model.first_trainable()]
+    for layer in layers:
+        for tensor in layer.state_dict().values():
+            weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    parts = [
+        weights.hexdigest(),
+        f"{layers} {model.image_size} {run.study.image_size} {views} {run.seed} {precision(run)}",
         schema.sha256(run.augmentation),
         records[["row", "path", "sha256"]].to_csv(index=False),
         freshness.of_function(__name__, "FrozenRadiographs").sha256,
-    )
-    digest.update("\n".join(parts).encode())
-    return digest.hexdigest()
+    ]
+    return freshness.digest(parts)
 
 
 def make_room(folder: Path, needed: int) -> None:
-    """Remove the oldest features that do not fit beside `needed` bytes; raise OSError on a full disk."""
+    """Remove the oldest files that do not fit beside `needed` bytes; raise OSError on a full disk."""
     files = sorted(folder.glob("*.bin"), key=lambda file: file.stat().st_mtime)
-    while files and sum(file.stat().st_size for file in files) + needed > KEPT:
+    while files and sum(file.stat().st_size for file in files) + needed > CAPACITY:
         files.pop(0).unlink()  # a training that reads it keeps its mapping
     if (free := shutil.disk_usage(folder).free) < needed:
         need = f"features need {needed / 2**30:.1f} GiB and {free / 2**30:.1f} are free"

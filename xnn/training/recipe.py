@@ -1,16 +1,18 @@
-"""The recipe that a network is trained by: loss, optimiser, schedule, averaging, and what is kept."""
+"""The training recipe: loss, optimiser, schedule, weight averaging, early stopping, precision."""
 
 from pathlib import Path
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torchmetrics.classification import MulticlassF1Score
 
 from ..config.schema import Run
-from ..models.classifier import Classifier
-from .batches import Radiographs, mix
+from ..models.classifier import Classifier, channels_last
+from .batches import Radiographs, combined_seed
 
 PLATEAU = {"factor": 0.2, "patience": 2}  # of ReduceLROnPlateau, epochs
 
@@ -18,9 +20,9 @@ PLATEAU = {"factor": 0.2, "patience": 2}  # of ReduceLROnPlateau, epochs
 class Learner(pl.LightningModule):
     """Loss, metric and optimiser of a run around its classifier.
 
-    With `first`, batches hold what the layers before that one made of the images. The validation F1 is
-    weighted by class and computed once over the whole split: an average over batches would depend on
-    their size and order.
+    With `first`, batches hold the output of the layers before that one. The validation F1 is weighted by
+    class and computed once over the whole split: an average over batches would depend on their size and
+    order.
     """
 
     def __init__(
@@ -33,12 +35,13 @@ class Learner(pl.LightningModule):
         self.val_f1 = MulticlassF1Score(len(model.classes), average="weighted")
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.model.between(channels_last(inputs), self.first)
+        return self.model.forward_range(channels_last(inputs), self.first)
 
     def on_train_epoch_start(self):
-        # Dropout draws from the global generator: seeded for each epoch, a training that goes on
-        # after an interruption equals one that was never interrupted.
-        torch.manual_seed(mix(self.seed, self.current_epoch))
+        # Dropout and mix-up draw from the global generator. Seeded for each epoch, a resumed training equals
+        # one that was never interrupted; of several processes each draws its own.
+        rank = [self.global_rank] if self.global_rank else []
+        torch.manual_seed(combined_seed(self.seed, self.current_epoch, *rank))
 
     def training_step(self, batch, _):
         inputs, labels = batch
@@ -47,7 +50,7 @@ class Learner(pl.LightningModule):
         return loss
 
     def _mixed(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Loss of mix-up (Zhang et al. 2018): each input blended with another one, its label as much."""
+        """Return the loss of mix-up (Zhang et al. 2018): each input and its label blended with another."""
         alpha = torch.tensor(self.recipe.mixup)
         share = torch.distributions.Beta(alpha, alpha).sample().item()
         others = torch.randperm(len(inputs), device=inputs.device)
@@ -63,29 +66,22 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self):
         trained = [p for p in self.parameters() if p.requires_grad]
-        recipe = self.recipe
-        optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay)
-        steps = self.trainer.estimated_stepping_batches
-        scheduler = torch.optim.lr_scheduler
-        if recipe.schedule == "plateau":
+        rate, steps = self.recipe.learning_rate, self.trainer.estimated_stepping_batches
+        optimizer = torch.optim.AdamW(trained, rate, weight_decay=self.recipe.weight_decay)
+        if self.recipe.schedule == "plateau":
             return optimizer  # the callback below lowers its rate
-        if recipe.schedule == "cosine":
-            schedule = scheduler.CosineAnnealingLR(optimizer, steps)
+        if self.recipe.schedule == "cosine":
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         else:
-            schedule = scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
-def channels_last(images: torch.Tensor) -> torch.Tensor:
-    """The memory format that convolutions on a CPU and in bf16 are fastest in."""
-    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
-
-
 class Plateau(pl.Callback):
-    """Lowers the learning rate when the validation loss no longer falls, and survives an interruption.
+    """Lowers the learning rate when the validation loss no longer falls.
 
-    Lightning would step the scheduler only after the epoch's checkpoint is written, so a training
-    that goes on from there would miss one step.
+    Lightning would step the scheduler after the epoch's checkpoint is written, and a training that was
+    resumed from there would miss one step.
     """
 
     def __init__(self):
@@ -106,7 +102,7 @@ class Plateau(pl.Callback):
 
 
 def callbacks(run: Run, folder: Path) -> list[pl.Callback]:
-    """What decides, beside the Learner, which weights a training ends with; checkpoints go to `folder`."""
+    """Return what decides, beside the Learner, the weights of a training; checkpoints go to `folder`."""
     recipe = run.training
     found = [ModelCheckpoint(folder, "best", monitor="val_f1", mode="max", save_on_train_epoch_end=True)]
     if recipe.schedule == "plateau":
@@ -119,23 +115,21 @@ def callbacks(run: Run, folder: Path) -> list[pl.Callback]:
 
 
 def class_weights(run: Run, data: Radiographs) -> torch.Tensor | None:
-    """(C,) weights inverse to the classes' shares of the training split, mean 1 over its images.
-
-    As scikit-learn's "balanced": N / (C * n_c).
-    """
+    """Return weights (C,) inverse to the classes' shares of the training split, if the run asks for them."""
     if not run.training.class_weights:
         return None
-    counts = data.part("train").label.value_counts()[run.study.classes].to_numpy()
-    return torch.tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32)
+    labels = data.part("train").label.to_numpy()
+    weights = compute_class_weight("balanced", classes=np.array(run.study.classes), y=labels)
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 def precision(run: Run) -> str:
-    """Lightning's name of the run's precision: bf16 where asked for, or where the device is fast at it."""
+    """Return Lightning's name of the run's precision; auto is bf16 where the device is fast at it."""
     asked = run.training.precision
     if asked != "auto":
         return {"32": "32-true", "bf16": "bf16-mixed"}[asked]
     if torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = torch.cpu._is_avx512_bf16_supported()
+        fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
     return "bf16-mixed" if fast else "32-true"

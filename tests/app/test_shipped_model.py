@@ -7,26 +7,26 @@ from skimage import data
 
 from support.project import PROJECT
 from support.serving import encoded
-from xnn.app import explaining, served, settings
-from xnn.app.explaining import Question
+from xnn.app import answers, model, settings
+from xnn.app.answers import Question
 from xnn.data import phantom
 
 
 @pytest.fixture(scope="module")
 def loaded():
-    return served.load(str(PROJECT / settings.MODEL))
+    return model.load(str(PROJECT / settings.MODEL))
 
 
 def test_it_says_what_it_is_and_is_small(loaded):
     folder = PROJECT / settings.MODEL
     assert sum(file.stat().st_size for file in folder.iterdir()) < 6_000_000
-    assert loaded.asked.id == "kermany/mobilenetv2-full"
-    assert loaded.asked.flip
-    assert 0.3 < loaded.temperature < 3
-    assert loaded.shipped["rounding"]["largest"] < 0.01
-    assert loaded.shipped["far_test_images"] < 0.03
+    assert loaded.info.id == "kermany/mobilenetv2-full"
+    assert loaded.info.flip
+    assert 0.3 < loaded.info.temperature < 3
+    assert loaded.info.shipped["rounding"]["largest"] < 0.01
+    assert loaded.info.shipped["far_test_images"] < 0.03
     for words in ("no medical device", "doi:10.17632/rscbjbr9sj", "CC BY 4.0"):
-        assert words in loaded.card
+        assert words in loaded.info.card
 
 
 def test_what_is_no_radiograph_of_a_child_is_far(loaded):
@@ -40,7 +40,7 @@ def test_what_is_no_radiograph_of_a_child_is_far(loaded):
         "phantom": phantom.draw("normal", 0, 0, 224, 0).image,
     }
     for name, pixels in others.items():
-        answer = explaining.answer(loaded, encoded(pixels), Question(explain=False), 100)
-        (flag,) = [each for each in explaining.flags(loaded, answer) if each.name == "far_from_training"]
+        answer = answers.answer(loaded, encoded(pixels), Question(explain=False), settings.Settings())
+        (flag,) = [each for each in answer.quality if each.name == "far_from_training"]
         assert flag.raised, name
         assert "do not rely" in flag.words

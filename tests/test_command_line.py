@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support.project import PROJECT, ROOT
+from support.project import PROJECT, ROOT, write_study
 
 
 def xnn(*arguments, **environment) -> subprocess.CompletedProcess:
@@ -45,6 +45,7 @@ def test_an_error_is_one_line(small, arguments, words):
     assert words in line
 
 
-def test_empty_variables_of_make_are_no_values(small):
-    done = xnn("status", small, JOBS="", ONLINE="", SCHEDULER="")
+def test_empty_variables_of_make_are_no_values():
+    write_study("fresh", run="model: {weights: none}")
+    done = xnn("status", "fresh", JOBS="", ONLINE="", SCHEDULER="")
     assert done.returncode == 0, done.stderr

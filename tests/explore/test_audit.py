@@ -8,21 +8,21 @@ from support.project import PROJECT, SMALL, write_study
 from support.samples import data_error
 from xnn import load_records, load_study, wrangle
 from xnn.config import provenance
-from xnn.explore import exploration
+from xnn.explore import audit
 
 SPLITS = PROJECT / "reports/kermany/splits.csv"
 
 
 @pytest.fixture(scope="module")
 def explored(small):
-    return exploration.explore(load_study(small))
+    return audit.explore(load_study(small))
 
 
 def test_every_record_has_a_row_and_its_records_stay_as_they_are(small, explored):
     study = load_study(small)
     before = provenance.records_sha256(study)
     records = load_records(study)
-    table, embedding = exploration.load_audit(study)
+    table, embedding = audit.load_audit(study)
     assert table.path.tolist() == records.path.tolist()
     assert len(embedding) == len(records)
     assert table.patient_images.tolist() == records.patient.map(records.patient.value_counts()).tolist()
@@ -35,13 +35,13 @@ def test_every_record_has_a_row_and_its_records_stay_as_they_are(small, explored
 
 def test_the_verdict_counts(small, explored):
     records = load_records(load_study(small))
-    told = exploration.verdict(records, explored, None)
+    told = audit.verdict(records, explored, None)
     assert "0 exact and" in told
-    assert f"{explored.table.suspect.sum()} labels" in told
+    assert f"Doubtful labels: {explored.table.suspect.sum()} (" in told
     assert "sizes" not in told
     sizes = pd.Series({"columns": "bytes", "accuracy": 0.6, "most_frequent": 0.47, "auroc_pneumonia": 0.88})
-    told = exploration.verdict(records, explored, sizes)
-    assert "(bytes) name the class of 60% of the images" in told
+    told = audit.verdict(records, explored, sizes)
+    assert "(bytes) predict the class of 60% of the images" in told
     assert "AUROC of 0.88" in told
 
 
@@ -52,7 +52,7 @@ def test_the_composition_counts_images_and_each_patient_once():
         ("train", "virus", "b"),
         ("train", "normal", "b"),
     ]
-    table = exploration.composition(pd.DataFrame(rows, columns=["split", "label", "patient"]))
+    table = audit.composition(pd.DataFrame(rows, columns=["split", "label", "patient"]))
     assert table.index.tolist() == ["train", "test", "all"]
     assert table.loc["train"].to_dict() == {
         "normal": "1 (1 patients)",
@@ -65,7 +65,7 @@ def test_the_composition_counts_images_and_each_patient_once():
 
 def test_what_was_not_looked_at_says_what_to_run(root):
     write_study("unseen", SMALL)
-    assert "run notebook 2-explore" in data_error(exploration.load_audit, load_study("unseen"))
+    assert "run notebook 2-explore" in data_error(audit.load_audit, load_study("unseen"))
 
 
 def test_the_splits_of_other_protocols_are_those_of_their_own_records(small, explored):
@@ -73,7 +73,7 @@ def test_the_splits_of_other_protocols_are_those_of_their_own_records(small, exp
     write_study("whole", SMALL.replace("}", ", compare_with: [torn]}"))
     for name in ("torn", "whole"):
         wrangle(load_study(name))
-    table = exploration.split_table(load_study("whole"), explored.table)
+    table = audit.split_table(load_study("whole"), explored.table)
     assert list(table) == ["file", "label", "patient", "patient split", "image split", "duplicate_group"]
     for name, column in (("torn", "image split"), ("whole", "patient split")):
         records = load_records(load_study(name))

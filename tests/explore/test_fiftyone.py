@@ -18,12 +18,12 @@ from PIL import Image
 
 from support.mongod import MISSING, none_is_left
 from support.project import CHROMIUM, ROOT
-from xnn import load_images, load_records, load_run, load_study, plots
+from xnn import __main__, load_images, load_records, load_run, load_study, plots
 from xnn.evaluation.predictions import predictions_table
 from xnn.explain import gallery
 from xnn.explain import sample as samples
-from xnn.explore import exploration, fiftyone_view, mongo
-from xnn.report import pipeline, steps
+from xnn.explore import audit, fiftyone, mongo
+from xnn.report import steps
 
 pytestmark = MISSING
 ASK = """
@@ -45,7 +45,7 @@ print(json.dumps({{
 def study(small):
     """The small study, looked at, with a run that has predictions and a gallery."""
     study, run = load_study(small), load_run(small, "plain")
-    exploration.explore(study)
+    audit.explore(study)
     records = load_records(study)
     test = records[records.split == "test"]
     noise = np.random.default_rng(0).dirichlet([1, 1, 1], len(test))
@@ -65,22 +65,22 @@ def study(small):
 @pytest.fixture(scope="module")
 def told(study):
     os.environ.pop(mongo.VARIABLE, None)
-    return fiftyone_view.build(study)
+    return fiftyone.build(study)
 
 
 def test_the_page_says_what_the_dataset_holds(study, told):
     assert told.startswith(f"FiftyOne dataset `xnn-{study.name}`: {len(load_records(study))} radiographs")
     assert "predictions of 1 runs, heatmaps of 1 runs" in told
     assert f"`make fiftyone STUDY={study.name}` opens it." in told
-    assert none_is_left(fiftyone_view.folder(study))
+    assert none_is_left(fiftyone.folder(study))
 
 
 def test_the_dataset_holds_what_is_known(study, told):
-    records, (audit, _) = load_records(study), exploration.load_audit(study)
-    with mongo.serve(fiftyone_view.folder(study)) as address:
+    records, (table, _) = load_records(study), audit.load_audit(study)
+    with mongo.serve(fiftyone.folder(study)) as address:
         answer = subprocess.run(
             [sys.executable, "-c", ASK.format(study=study.name)],
-            env={**os.environ, **fiftyone_view.QUIET, mongo.VARIABLE: address},
+            env={**os.environ, **fiftyone.QUIET, mongo.VARIABLE: address},
             capture_output=True,
             text=True,
             check=True,
@@ -92,7 +92,7 @@ def test_the_dataset_holds_what_is_known(study, told):
     assert found["labels"] == records.label.value_counts().to_dict()
     assert found["predicted"] == (records.split == "test").sum()
     assert found["maps"] == pytest.approx([1 / 16, 1 / 16], abs=0.01)
-    assert found["views"]["suspected label errors"] == audit.suspect.sum()
+    assert found["views"]["suspected label errors"] == table.suspect.sum()
     assert found["views"]["largest patients"] == records.patient.value_counts().head(10).sum()
     assert {"patient", "sha256", "duplicate_group", "uniqueness"} < set(found["fields"])
     assert found["brain"] == ["embedding_map", "uniqueness"] or "embedding_map" in found["brain"]
@@ -102,19 +102,19 @@ def test_the_dataset_holds_what_is_known(study, told):
 def test_without_a_database_the_page_says_what_is_missing(study, monkeypatch):
     monkeypatch.setattr(mongo.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
-    line = fiftyone_view.build(study)
+    line = fiftyone.build(study)
     assert line.startswith("No FiftyOne dataset, only the figures above: there is no mongod")
     assert len(line.splitlines()) == 1
 
 
 def test_what_was_not_looked_at_is_before_it_is_shown(study, monkeypatch):
-    audit = study.artifacts / "audit.csv"
-    audit.unlink()
+    table = study.artifacts / "audit.csv"
+    table.unlink()
     monkeypatch.setattr(mongo.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(steps.StepError, match="there is no mongod"):
-        pipeline.show(study.name)
-    assert audit.exists()
+        __main__.fiftyone(study.name)
+    assert table.exists()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH to look at the app with")
@@ -128,7 +128,7 @@ def test_a_browser_shows_radiographs_with_labels_and_a_heatmap(study, told, tmp_
         shot = tmp_path / "shot.png"
         assert wait_for(lambda: coloured(page, shot)), "no heatmap on the page"
         assert page.get_by_text("ig_raises_plain").first.is_visible()
-    assert none_is_left(fiftyone_view.folder(study))
+    assert none_is_left(fiftyone.folder(study))
 
 
 # ---- what the tests look with ------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def opened(study):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = "import sys, xnn; from xnn.explore import fiftyone_view as view\n"
+    code = "import sys, xnn; from xnn.explore import fiftyone as view\n"
     code += "sys.exit(view.open_app(xnn.load_study(sys.argv[1]), int(sys.argv[2])))"
     process = subprocess.Popen(
         [sys.executable, "-c", code, study.name, str(port)],

@@ -4,7 +4,8 @@ import shutil
 import pytest
 
 from support.serving import folder_of
-from xnn.app import served, settings
+from xnn.app import model as served
+from xnn.app.settings import SettingsError
 
 CONFIG = "config.json"
 
@@ -20,7 +21,7 @@ def folder(model, tmp_path):
 
 
 def line(folder) -> str:
-    with pytest.raises(served.ModelError) as caught:
+    with pytest.raises(SettingsError) as caught:
         served.load(str(folder))
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
@@ -33,8 +34,8 @@ def change(folder, **values):
 
 def test_a_trained_folder_is_enough(folder):
     found = served.load(str(folder))
-    assert found.asked.id == "study/run"
-    assert (found.temperature, found.distance, found.metrics) == (None, None, None)
+    assert found.info.id == "study/run"
+    assert (found.info.temperature, found.distance, found.info.metrics) == (None, None, None)
 
 
 def test_what_is_no_model_is_one_line(folder, tmp_path, monkeypatch):
@@ -42,7 +43,8 @@ def test_what_is_no_model_is_one_line(folder, tmp_path, monkeypatch):
     assert "no such folder" in line(tmp_path / "nothing")
     assert "no config.json" in line(tmp_path)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert "pickles above all" in line(folder)
+    assert "no model.safetensors" in line(folder)
+    assert "pickles are not loaded" in line(folder)
 
 
 def test_a_hub_id_that_cannot_be_had_is_one_line(monkeypatch):
@@ -67,7 +69,9 @@ def test_a_config_that_does_not_fit_is_one_line(folder, values, words):
 
 def test_damaged_files_are_one_line(folder):
     (folder / "metrics.json").write_text('{"calibration": {"temperature": "warm"}}')
-    assert "temperature: must be a number above 0" in line(folder)
+    assert "metrics.json: calibration.temperature: input should be a valid number" in line(folder)
+    (folder / "metrics.json").write_text('{"calibration": {"temperature": 0}}')
+    assert "calibration.temperature: input should be greater than 0" in line(folder)
     (folder / "metrics.json").write_text("{")
     assert "not valid JSON" in line(folder)
     (folder / "metrics.json").unlink()
@@ -80,10 +84,3 @@ def test_damaged_files_are_one_line(folder):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     assert "model.safetensors does not fit" in line(folder)
-
-
-def test_settings_come_from_the_environment():
-    found = settings.from_environment({"XNN_PORT": "9", "XNN_HOSTS": "a, b", "XNN_MODEL": "", "PORT": "1"})
-    assert (found.port, found.hosts, found.model) == (9, ["a", "b"], settings.MODEL)
-    with pytest.raises(settings.SettingsError, match="XNN_PORT=many: input should be a valid integer"):
-        settings.from_environment({"XNN_PORT": "many"})

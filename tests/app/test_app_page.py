@@ -1,4 +1,4 @@
-"""The page without a browser: every failure a sentence, examples from what there is."""
+"""The page without a browser: errors are sentences, examples are images set aside or phantoms."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ from streamlit.testing.v1 import AppTest
 
 from support.project import PROJECT
 from support.serving import encoded, folder_of, picture, serving
-from xnn.app import client, examples, pictures
+from xnn.app import page as app
+from xnn.data.images import png
 
-PAGE = str(PROJECT / "xnn/app/ui.py")
+PAGE = str(PROJECT / "xnn/app/page.py")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def page(server, small, monkeypatch):
-    monkeypatch.setattr(client, "API", server[0])
+    monkeypatch.setenv("XNN_API", server[0])
     return AppTest.from_file(PAGE, default_timeout=120).run()
 
 
@@ -29,11 +30,11 @@ def press(page):
 
 def test_an_example_is_predicted_and_explained(page):
     assert not page.exception
-    assert "No medical device" in page.warning[0].value
+    assert "Not a medical device" in page.warning[0].value
     assert any("phantoms (no patients) of study small" in each.value for each in page.caption)
     page = press(page)
     assert not page.exception
-    assert page.subheader[0].value.startswith("The network says: ")
+    assert page.subheader[0].value.startswith("Predicted class: ")
     words = " ".join(each.value for each in page.markdown)
     for told in ("Green", "lowers it", "not calibrated", "outer frame", "not known"):
         assert told in words
@@ -47,7 +48,7 @@ def test_an_example_is_predicted_and_explained(page):
 def test_an_uploaded_image_goes_before_the_example(page):
     page.file_uploader[0].set_value(("x.png", encoded(picture()), "image/png"))
     page = press(page.run())
-    assert page.subheader[0].value.startswith("The network says: ")
+    assert page.subheader[0].value.startswith("Predicted class: ")
 
 
 def test_a_file_that_is_no_image_is_a_sentence(page):
@@ -68,19 +69,19 @@ def test_without_an_api_the_page_says_how_to_start_it(monkeypatch):
     import streamlit as st
 
     st.cache_data.clear()
-    monkeypatch.setattr(client, "API", "http://127.0.0.1:9")
+    monkeypatch.setenv("XNN_API", "http://127.0.0.1:9")
     page = AppTest.from_file(PAGE, default_timeout=120).run()
     assert "`make app` starts it" in page.error[0].value
     assert not page.button
 
 
 def test_examples_are_set_aside_images_else_phantoms(small):
-    found = examples.find(small)
-    assert set(found.files) == {"bacteria", "normal", "virus"}
-    assert "set aside before training" in found.words
-    drawn = examples.find("nothing")
-    assert "drawn phantoms, no patients" in drawn.words
-    assert set(drawn.files) == {"bacteria", "normal", "virus"}
+    found = app.examples(small)
+    assert set(found[0]) == {"bacteria", "normal", "virus"}
+    assert "set aside before training" in found[1]
+    drawn = app.examples("nothing")
+    assert "synthetic phantoms, no patients" in drawn[1]
+    assert set(drawn[0]) == {"bacteria", "normal", "virus"}
 
 
 def test_strength_goes_from_the_radiograph_to_the_overlay():
@@ -89,8 +90,8 @@ def test_strength_goes_from_the_radiograph_to_the_overlay():
     grey = picture(8)
     layer = np.zeros((8, 8, 4), np.uint8)
     layer[0, 0] = (0, 200, 60, 255)
-    coded = [base64.b64encode(examples.png(each)).decode() for each in (grey, layer)]
-    np.testing.assert_array_equal(pictures.blend(*coded, 0)[..., 0], grey)
-    full = pictures.blend(*coded, 1)
+    coded = [base64.b64encode(png(each)).decode() for each in (grey, layer)]
+    np.testing.assert_array_equal(app.blend(*coded, 0)[..., 0], grey)
+    full = app.blend(*coded, 1)
     assert tuple(full[0, 0]) == (0, 200, 60)
     assert full[3, 3, 0] == int(0.8 * grey[3, 3])

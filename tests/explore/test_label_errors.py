@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from support.samples import CLASSES, study_of
-from xnn.explore import suspects
+from xnn.explore import audit
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def planted():
 
 def test_planted_errors_are_suspected(planted):
     records, features, wrong = planted
-    probabilities = suspects.out_of_fold(features, records, study_of())
+    probabilities = audit.out_of_fold(features, records, study_of())
     assert probabilities.shape == (300, 3)
-    found = suspects.suspects(records, probabilities, study_of())
+    found = audit.label_errors(records, probabilities, study_of())
     suspected = set(found.index[found.suspect])
     assert suspected <= set(wrong)
     assert len(suspected) >= 7
@@ -38,7 +38,7 @@ def test_planted_errors_are_suspected(planted):
 def test_no_image_is_judged_by_its_own_patient(planted):
     records, _, _ = planted
     own = np.eye(150)[records.group]  # all that it tells is which patient it is
-    found = suspects.out_of_fold(own, records, study_of())
+    found = audit.out_of_fold(own, records, study_of())
     accuracy = (np.array(CLASSES)[found.argmax(axis=1)] == records.label).mean()
     assert accuracy < 0.5
 
@@ -46,9 +46,9 @@ def test_no_image_is_judged_by_its_own_patient(planted):
 def test_sizes_tell_a_class_only_where_they_differ(planted):
     records, _, _ = planted
     study = study_of()
-    assert suspects.by_size(records, study) is None
+    assert audit.size_scores(records, study) is None
     wide = records.assign(width=records.label.map({"normal": 150, "bacteria": 100, "virus": 100}))
-    found = suspects.by_size(wide, study)
+    found = audit.size_scores(wide, study)
     assert found["columns"] == "width, aspect"
     assert found.auroc_pneumonia == pytest.approx(1)
     assert found.most_frequent < found.accuracy < 1

@@ -1,0 +1,91 @@
+import io
+
+import numpy as np
+import pytest
+
+from support.serving import encoded, folder_of, picture
+from xnn.app import answers, dicom, model
+from xnn.app.answers import Question
+from xnn.app.settings import Settings
+from xnn.data.images import ImageError
+
+pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
+
+
+def test_files_are_accepted_if_the_setting_says_so(tmp_path):
+    loaded = model.load(str(folder_of(tmp_path / "model")))
+    data, question = made("MONOCHROME2"), Question(explain=False)
+    answer = answers.answer(loaded, data, question, Settings(dicom=True))
+    pixels = dicom.decode(data, 32)
+    assert answer.radiograph == encoded(pixels)
+    assert np.ptp(pixels.astype(int)) > 100
+    with pytest.raises(ImageError, match="not a JPEG or PNG"):
+        answers.answer(loaded, data, question, Settings(dicom=False))
+
+
+def test_the_window_and_the_rescaling_are_applied():
+    pixels = picture(64).astype(np.uint16) * 16
+    whole = dicom.decode(made("MONOCHROME2"), 64)
+    windowed = dicom.decode(made("MONOCHROME2", WindowCenter=1000, WindowWidth=500), 64)
+    moved = made("MONOCHROME2", WindowCenter=0, WindowWidth=500, RescaleSlope=1, RescaleIntercept=-1000)
+    assert (windowed[pixels < 700] == 0).all()
+    assert (windowed[pixels > 1300] == 255).all()
+    assert np.abs(whole.astype(int) - windowed).max() > 100
+    np.testing.assert_array_equal(dicom.decode(moved, 64), windowed)
+
+
+def test_inverted_grey_is_inverted():
+    grey, inverted = (dicom.decode(made(kind), 32).astype(int) for kind in dicom.GREY)
+    assert abs(grey + inverted - 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data[:300], "damaged DICOM file"),
+        (lambda data: data[:-2000], "damaged DICOM file"),
+        (lambda data: data.replace(b"MONOCHROME2", b"PALETTE    "), "in colour"),
+        (lambda data: data + dicom.DEFLATED, "compressed"),
+        (lambda data: data.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"), "compressed"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_words(change, words):
+    with pytest.raises(ImageError, match=words):
+        dicom.decode(change(made("MONOCHROME2")), 32)
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"Rows": 60_000, "Columns": 60_000}, "more than a radiograph has"),
+        ({"Rows": 16}, "at least 32"),
+        ({"NumberOfFrames": 2}, "several frames"),
+        ({"SamplesPerPixel": 3}, "in colour"),
+    ],
+)
+def test_what_its_header_describes_is_refused_before_pixels_are_read(monkeypatch, tags, words):
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: 1 / 0)
+    with pytest.raises(ImageError, match=words):
+        dicom.decode(made("MONOCHROME2", **tags), 32)
+
+
+def made(interpretation, **tags) -> bytes:
+    """A DICOM file of 12-bit grey."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = ExplicitVRLittleEndian, generate_uid()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    file = FileDataset("x", {}, file_meta=meta, preamble=bytes(128))
+    pixels = (picture(64).astype(np.uint16) * 16).clip(0, 4095)
+    file.Rows, file.Columns, file.SamplesPerPixel = 64, 64, 1
+    file.PhotometricInterpretation, file.PixelRepresentation = interpretation, 0
+    file.BitsAllocated, file.BitsStored, file.HighBit = 16, 12, 11
+    file.PatientName = "Nobody"
+    file.PixelData = pixels.tobytes()
+    for name, value in tags.items():
+        setattr(file, name, value)
+    out = io.BytesIO()
+    file.save_as(out, enforce_file_format=True)
+    return out.getvalue()

@@ -1,0 +1,54 @@
+"""What a page is made from, and whether it is current."""
+
+import shutil
+
+import nbformat
+
+from support.project import SMALL, write_study
+from support.report import STEPS_OF_A_RUN
+from xnn import load_run, load_study
+from xnn.config import freshness
+from xnn.report import steps
+from xnn.report.steps import Task
+
+
+def test_a_page_depends_on_the_parameters_that_it_reads_and_no_others():
+    write_study("read", SMALL, run="explanation: {images: 1}")
+    (load_run("read", "run").reports).mkdir(parents=True)
+    (load_run("read", "run").reports / "metrics.json").write_text("{}")
+
+    def changed(text, study=SMALL):
+        run = load_run("read", "run")
+        of_study = {"6-compare"}
+        before = {
+            step: freshness.recorded(steps.inputs(Task(step, run.study if step in of_study else run)))
+            for step in [*STEPS_OF_A_RUN, "6-compare"]
+        }
+        write_study("read", study, run=text)
+        run = load_run("read", "run")
+        return {
+            step
+            for step, then in before.items()
+            if freshness.differences(then, steps.inputs(Task(step, run.study if step in of_study else run)))
+        }
+
+    assert changed("# in words\nexplanation: {images: 1}") == set()
+    assert changed("explanation: {images: 2}") == {"5-explain", "6-compare"}
+    assert changed("{}", SMALL.replace("}", ", published: []}")) == set(), "2 is the default"
+    assert changed("training: {epochs: 3}") == {"3-train", "5-explain", "6-compare"}
+    shutil.rmtree(load_study("read").reports)
+
+
+def test_an_archive_that_is_not_there_is_no_reason_to_doubt(root, monkeypatch):
+    write_study("far", "{title: far, source: archive}")
+    task = Task("1-wrangle", load_study("far"))
+    made = {**freshness.recorded(steps.inputs(task)), "archive": "a fingerprint"}
+    notebook = nbformat.v4.new_notebook(metadata={"papermill": {"end_time": "now"}, "xnn": made})
+    task.page.parent.mkdir(parents=True)
+    nbformat.write(notebook, task.page)
+    try:
+        assert not steps.doubts(task)
+        monkeypatch.setenv("ARCHIVE", str(root / "params"))  # a folder that it was not made from
+        assert steps.doubts(task) == ["its archive"]
+    finally:
+        shutil.rmtree(task.page.parent)

@@ -1,0 +1,177 @@
+"""The served model, read from a folder or the hub and checked, and how far images are from its training.
+
+Training leaves model.safetensors and config.json, which is enough. ``xnn.app.ship`` adds the temperature
+(metrics.json), the training images' distribution (statistics.safetensors) and how to serve (shipped.json).
+"""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from huggingface_hub import snapshot_download
+from pydantic import AliasChoices, AliasPath, BaseModel, Field, ValidationError
+from safetensors.numpy import load_file
+from torch.utils.checkpoint import checkpoint
+
+from ..config import schema
+from ..config.provenance import file_sha256
+from ..explain.integrated import ready
+from ..models.classifier import Classifier, logits, to_input
+from .settings import Baseline, SettingsError
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+CONFIG, METRICS, SHIPPED = "config.json", "metrics.json", "shipped.json"
+WEIGHTS, STATISTICS, CARD = "model.safetensors", "statistics.safetensors", "README.md"
+DEPTH = 0.75  # of the backbone: later blocks separate the classes and keep little else of the image
+QUANTILE = 0.99  # share of the validation images below the threshold
+
+
+def _at(*paths, default=..., **limits):
+    """Return a field that is read from the first of these places, each a file and its keys."""
+    return Field(default, validation_alias=AliasChoices(*(AliasPath(*path) for path in paths)), **limits)
+
+
+class ServingConfig(BaseModel):
+    """What is known about the model, and how the notebooks use it; null where its folder does not say."""
+
+    id: str = _at((SHIPPED, "id"), ("id",))
+    backbone: schema.Model.model_fields["backbone"].annotation = _at((CONFIG, "backbone"))
+    classes: list[str] = _at((CONFIG, "classes"), min_length=2)
+    # side in pixels that images are decoded to
+    image_size: int = _at((SHIPPED, "image_size"), (CONFIG, "image_size"), ge=32, le=1024)
+    flip: bool = _at((SHIPPED, "flip"), default=False)  # average the logits of an image and its mirror image
+    baseline: Baseline = _at((SHIPPED, "baseline"), default="black")
+    tolerance: float = _at((SHIPPED, "tolerance"), default=0.01, gt=0, lt=1)
+    temperature: float | None = _at((METRICS, "calibration", "temperature"), default=None, gt=0)
+    metrics: dict | None = _at((METRICS,))
+    shipped: dict | None = _at((SHIPPED,))
+    card: str
+    sha256: str  # of the weights
+    distance_threshold: float | None = None
+
+
+class LoadedModel(NamedTuple):
+    """A network in memory and what belongs to it."""
+
+    network: Classifier
+    info: ServingConfig
+    distance: "Distance | None"
+    training_mean: np.ndarray | None  # (H, W) in [0, 1]
+
+
+def load(source: str) -> LoadedModel:
+    """Return the model of a folder or a hub id; raise SettingsError if it does not predict an image."""
+    folder, values = _folder(source), {}
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).exists():
+            raise SettingsError(f"{folder}: no {name}, so no trained model (pickles are not loaded)")
+    card, sha256 = folder / CARD, file_sha256(folder / WEIGHTS)
+    try:
+        for file in (CONFIG, METRICS, SHIPPED):
+            values[file] = dict(json.loads((folder / file).read_text())) if (folder / file).exists() else None
+        values |= {"id": _name(source), "card": card.read_text() if card.exists() else "", "sha256": sha256}
+        info = ServingConfig.model_validate(values)
+    except ValidationError as error:
+        (file, *keys), reason = error.errors()[0]["loc"], error.errors()[0]["msg"].lower()
+        raise SettingsError(f"{folder / file}: {'.'.join(map(str, keys))}: {reason}") from None
+    except (TypeError, ValueError, OSError) as error:
+        raise SettingsError(f"{folder / file}: not valid JSON with keys and values: {error}") from None
+    network = _network(folder)
+    grey = np.full((1, info.image_size, info.image_size), 128, np.uint8)
+    try:  # the first pass takes longest, and shows whether the parts fit
+        found = logits(network, grey)
+    except RuntimeError as error:
+        raise SettingsError(f"{folder}: the network fails on an image: {str(error)[:200]}") from None
+    if found.shape != (1, len(info.classes)) or not np.isfinite(found).all():
+        raise SettingsError(f"{folder}: expected {len(info.classes)} finite logits, got {found.tolist()}")
+    if not (folder / STATISTICS).exists():
+        return LoadedModel(network, info, None, None)
+    try:
+        arrays = load_file(folder / STATISTICS)
+        training_mean = arrays.pop("training_mean").reshape(grey.shape[1:])
+        distance = Distance(**arrays)
+        distance.of(features(network, to_input(grey)))
+    except Exception as error:  # safetensors and NumPy raise a wide range of errors
+        raise SettingsError(f"{folder / STATISTICS} does not fit the network: {error}") from None
+    info.distance_threshold = distance.threshold.item()
+    return LoadedModel(network, info, distance, training_mean)
+
+
+def _folder(source: str) -> Path:
+    for folder in (Path(source).expanduser(), schema.ROOT / source):
+        if folder.is_dir():
+            return folder
+    if not HUB_ID.fullmatch(source):
+        raise SettingsError(f"{source}: no such folder; give a folder with {WEIGHTS}, or a hub id")
+    try:
+        files = [CONFIG, METRICS, SHIPPED, WEIGHTS, STATISTICS, CARD]
+        return Path(snapshot_download(source, allow_patterns=files, etag_timeout=10))
+    except Exception as error:  # of the network, the hub or the disk
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+        raise SettingsError(f"{source}: no such folder, and the hub gave no such model: {reason}") from None
+
+
+def _name(source: str) -> str:
+    """Return what answers call a model, without its path: <study>/<run> of .../<study>/<run>/model."""
+    if not Path(source).is_dir():
+        return source
+    parts = [part for part in Path(source).resolve().parts[1:] if part != "model"]
+    return "/".join(parts[-2:]) or "model"
+
+
+def _network(folder: Path) -> Classifier:
+    try:
+        network = Classifier.from_pretrained(folder)  # float16 in the file becomes float32 here
+    except Exception as error:  # WeightsError, or whatever a network of odd sizes raises
+        raise SettingsError(" ".join(str(error).split())[:400]) from None
+    for block in network.backbone:
+        # recompute activations for gradients instead of keeping them: an explanation needs much less memory
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+    # channels_last from the start: weights converted in inference mode would have no gradients later
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+class Distance(NamedTuple):
+    """Mahalanobis distance of C features from the training images, by probabilistic PCA.
+
+    That is a Gaussian of K principal directions and an isotropic rest (Tipping and Bishop 1999).
+    """
+
+    mean: np.ndarray  # (C,)
+    directions: np.ndarray  # (K, C), orthonormal
+    variances: np.ndarray  # (K,) along the directions
+    rest: np.ndarray  # (1,) mean variance in all other directions
+    threshold: np.ndarray  # (1,)
+
+    def of(self, features: np.ndarray) -> np.ndarray:
+        """Return the distances (N,) of features (N, C); a training image has about the square root of C."""
+        centred = np.asarray(features, float) - self.mean
+        along = centred @ self.directions.T
+        beside = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+        return np.sqrt((along**2 / self.variances).sum(axis=1) + beside / self.rest)
+
+
+def fit_distance(training: np.ndarray, validation: np.ndarray, directions: int = 64) -> Distance:
+    """Return the distance from features (N, C) of training images; validation images set its threshold."""
+    training = np.asarray(training, float)
+    if len(training) < 3:
+        raise ValueError(f"{len(training)} training images are too few for a distance")
+    mean = training.mean(axis=0)
+    _, sizes, found = np.linalg.svd(training - mean, full_matrices=False)
+    variances = sizes**2 / (len(training) - 1)
+    count = min(directions, len(training) // 3, training.shape[1] - 1)
+    rest = variances[count:].sum(keepdims=True) / (training.shape[1] - count)
+    distance = Distance(mean, found[:count], variances[:count], rest, np.empty(1))
+    return distance._replace(threshold=np.quantile(distance.of(validation), [QUANTILE]))
+
+
+@torch.inference_mode()
+def features(network: Classifier, images: torch.Tensor) -> np.ndarray:
+    """Return features (N, C) of images (N, 3, H, W): mean and deviation of each channel at DEPTH."""
+    last = 1 + round(DEPTH * len(network.backbone))  # layer 0 preprocesses the image
+    maps = network.eval().forward_range(ready(network, images), 0, last)
+    return torch.cat([maps.mean((2, 3)), maps.std((2, 3))], 1).numpy()

@@ -1,0 +1,12 @@
+"""Registry of backbones, which parameter files and models share."""
+
+from collections.abc import Callable
+
+# Name to the function that builds a backbone, or to the module with a function of that name. A module is
+# imported when a model is built, so that parameter files are checked without torch.
+BACKBONES: dict[str, Callable | str] = {
+    "mobilenet_v2": "xnn.models.backbones",
+    "resnet18": "xnn.models.backbones",
+    "resnet50": "xnn.models.backbones",
+    "convnextv2": "xnn.models.backbones",
+}
