@@ -1,4 +1,4 @@
-"""Figures of explanations: one scale for all maps, words below them, floors apart from methods."""
+"""Figures of explanations: one scale for all maps, words below them, controls apart from methods."""
 
 import matplotlib
 
@@ -64,7 +64,7 @@ def test_the_card_has_a_panel_a_measure_and_a_dot_a_method():
     assert [axes.get_title() for axes in figure.axes] == ["insertion auc", "frame share"]
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert len(dots) == 3
-    assert len({dot.get_color() for dot in dots}) == 2, "floors are grey"
+    assert len({dot.get_color() for dot in dots}) == 2, "controls are grey"
 
 
 def test_curves_and_randomisation_are_drawn():

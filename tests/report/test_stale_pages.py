@@ -78,7 +78,7 @@ def edits(*each):
     return lambda folder: [edit(folder) for edit in each]
 
 
-ANOTHER_FIGURE = edits(edited("xnn/plots/training.py", r"subplots\(", "subplots(0.1 + "), without_models)
+ANOTHER_FIGURE = edits(edited("xnn/plots/runs.py", r"subplots\(", "subplots(0.1 + "), without_models)
 A_WORD = edited("notebooks/5-explain.py", r"\n# \*\*", "\n# **Whence? ")
 # what is edited, how, which pages become stale, and how many trainings that takes
 EDITS = {
@@ -118,7 +118,7 @@ EDITS = {
     "a word of prose": (A_WORD, set(), 0),
     "a module is renamed and moved into a package": (moved, set(), 0),
     "a function is renamed": (renamed, set(), 0),
-    "a name that nothing uses": (edited("xnn/plots/training.py", r"\Z", "\nANOTHER = 1\n"), set(), 0),
+    "a name that nothing uses": (edited("xnn/plots/runs.py", r"\Z", "\nANOTHER = 1\n"), set(), 0),
     "another figure, in a clone without models": (ANOTHER_FIGURE, TRAININGS, 0),
     "a measure of explanations, in a clone without models": (
         edits(edited("xnn/explain/card.py", r"def table\(", "def table(ignored=None, *, "), without_models),

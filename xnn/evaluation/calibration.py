@@ -49,11 +49,9 @@ def quality(labels, probabilities, classes, weights=None) -> dict[str, np.ndarra
 
 
 def report(test: pd.DataFrame, validation: pd.DataFrame, classes, resamples=2000, seed=0) -> dict:
-    """Return the calibration part of metrics.json from the predictions on the test and validation splits.
+    """Return temperature, before and after of metrics.json from predictions on two splits.
 
-    Returns
-    -------
-    temperature (fitted on validation), and before and after it: ece, nll and brier of the test images, each
+    The temperature is fitted on validation. before and after it: ece, nll and brier of the test images, each
     {"value", "low", "high"}, 95 % by bootstrap over patients.
     """
     labels, probabilities = arrays(test, classes)

@@ -21,21 +21,25 @@ def precision_recall(labels, probabilities, classes) -> pd.DataFrame:
     Columns curve, threshold, precision, recall (falling) and average_precision (the same along a curve).
     A class without images has no curve.
     """
-    pairs = _one_against_rest(*checked(labels, probabilities, classes), classes)
-    return pd.concat([_curve(name, *pair) for name, pair in pairs.items()], ignore_index=True)
+    tables = []
+    for name, pair in _one_against_rest(*checked(labels, probabilities, classes), classes).items():
+        precision, recall, threshold = precision_recall_curve(*pair, drop_intermediate=True)
+        columns = {"curve": name, "threshold": np.append(threshold, np.inf)}  # at the end nothing is positive
+        columns |= {"precision": precision, "recall": recall}
+        tables.append(pd.DataFrame({**columns, "average_precision": average_precision_score(*pair)}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def precision_recall_bands(labels, probabilities, weights, classes) -> pd.DataFrame:
     """Return the bands of those curves: columns curve, recall (a grid), low and high (of precision).
 
-    ``weights`` (B, N): how often each image counts in each resample. The precision at a recall is that of
-    the highest threshold that reaches it.
+    ``weights`` (B, N): how often each image counts in each resample.
     """
     labels, probabilities = checked(labels, probabilities, classes)
     weights, tables = checked_weights(weights, len(labels)), []
     for name, (positive, score) in _one_against_rest(labels, probabilities, classes).items():
         repeated = np.repeat(weights, len(positive) // len(labels), axis=1)
-        band = _band(_precision_at, positive, score, repeated)
+        band = _band(positive, score, repeated, by_recall=True)
         tables.append(pd.DataFrame({"curve": name, "recall": GRID, **band}))
     return pd.concat(tables, ignore_index=True)
 
@@ -77,8 +81,8 @@ def risk_coverage(labels, probabilities, weights, classes) -> pd.DataFrame:
     """
     labels, probabilities = checked(labels, probabilities, classes)
     wrong, confidence = probabilities.argmax(axis=1) != labels, probabilities.max(axis=1)
-    (risk,) = _risk_at(wrong, confidence, np.ones((1, len(labels))))
-    band = _band(_risk_at, wrong, confidence, checked_weights(weights, len(labels)))
+    (risk,) = _shares(wrong, confidence, np.ones((1, len(labels))), by_recall=False)
+    band = _band(wrong, confidence, checked_weights(weights, len(labels)), by_recall=False)
     return pd.DataFrame({"coverage": GRID, "risk": risk, **band}).iloc[1:]
 
 
@@ -121,37 +125,19 @@ def _one_against_rest(labels, probabilities, classes) -> dict[str, tuple[np.ndar
     return {name: pair for name, pair in pairs.items() if pair[0].any()}
 
 
-def _curve(name, positive, score):
-    precision, recall, threshold = precision_recall_curve(positive, score, drop_intermediate=True)
-    return pd.DataFrame(
-        {
-            "curve": name,
-            "threshold": np.append(threshold, np.inf),  # the end: nothing is predicted positive
-            "precision": precision,
-            "recall": recall,
-            "average_precision": average_precision_score(positive, score),
-        }
-    )
-
-
-def _precision_at(positive, score, weights):
-    true, false = ranked(positive, score, weights)
-    return _at_grid(ratio(true, true[:, -1:]), ratio(true, true + false))
-
-
-def _risk_at(wrong, confidence, weights):
-    errors, correct = ranked(wrong, confidence, weights)
-    covered = errors + correct
-    return _at_grid(ratio(covered, covered[:, -1:]), ratio(errors, covered))
-
-
-def _at_grid(x, y):
-    """(B, grid): y where x, rising along a row, first reaches each place of the grid; both (B, K)."""
-    first = np.stack([(x < place - 1e-12).sum(axis=1) for place in GRID], axis=1)
-    return np.take_along_axis(y, np.minimum(first, x.shape[1] - 1), axis=1)
-
-
-def _band(curve, positive, score, weights):
-    """The edges low and high, (grid,) each, of a curve under many weightings."""
-    parts = [curve(positive, score, part) for part in in_parts(weights, len(score))]
+def _band(positive, score, weights, by_recall):
+    """The edges low and high, (grid,) each, of the share of positives under many weightings."""
+    parts = [_shares(positive, score, part, by_recall) for part in in_parts(weights, len(score))]
     return pd.DataFrame([interval(place) for place in np.concatenate(parts).T])
+
+
+def _shares(positive, score, weights, by_recall):
+    """Share of positives among the highest scores (B, grid), at the recall or the coverage of the grid.
+
+    The highest threshold that reaches a place of the grid counts.
+    """
+    true, false = ranked(positive, score, weights)
+    counted = true + false
+    reached = ratio(true, true[:, -1:]) if by_recall else ratio(counted, counted[:, -1:])
+    first = np.stack([(reached < place - 1e-12).sum(axis=1) for place in GRID], axis=1)
+    return np.take_along_axis(ratio(true, counted), np.minimum(first, reached.shape[1] - 1), axis=1)

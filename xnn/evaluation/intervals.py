@@ -9,8 +9,6 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from .predictions import arrays
 from .scoring import checked, rates, scores
 
-# ---- intervals ----------------------------------------------------------------------------------
-
 
 def patient_weights(patients, resamples: int = 2000, seed: int = 0) -> np.ndarray:
     """Return how often the patient of each image (N,) is drawn in each resample: (B, N) int.
@@ -59,13 +57,13 @@ def confidence_intervals(
 
 
 def paired_differences(
-    labels, one, two, classes, patients, resamples=2000, level=0.95, seed=0
+    labels, one, two, classes, patients, resamples=2000, seed=0
 ) -> dict[str, dict[str, float]]:
     """Return the scores and class rates of one set of predictions minus those of another, with intervals.
 
     ``one`` and ``two`` (N, C) are probabilities for the same images, and every resample draws the same
-    patients for both: an image that is hard for both cancels out, so the interval is narrower than two
-    separate ones would suggest.
+    patients for both: what is hard for both cancels out, so the interval is narrower than two separate ones
+    would suggest.
     """
 
     def difference(weights):
@@ -75,10 +73,7 @@ def paired_differences(
         )
         return {name: first[name] - second[name] for name in first}
 
-    return with_intervals(difference, patient_weights(patients, resamples, seed), level)
-
-
-# ---- tables -------------------------------------------------------------------------------------
+    return with_intervals(difference, patient_weights(patients, resamples, seed))
 
 
 def outcome_counts(confusion, classes) -> pd.DataFrame:
@@ -105,12 +100,9 @@ def per_class(labels, probabilities, classes) -> pd.DataFrame:
 def metrics(predictions: pd.DataFrame, classes, split="test", resamples=2000, seed=0) -> dict:
     """Return the content of metrics.json for the predictions of one split, rows in any order.
 
-    Returns
-    -------
     split, n (images), patients, classes, confusion (true rows) and scores, each {"value", "low", "high"}
-    with a 95 % interval by bootstrap over patients; None where undefined, since JSON has no NaN.
-
-    Raises ValueError for a table that ``predictions.arrays`` refuses.
+    with a 95 % interval by bootstrap over patients; None where undefined, since JSON has no NaN. Raises
+    ValueError for a table that ``predictions.arrays`` refuses.
     """
     labels, probabilities = arrays(predictions, classes)
     order = np.argsort(predictions["path"].to_numpy(str))

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from ..config import files
 from ..config.schema import Study
 from .calibration import estimated_mix, for_mix, tempered
-from .comparison import load_results, recipe
+from .comparison import load_results, read_results, recipe
 from .intervals import confidence_intervals, interval, metrics, patient_weights
 from .predictions import arrays, predictions_table, read
 from .scoring import scores
@@ -39,14 +39,10 @@ def shortcut_baseline(study: Study, records: pd.DataFrame, features: pd.DataFram
 
 
 def batch_average(study: Study, run: str, size: int = 32) -> dict[str, float]:
-    """Return a run's weighted F1 over the whole test split, and as a (misleading) mean over batches.
+    """Return a run's weighted F1 over the whole test split, and as means over sorted and shuffled batches.
 
     Folders often hold images in order of class. A batch of one class offers no other class to confuse it
-    with, so the mean over batches is too high, and depends on their order and size.
-
-    Returns
-    -------
-    whole, sorted (mean over batches of images sorted by class) and shuffled (the same in random order).
+    with, so the mean over batches is too high, and it depends on their order and size.
     """
     labels, probabilities = arrays(read(study.reports / run / "predictions.csv"), study.classes)
     predicted = probabilities.argmax(axis=1)
@@ -116,17 +112,14 @@ def for_the_mix_of_test(study: Study, run: str, resamples: int = 2000) -> pd.Dat
     """Return a run's scores as trained, and with probabilities corrected for the test split's class mix.
 
     The mix is estimated from the run's predictions on the test images, not from their labels (Saerens et
-    al. 2002), after the temperature fitted on validation.
-
-    Returns
-    -------
-    Columns score, way ("as trained", "for the mix of the test split"), value, low and high.
-    ``attrs["mixes"]``: trained, estimated and test, each the share of every class.
+    al. 2002), after the temperature fitted on validation. Columns score, way, value, low and high;
+    ``attrs["mixes"]`` holds the class shares trained, estimated and test.
     """
     folder, classes = study.reports / run, study.classes
     table = read(folder / "predictions.csv")
     labels, probabilities = arrays(table, classes)
-    calibrated = tempered(probabilities, load_results(study, [run])[0][run]["calibration"]["temperature"])
+    temperature = read_results(study, "metrics.json", [run])[run]["calibration"]["temperature"]
+    calibrated = tempered(probabilities, temperature)
     trained = _shares(read(folder / "validation.csv"), classes)  # validation has the class mix of training
     mix = estimated_mix(calibrated, trained)
     ways = {"as trained": calibrated, "for the mix of the test split": for_mix(calibrated, trained, mix)}

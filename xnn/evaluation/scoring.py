@@ -9,7 +9,7 @@ import numpy as np
 NORMAL = "normal"  # the class of healthy radiographs: every other class counts as pneumonia
 PNEUMONIAS = ("bacteria", "virus")  # the classes that are compared with each other
 BINS = 15  # of the calibration error
-CELLS = 2**20  # weights processed at once (8 MB): memory does not grow with the number of resamples
+CELLS = 2**20  # numbers processed at once (8 MB), however many resamples there are
 
 
 def scores(labels, probabilities, classes, weights=None) -> dict[str, np.ndarray]:
@@ -26,9 +26,7 @@ def scores(labels, probabilities, classes, weights=None) -> dict[str, np.ndarray
     A score is NaN where it is undefined, as the average precision of a class without images; the F1 of
     such a class is 0, as in scikit-learn. ``auroc_pneumonia`` ranks by 1 - p(normal). Bacteria against
     virus uses only images of either and ranks by p(bacteria) / (p(bacteria) + p(virus)), bacteria from 0.5.
-
-    Raises ValueError for no images, shapes that do not fit, values that are no probabilities, and unknown
-    labels.
+    Raises ValueError for input that ``checked`` or ``checked_weights`` refuses.
     """
     labels, probabilities = checked(labels, probabilities, classes)
     parts = [

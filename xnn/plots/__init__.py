@@ -1,18 +1,22 @@
 """Every figure: arrays and tables in, a matplotlib figure out.
 
-A figure belongs to its caller: pyplot forgets it at once, so that a notebook shows it once and none
-stays in memory. All share one look; ``style`` gives it to figures drawn elsewhere. There is a module of
-figures for each part of the report, so that a page is made anew only where a figure of its own has changed.
+A figure belongs to its caller: pyplot forgets it at once, so that a notebook shows it once and none stays in
+memory. All have one look; ``style`` gives it to figures drawn elsewhere.
 """
 
-from .audit import embedding_map, sizes
-from .comparison import compare_scores, differences, score_by_size
-from .data import class_counts, class_means, image_sheet, images_per_patient, intensity_histograms
+from .data import (
+    class_counts,
+    class_means,
+    embedding_map,
+    image_sheet,
+    images_per_patient,
+    intensity_histograms,
+    sizes,
+)
 from .evaluation import (
     confusion_matrices,
     f1_by_threshold,
     outcome_counts,
-    per_class_scores,
     precision_recall_curves,
     reliability,
     risk_coverage,
@@ -31,5 +35,4 @@ from .explanation import (
     randomisation,
 )
 from .look import CLASS_COLOURS, STYLE, class_colours, style
-from .sweep import seed_spread, sweep_scores
-from .training import learning_curves
+from .runs import compare_scores, differences, learning_curves, score_by_size, seed_spread, sweep_scores

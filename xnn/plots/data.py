@@ -1,4 +1,4 @@
-"""Figures of the data: splits, patients, grey levels, the radiographs themselves."""
+"""Figures of the data: splits, patients, files, grey levels, similarity, and the radiographs themselves."""
 
 import numpy as np
 import pandas as pd
@@ -6,56 +6,88 @@ from matplotlib.ticker import MaxNLocator
 
 from . import look
 
+SPLIT_COLOURS = {"train": "#BBBBBB", "val": "#E69F00", "test": "#009E73"}
+BINS = 40  # of a histogram of file properties
+
 
 @look.styled
 def class_counts(records: pd.DataFrame):
-    """Radiographs in each split, a bar a class; ``records`` has the columns label and split."""
-    known = [name for name in ("train", "val", "test") if name in set(records["split"])]
-    splits = known + sorted(set(records["split"]) - set(known))
+    """Return bars of the radiographs in each split by class; ``records`` has the columns label and split."""
     counts = pd.crosstab(records["split"], records["label"])
+    splits, classes = look.ordered(records["split"], SPLIT_COLOURS), look.ordered(records["label"])
     figure, axes = look.subplots(6.5, 3)
-    look.grouped_bars(axes, counts.loc[splits, look.ordered(records["label"])], "%d")
+    look.grouped_bars(axes, counts.loc[splits, classes], "%d")
     axes.set(title="Radiographs by split and class", xlabel="split", ylabel="radiographs")
     return figure
 
 
 @look.styled
 def images_per_patient(records: pd.DataFrame):
-    """Histogram of how many radiographs a patient has; ``records`` has the column patient."""
+    """Return a histogram of the number of radiographs per patient."""
     counts = records["patient"].value_counts()
     figure, axes = look.subplots(5.5, 2.8)
     axes.hist(counts, bins=np.arange(0.5, counts.max() + 1), color=look.GREY, log=True)
-    axes.set(
-        title=f"{len(records):,} radiographs of {len(counts):,} patients",
-        xlabel="radiographs of one patient",
-        ylabel="patients (log scale)",
-    )
+    axes.set_title(f"{len(records):,} radiographs of {len(counts):,} patients")
+    axes.set(xlabel="radiographs of one patient", ylabel="patients (log scale)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 
 @look.styled
+def sizes(table: pd.DataFrame, labels):
+    """Return histograms by class of the columns width, height, aspect and bytes of a table, if they exist."""
+    units = {"width": "pixels", "height": "pixels", "aspect": "width over height", "bytes": "bytes"}
+    varied = [name for name in units if name in table]
+    if not varied:
+        return look.nothing()
+    figure, axes = look.subplots(3 * len(varied) + 1.2, 2.6, columns=len(varied), squeeze=False)
+    for each, name in zip(axes[0], varied, strict=True):
+        edges = np.linspace(*table[name].quantile([0.001, 0.999]), BINS)
+        for label, rows, colour in look.by_class(labels):
+            each.hist(table[name].iloc[rows], edges, density=True, histtype="step", color=colour, label=label)
+        each.set(title=f"{name.capitalize()} of the files", xlabel=units[name], yticks=[])
+    axes[0, 0].set_ylabel("share of the class")
+    figure.legend(*each.get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+@look.styled
 def intensity_histograms(images, labels, bins: int = 64):
-    """Share of pixels at each grey level, the mean of each class; images (N, H, W) uint8."""
+    """Return the mean share of pixels at each grey level by class; images (N, H, W) uint8."""
     figure, axes = look.subplots(5.5, 3)
     edges = np.linspace(0, 256, bins + 1)
     for name, rows, colour in look.by_class(labels):
         counts = sum(np.histogram(images[row], edges)[0] for row in rows)
         share = 100 * counts / counts.sum()
         axes.stairs(share, edges, color=colour, linewidth=1.5, label=f"{name} (n = {len(rows)})")
-    axes.set(
-        title="Grey levels by class",
-        xlabel="grey level (0 black, 255 white)",
-        ylabel=f"pixels (% in each {256 / bins:g} levels)",
-        xlim=(0, 256),
-    )
+    axes.set(title="Grey levels by class", xlabel="grey level (0 black, 255 white)", xlim=(0, 256))
+    axes.set_ylabel(f"pixels (% in each {256 / bins:g} levels)")
     axes.legend()
     return figure
 
 
 @look.styled
+def embedding_map(points, labels, splits):
+    """Return two maps of points (N, 2), coloured by class and by split."""
+    points, labels, splits = (np.asarray(each) for each in (points, labels, splits))
+    by_class = look.class_colours(look.ordered(labels))
+    panels = ("by class", labels, by_class), ("by split", splits, SPLIT_COLOURS)
+    figure, axes = look.subplots(8, 3.8, columns=2)
+    for each, (title, names, colours) in zip(axes, panels, strict=True):
+        shown = np.flatnonzero(np.isin(names, list(colours)))
+        shown = np.random.default_rng(0).permutation(shown)  # so that no group covers the others
+        dots = [colours[name] for name in names[shown]]
+        each.scatter(*points[shown].T, s=3, c=dots, alpha=0.6, linewidths=0)
+        for name, colour in colours.items():
+            each.plot([], [], "o", color=colour, label=name, markersize=4)
+        each.set(title=title, xticks=[], yticks=[], xlabel="first component", ylabel="second component")
+        each.legend(loc="best")
+    return figure
+
+
+@look.styled
 def image_sheet(images, titles, columns: int = 6):
-    """Radiographs side by side with a title each; images (N, H, W), black 0, white 255."""
+    """Return radiographs side by side, each with a title; images (N, H, W), black 0, white 255."""
     if not len(images):
         return look.nothing()
     figure, axes = look.sheet(len(images), columns, 1.2)
@@ -66,21 +98,22 @@ def image_sheet(images, titles, columns: int = 6):
 
 @look.styled
 def class_means(images, labels):
-    """Mean radiograph of each class above its standard deviation; images (N, H, W) uint8."""
+    """Return the mean radiograph of each class above its standard deviation; images (N, H, W) uint8."""
     groups = look.by_class(labels)
     moments = [_moments(images, rows) for _, rows, _ in groups]
     white = max(spread.max() for _, spread in moments) or 1
-    figure, axes = look.grid(2, len(groups), 1.6)
-    for (above, below), (mean, spread), (name, rows, _) in zip(axes.T, moments, groups, strict=True):
-        look.show(above, mean, f"{name} (n = {len(rows)})")
-        look.show(below, spread, white=white)
-    axes[0, 0].set_ylabel("mean\n(white 255)")
-    axes[1, 0].set_ylabel(f"standard deviation\n(white {white:.0f})")
+    figure, axes = look.sheet(2 * len(groups), len(groups), 1.6)
+    above, below = axes.reshape(2, -1)
+    for upper, lower, (mean, spread), (name, rows, _) in zip(above, below, moments, groups, strict=True):
+        look.show(upper, mean, f"{name} (n = {len(rows)})")
+        look.show(lower, spread, white=white)
+    above[0].set_ylabel("mean\n(white 255)")
+    below[0].set_ylabel(f"standard deviation\n(white {white:.0f})")
     return figure
 
 
 def _moments(images, rows):
-    """Mean and standard deviation of each pixel, image by image: a store may not fit in memory."""
+    """Mean and standard deviation of each pixel, image by image: the images may not fit in memory."""
     total = squares = 0.0
     for row in rows:
         image = np.asarray(images[row], dtype=float)

@@ -9,10 +9,10 @@ from . import look
 
 @look.styled
 def precision_recall_curves(curves: pd.DataFrame, bands: pd.DataFrame | None = None):
-    """A curve a class and one of all together, over faint lines of equal F1.
+    """Return the curve of each class and of all together, over faint lines of equal F1.
 
-    ``curves`` has the columns curve, precision, recall and average_precision; ``bands``, of the same
-    curves, curve, recall, low and high.
+    ``curves`` has the columns curve, precision, recall and average_precision; ``bands`` has curve, recall,
+    low and high.
     """
     figure, axes = look.subplots(4.8, 4.2)
     _lines_of_equal_f1(axes)
@@ -22,9 +22,8 @@ def precision_recall_curves(curves: pd.DataFrame, bands: pd.DataFrame | None = N
         label = f"{name}, AP {curve['average_precision'].iloc[0]:.3f}"
         line = {"color": colours[name], "label": label, "linestyle": "--" if name == "micro" else "-"}
         axes.step(curve["recall"], curve["precision"], where="post", **line)
-        if bands is not None:
-            band = bands[bands["curve"] == name]
-            axes.fill_between(band.recall, band.low, band.high, color=colours[name], alpha=0.15, linewidth=0)
+    for name, band in [] if bands is None else bands.groupby("curve", sort=False):
+        axes.fill_between(band.recall, band.low, band.high, color=colours[name], alpha=0.15, linewidth=0)
     axes.set(title="Precision and recall", xlabel="recall", ylabel="precision")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
     axes.legend(loc="lower left")
@@ -41,45 +40,33 @@ def _lines_of_equal_f1(axes):
 
 @look.styled
 def confusion_matrices(confusion, classes):
-    """Counts, and shares of each true class; ``confusion`` (C, C), rows true."""
+    """Return a confusion matrix (C, C), rows true, as counts and as shares of each true class."""
     confusion = np.asarray(confusion)
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    figure, (left, right) = look.subplots(7.2, 3.2, columns=2)
+    shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    figure, axes = look.subplots(7.2, 3.2, columns=2)
     shared = {"cmap": "Blues", "xticklabels": classes, "yticklabels": classes, "square": True}
-    shared |= {"linewidths": 1, "annot_kws": {"size": 10}}
-    sns.heatmap(confusion, ax=left, annot=True, fmt="d", vmin=0, cbar=False, **shared)
-    sns.heatmap(100 * shares, ax=right, annot=True, fmt=".1f", vmin=0, vmax=100, cbar=False, **shared)
-    left.tick_params("y", rotation=0)
-    right.tick_params("y", rotation=0)
-    left.set(title="Radiographs", xlabel="predicted class", ylabel="true class")
-    right.set(title="Share of the true class (%)", xlabel="predicted class", ylabel="true class")
+    shared |= {"linewidths": 1, "annot": True, "annot_kws": {"size": 10}, "vmin": 0, "cbar": False}
+    sns.heatmap(confusion, ax=axes[0], fmt="d", **shared)
+    sns.heatmap(shares, ax=axes[1], fmt=".1f", vmax=100, **shared)
+    for each, title in zip(axes, ("Radiographs", "Share of the true class (%)"), strict=True):
+        each.tick_params("y", rotation=0)
+        each.set(title=title, xlabel="predicted class", ylabel="true class")
     return figure
 
 
 @look.styled
 def outcome_counts(table: pd.DataFrame):
-    """True and false positives and negatives a class; ``table`` is indexed by class."""
+    """Return bars of the columns TP, FP, FN and TN of a table indexed by class."""
+    names = {"TP": "true positives", "FP": "false positives", "FN": "false negatives", "TN": "true negatives"}
     figure, axes = look.subplots(6.5, 3)
-    shown = {"TP": "true positives", "FP": "false positives", "FN": "false negatives", "TN": "true negatives"}
-    look.grouped_bars(axes, table[list(shown)].rename(columns=shown).T, "%d")
+    look.grouped_bars(axes, table[list(names)].rename(columns=names).T, "%d")
     axes.set(title="Outcomes of each class against the rest", ylabel="radiographs")
     return figure
 
 
 @look.styled
-def per_class_scores(table: pd.DataFrame):
-    """Precision, recall, F1 and average precision a class; ``table`` is indexed by class."""
-    shown = {"precision": "precision", "recall": "recall", "f1": "F1"}
-    shown |= {"average_precision": "average precision"}
-    figure, axes = look.subplots(6.5, 3)
-    look.grouped_bars(axes, table[list(shown)].rename(columns=shown).T, "%.2f")
-    axes.set(title="Scores of each class", ylabel="score", ylim=(0, 1.08))
-    return figure
-
-
-@look.styled
 def f1_by_threshold(table: pd.DataFrame, thresholds: pd.Series):
-    """F1 of each class over the threshold from which it is called, chosen thresholds marked.
+    """Return the F1 of each class over the threshold from which it is predicted, with the chosen thresholds.
 
     ``table`` has the columns class, threshold and f1; ``thresholds`` is indexed by class.
     """
@@ -96,28 +83,23 @@ def f1_by_threshold(table: pd.DataFrame, thresholds: pd.Series):
 
 @look.styled
 def reliability(tables: dict[str, pd.DataFrame]):
-    """How often answers of each confidence are right, a diagram for each of some sets of probabilities.
+    """Return a reliability diagram for each table, from confidence, accuracy, low, high and images.
 
-    The tables have the columns confidence, accuracy, low, high and images; a dot's area is its share of
-    the images, and dots below the diagonal are too sure.
+    The area of a dot is its share of the images; dots below the diagonal are overconfident.
     """
-    figure, axes = look.subplots(3.6 * len(tables), 3.4, columns=len(tables))
-    for each, (title, table) in zip(np.atleast_1d(axes), tables.items(), strict=True):
+    figure, axes = look.subplots(3.6 * len(tables), 3.4, columns=len(tables), squeeze=False)
+    for each, (title, table) in zip(axes[0], tables.items(), strict=True):
+        areas = 400 * table["images"] / table["images"].sum() + 8
         each.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
-        each.vlines(table["confidence"], table["low"], table["high"], color="#0072B2", linewidth=1)
-        each.scatter(
-            table["confidence"], table["accuracy"], 400 * table["images"] / table["images"].sum() + 8
-        )
+        each.vlines(table["confidence"], table["low"], table["high"], color=look.BLUE, linewidth=1)
+        each.scatter(table["confidence"], table["accuracy"], areas)
         each.set(title=title, xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
     return figure
 
 
 @look.styled
 def risk_coverage(table: pd.DataFrame):
-    """Share of errors over the share of images answered, with its band.
-
-    ``table`` has the columns coverage, risk, low and high.
-    """
+    """Return the risk with its band over the coverage, from the columns coverage, risk, low and high."""
     figure, axes = look.subplots(5.5, 3)
     axes.fill_between(table["coverage"], table["low"], table["high"], alpha=0.2, linewidth=0)
     axes.plot(table["coverage"], table["risk"])

@@ -1,14 +1,16 @@
-"""The look that all figures share, and the parts that they are put together from."""
+"""The look and the parts that all figures share."""
+
+import itertools
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-# Okabe and Ito's palette, told apart by colour-blind readers.
+# Okabe and Ito's palette, which colour-blind readers can tell apart
 CLASS_COLOURS = {"bacteria": "#D55E00", "normal": "#0072B2", "virus": "#CC79A7"}
 OTHER_COLOURS = ["#009E73", "#E69F00", "#56B4E9", "#7A5195"]  # of classes with other names, in turn
-GREY = "#555555"
+BLUE, GREY = "#0072B2", "#555555"
 STYLE = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("paper"),
@@ -21,7 +23,6 @@ STYLE = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
-    "figure.titlesize": 11,
     "axes.edgecolor": "0.7",
     "grid.color": "0.9",
     "grid.linewidth": 0.7,
@@ -29,79 +30,83 @@ STYLE = {
     "axes.spines.right": False,
     "image.cmap": "gray",
 }
-styled = mpl.rc_context(STYLE)  # as a decorator: the look, and afterwards the settings from before
+styled = mpl.rc_context(STYLE)  # a decorator: a figure has this look, and the settings are restored
 
 
 def style() -> None:
-    """Give figures drawn from now on the look of those here."""
+    """Give this look to all figures drawn from now on."""
     mpl.rcParams.update(STYLE)
 
 
 def class_colours(names) -> dict[str, str]:
-    """Name to colour, the same in every figure for the classes of ``CLASS_COLOURS``."""
-    others = [name for name in names if name not in CLASS_COLOURS]
-    spare = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
-    return {name: CLASS_COLOURS.get(name) or spare[name] for name in names}
+    """Return a colour for each name, the same in every figure for the classes of ``CLASS_COLOURS``."""
+    others = itertools.cycle(OTHER_COLOURS)
+    return {name: CLASS_COLOURS.get(name) or next(others) for name in names}
 
 
-def subplots(width, height, rows=1, columns=1):
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
+def ordered(names, known=CLASS_COLOURS) -> list[str]:
+    """Return the distinct names: those that are known in their order, then the others sorted."""
+    found = set(np.asarray(names).tolist())
+    return [name for name in known if name in found] + sorted(found - set(known))
+
+
+def by_class(labels) -> list[tuple[str, np.ndarray, str]]:
+    """Return the name, rows and colour of each class among the labels."""
+    colours = class_colours(ordered(labels))
+    return [(name, np.flatnonzero(np.asarray(labels) == name), colour) for name, colour in colours.items()]
+
+
+def subplots(width, height, rows=1, columns=1, layout="constrained", squeeze=True):
+    """Return a figure of ``width`` by ``height`` inches, which pyplot does not keep, and its axes."""
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout=layout, squeeze=squeeze)
     plt.close(figure)
-    return figure, axes
-
-
-def grid(rows, columns, side):
-    """Axes of ``side`` inches for images, (rows, columns)."""
-    size = (columns * side, rows * (side + 0.2))
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="compressed")
-    plt.close(figure)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     return figure, axes
 
 
 def sheet(count, columns, side):
-    """As many axes for images as asked, (count,), row by row."""
+    """Return a figure and ``count`` axes for images of ``side`` inches, row by row."""
     columns = min(columns, count)
-    figure, axes = grid(-(-count // columns), columns, side)
+    rows = -(-count // columns)
+    figure, axes = subplots(columns * side, rows * (side + 0.2), rows, columns, "compressed", squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    return figure, first(axes, count)
+
+
+def first(axes, count):
+    """Return the first ``count`` axes, row by row, and remove the others from their figure."""
     for spare in axes.flat[count:]:
         spare.remove()
-    return figure, axes.flatten()[:count]
+    return axes.flatten()[:count]
 
 
 def nothing():
-    """A figure that says that there is nothing to show: a good network may have made no mistake."""
+    """Return a figure that says that it has nothing to show."""
     figure, axes = subplots(3, 0.5)
     axes.axis("off")
     axes.text(0, 0.5, "there is none")
     return figure
 
 
-def show(axes, image, title="", white=255):
+def show(axes, image, title="", caption="", white=255):
+    """Draw an image from black (0) to ``white`` between its title and its caption."""
     axes.set(xticks=[], yticks=[], frame_on=False)
     axes.set_title(title, fontsize=8, loc="left")
+    axes.set_xlabel(caption, fontsize=7, loc="left")
     axes.imshow(image, vmin=0, vmax=white)
 
 
+def name_rows(axes, names):
+    """Label the rows of a figure, from the bottom, and limit it to them."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.grid(axis="y", visible=False)
+
+
 def grouped_bars(axes, table, form):
-    """A group of bars a row, a bar a column, coloured as the columns' classes; numbers on top."""
-    places, width = np.arange(len(table)), 0.8 / len(table.columns)
-    for i, (name, colour) in enumerate(class_colours(table.columns).items()):
-        shift = (i - (len(table.columns) - 1) / 2) * width
-        bars = axes.bar(places + shift, table[name], width, color=colour, label=name)
+    """Draw a group of bars for each row, in the colours of the columns' classes, with numbers on top."""
+    table.plot.bar(ax=axes, width=0.8, rot=0, color=class_colours(table.columns), legend=False)
+    for bars in axes.containers:
         axes.bar_label(bars, fmt=form, fontsize=7)
-    axes.set_xticks(places, table.index)
+    axes.autoscale(axis="x")
     axes.grid(axis="x", visible=False)
     axes.figure.legend(loc="outside right upper")
-
-
-def ordered(labels):
-    """The classes among ``labels``: the known in their order, then others by name."""
-    found = set(np.asarray(labels).tolist())
-    return [name for name in CLASS_COLOURS if name in found] + sorted(found - set(CLASS_COLOURS))
-
-
-def by_class(labels):
-    """Name, rows and colour of each class among ``labels``."""
-    names = ordered(labels)
-    colours = class_colours(names)
-    return [(name, np.flatnonzero(np.asarray(labels) == name), colours[name]) for name in names]
