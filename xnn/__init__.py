@@ -4,6 +4,7 @@
 - data: `wrangle`, `load_records`, `load_images`, `load_masks`, `load_markers`, `audit`
 - models: `Classifier`, `fit`, `load_model`, `predictions`
 - evidence: `metrics`, `integrated_gradients`, `attributions`; the modules `evidence` and `card`
+- registries, to add your own to: `BACKBONES`, `METHODS`
 - tracking: `track`; sweeps: `load_sweep`
 
 - figures: the module `plots`
