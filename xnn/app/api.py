@@ -17,12 +17,11 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # a server reports its progress in i
 
 import torch
 import uvicorn
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
@@ -133,6 +132,7 @@ def create(given: settings.Settings, loaded: model.LoadedModel) -> limits.Guard:
         title="xnn",
         description=f"Predicts and explains the class of a chest radiograph. {answers.NOTICE}",
         lifespan=lifespan,
+        dependencies=[Depends(limits.accepted_host)],
         exception_handlers=errors.HANDLERS,
         docs_url=None,
         redoc_url=None,
@@ -142,7 +142,6 @@ def create(given: settings.Settings, loaded: model.LoadedModel) -> limits.Guard:
     app.state.metrics = Metrics(lambda: app.state.queue.admitted)
     loaded.network.register_forward_pre_hook(limits.check)
     app.include_router(ROUTER)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=given.hosts, www_redirect=False)
     if given.origins:
         app.add_middleware(CORSMiddleware, allow_origins=given.origins, allow_methods=["GET", "POST"])
     return limits.Guard(app, app.state.metrics)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
+from fnmatch import fnmatch
 
 from starlette.datastructures import Headers, MutableHeaders, UploadFile
 from starlette.exceptions import HTTPException
@@ -52,6 +53,13 @@ class HeaderTimeout(H11Protocol):
             self.transport.close()
         if not self.transport.is_closing():
             self.loop.call_later(HEADER_SECONDS, self._close_if_idle, self.cycle)
+
+
+def accepted_host(request: Request) -> None:
+    """Refuse a Host header that is not in the settings: another site's page may not reach this API."""
+    host = request.url.hostname or ""
+    if not any(fnmatch(host, pattern) for pattern in request.app.state.settings.hosts):
+        raise HTTPException(400, f"host {host[:50]!r} is not accepted: add it to XNN_HOSTS")
 
 
 class Guard:

@@ -71,7 +71,8 @@ def ship(run: Run, folder: Path) -> Path:
         explanation = {"baseline": run.explanation.baseline, "tolerance": run.explanation.tolerance}
         effects = {"rounding": rounding, "far_test_images": far}
         sha256 = provenance.file_sha256(trained / WEIGHTS)
-        origin = {"weights_sha256": sha256, "provenance": provenance.timed(stamp)}
+        key = json.loads((run.reports / "training.json").read_text())["key"]
+        origin = {"training_key": key, "weights_sha256": sha256, "provenance": provenance.timed(stamp)}
         provenance.write_json({**names, **decision, **explanation, **effects, **origin}, fresh / SHIPPED)
         card = (trained / CARD).read_text().rstrip()
         (fresh / CARD).write_text(f"{card}\n{note(run, json.loads(report.read_text()), rounding, far)}")
