@@ -23,7 +23,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
 from ..config import files, freshness, provenance
-from ..config.schema import Run
+from ..config.schema import ParameterError, Run
 from ..models import kept
 from ..models.classifier import Classifier, InitialisedModel, build, merge_lora, parameter_counts
 from . import distributed
@@ -58,7 +58,11 @@ def fit(run: Run, model: bool = False) -> dict:
         if stale != folder and distributed.is_main():
             shutil.rmtree(stale)
     origin, history = provenance.stamp(run), History(run.name)
-    outcome = trained(run, folder, history)
+    try:
+        outcome = trained(run, folder, history)
+    except ParameterError:  # another learning rate is needed: the checkpoints are of no use
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     record = _record(run, outcome, history.rows, origin, wanted) | {"inputs": freshness.recorded(now)}
     if outcome.trainer.is_global_zero:
         _keep(run, outcome.start.model, record)

@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torchmetrics.classification import MulticlassF1Score
 
-from ..config.schema import Run
+from ..config.schema import ParameterError, Run
 from ..models.classifier import Classifier, channels_last
 from .batches import Radiographs, combined_seed
 
@@ -46,6 +46,11 @@ class Learner(pl.LightningModule):
     def training_step(self, batch, _):
         inputs, labels = batch
         loss = self._mixed(inputs, labels) if self.recipe.mixup else self.loss(self(inputs), labels)
+        if not torch.isfinite(loss):
+            raise ParameterError(
+                f"training.learning_rate: {self.recipe.learning_rate:g} is too high: the loss is not finite "
+                f"in epoch {self.current_epoch + 1}"
+            )
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
