@@ -2,6 +2,7 @@
 
 STUDY ?= phantom## study: a folder of params/
 ARCHIVE ?=## zip or folder of radiographs, for studies of real ones
+MASKS ?=## zip or folder of lung masks, named like the radiographs
 WEIGHTS ?=## folder of weight files (safetensors)
 RUNS ?=## runs to make; by default all that need no download
 ONLINE ?=## 1: include runs whose weights are downloaded
@@ -12,7 +13,7 @@ BENCH ?= report training## names of benchmarks to run
 JOBS ?= 2## steps, and runs of a sweep, to execute in parallel
 MODEL ?= models/kermany-mobilenetv2-full## model that the app serves: a folder, or a Hugging Face id
 PYTHON ?= python3## Python (3.11 or later) that creates the environment
-export ARCHIVE WEIGHTS ONLINE TRAIN JOBS SCHEDULER
+export ARCHIVE MASKS WEIGHTS ONLINE TRAIN JOBS SCHEDULER
 
 # By default glibc returns each training step's memory to the system and requests it again; keeping it makes
 # training on a CPU faster.
@@ -45,7 +46,7 @@ report: _site/.$(STUDY) ## make the report of STUDY, and the site in _site/
 
 # One process checks every page of the study and executes the stale ones. Always run if a variable may change
 # what there is to do.
-_site/.$(STUDY): $(SOURCES) $(if $(RUNS)$(ONLINE)$(ARCHIVE)$(WEIGHTS)$(TRAIN),always) | $(ENVIRONMENT)
+_site/.$(STUDY): $(SOURCES) $(if $(RUNS)$(ONLINE)$(ARCHIVE)$(MASKS)$(WEIGHTS)$(TRAIN),always) | $(ENVIRONMENT)
 	@$(xnn) report $(STUDY) $(RUNS)
 	@touch $@
 

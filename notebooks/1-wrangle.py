@@ -61,6 +61,23 @@ set_aside.reason.value_counts().rename("files").to_frame()
 set_aside.head(50)
 
 # %% [markdown]
+# ## Lung masks
+#
+# White on the lungs, one for each radiograph, from `MASKS` (a zip or folder); phantoms have their own. They
+# also carry the true size of the original where the radiographs are smaller copies.
+
+# %%
+lungs = xnn.load_lungs(settings, records)
+masked = "has no lung masks: set MASKS to a zip or folder of them to see whether a network needs the lungs"
+if lungs is not None:
+    masked = f"has lung masks for {lungs.known.sum():,} of {len(records):,} radiographs"
+Markdown(f"This study {masked}.")
+
+# %%
+without = lungs.table[~lungs.known][["path", "reason"]] if lungs is not None else pd.DataFrame()
+without if len(without) else Markdown("No radiograph with masks lacks one.")
+
+# %% [markdown]
 # ## No patient in two splits
 #
 # For each split: its classes, the patients and images that it shares with another split, and the images

@@ -59,8 +59,8 @@ predictions.head()
 
 # %%
 metrics = xnn.metrics(predictions, classes, "test", how.resamples, settings.seed)
-scores = pd.DataFrame(metrics["scores"]).T
-scores.style.format("{:.3f}")
+scores = pd.DataFrame(metrics["scores"]).T.astype(float)
+scores.style.format("{:.3f}", na_rep="-")
 
 # %%
 labels, probabilities = arrays(predictions, classes)
@@ -118,7 +118,7 @@ plots.outcome_counts(outcomes)
 
 # %%
 two = scores.filter(regex="pneumonia|bacteria_vs_virus", axis=0)
-two.style.format("{:.3f}") if len(two) else Markdown("This study has other classes.")
+two.style.format("{:.3f}", na_rep="-") if len(two) else Markdown("This study has other classes.")
 
 # %% [markdown]
 # ## Calibration
@@ -133,7 +133,7 @@ two.style.format("{:.3f}") if len(two) else Markdown("This study has other class
 calibrated = calibration.report(predictions, validation, classes, how.resamples, settings.seed)
 pd.DataFrame(
     {(when, name): pd.Series(each) for when in ("before", "after") for name, each in calibrated[when].items()}
-).T.style.format("{:.3f}")
+).T.style.format("{:.3f}", na_rep="-")
 
 # %%
 #| fig-alt: Reliability diagrams before and after the temperature.

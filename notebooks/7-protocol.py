@@ -17,7 +17,7 @@
 # %% [markdown]
 # **How much of a score is due to the network, and how much to the protocol?**
 #
-# Siblings of test images in training, file sizes that differ by class, and a class mix that training and
+# Image sizes that differ by class, siblings of test images in training, and a class mix that training and
 # test share can all raise a score. Each effect is measured here.
 
 # %% tags=["parameters"]
@@ -30,7 +30,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.evaluation import comparison, protocol
+from xnn.evaluation import comparison, protocol, shortcuts
 
 settings = xnn.load_study(study)
 plots.style()
@@ -43,26 +43,59 @@ f1 = comparison.score(metrics, "f1_weighted")
 best = f1.loc[f1.value.idxmax()]
 
 # %% [markdown]
-# ## The shortcut baseline
+# ## Shortcuts
 #
-# Boosted trees that see only width, height, aspect and size of the file and the mean grey level of the
-# image. Features that are the same in every file are left out.
+# Width, height and aspect of the original, the sharpness of the image (how much fine detail its central half
+# has) and the bytes of the file are not the disease. If they predict it, a network may read them. Each
+# feature alone, in the direction that is right on the training split; then boosted trees on all of them.
+# Bytes and sharpness do look at the lung, since opacities take detail away; sizes do not.
 
 # %%
 records = xnn.load_records(settings)
-features = xnn.file_features(records, xnn.load_images(settings))
-baseline = protocol.shortcut_baseline(settings, records, features)
-Markdown(f"Used: {', '.join(baseline['features'])}.")
+features = xnn.shortcut_features(settings, records)
+found = shortcuts.shortcuts(settings, records, features)
+told = shortcuts.beside(found, metrics[best.run]["scores"], best.run)
+told
 
 # %%
-#| fig-alt: Weighted F1 of every run and of the shortcut baseline, with intervals.
-beside = comparison.score({**metrics, "shortcut baseline": baseline}, "f1_weighted")
-plots.compare_scores(beside, "weighted F1")
+#| fig-alt: The score of each feature alone, of trees on several, and of the best run, with intervals.
+by_feature = shortcuts.by_feature(found, metrics[best.run]["scores"], best.run)
+plots.compare_scores(by_feature, by_feature.attrs["score"])
+
+# %% [markdown]
+# Which healthy test radiographs are called pneumonia? AUROC of a *lower* value for a false alarm of the best
+# run: 0.5 if the feature has nothing to do with it.
 
 # %%
-pd.DataFrame(
-    {name: comparison.with_interval(each) for name, each in baseline["scores"].items()}, ["baseline"]
-).T
+alarms = shortcuts.of_false_alarms(xnn.load_run(study, best.run), records, features)
+alarms.style.format(precision=3).hide(axis=0)
+
+# %% [markdown]
+# Do the publishers' test images differ from their training images? AUROC of a *higher* value for the test
+# part, within each class: 0.5 if both parts are alike.
+
+# %%
+parts = shortcuts.between_parts(settings, records, features)
+parts.style.format(precision=3).hide(axis=0) if len(parts) else Markdown("The source has no parts.")
+
+# %% [markdown]
+# ## Networks on parts of the radiograph
+#
+# AUROC of pneumonia for each network whose page tests it without the lungs, on each part; in the last rows
+# the same recipe was trained on that part alone. Removed parts have the mean grey of the rest.
+
+# %%
+grid = shortcuts.region_grid(settings)
+grid if len(grid) else Markdown("No network of this study was tested on parts of the radiographs.")
+
+# %% [markdown]
+# ## Subgroups
+#
+# Recall of each class (of the healthy class this is the specificity) in the groups that file names and
+# folders give, for the best run.
+
+# %%
+shortcuts.subgroups(xnn.load_run(study, best.run), records).style.format(precision=3).hide(axis=0)
 
 # %% [markdown]
 # ## Averages over batches
@@ -79,7 +112,7 @@ pd.Series(averaged).rename("weighted F1").to_frame().style.format("{:.3f}")
 #
 # The same networks, recipes and seeds on other splits of the same radiographs. A sibling is a training
 # image of the same patient, if the bare number in the file name names the patient, and if number and class
-# together do. *bought* is the change from the score with patients apart; the test images differ, so it
+# together do. *change* is the difference from the score with patients apart; the test images differ, so it
 # includes the chance of both draws.
 
 # %%
@@ -88,11 +121,11 @@ leaks.style.format(precision=3) if len(leaks) else Markdown("This study is compa
 
 # %%
 #| fig-alt: How far the weighted F1 of each run lies above that with patients apart, on every other split.
-bought = leaks[leaks.study != study] if len(leaks) else leaks
+others = leaks[leaks.study != study] if len(leaks) else leaks
 drawn = pd.DataFrame()
-if len(bought):
-    drawn = bought[["bought", "bought_low", "bought_high"]].set_axis(["value", "low", "high"], axis=1)
-    drawn["pair"] = bought.run + ": " + bought.study
+if len(others):
+    drawn = others[["change", "change_low", "change_high"]].set_axis(["value", "low", "high"], axis=1)
+    drawn["pair"] = others.run + ": " + others.study
 plots.differences(drawn, f"weighted F1 from {study}") if len(drawn) else Markdown("")
 
 # %% [markdown]
@@ -114,32 +147,34 @@ table.pivot(index="score", columns="way", values="found").loc[shifted.score.uniq
 # %% [markdown]
 # ## Published numbers
 #
-# On the same test images. Only this report has intervals: the others published none.
+# On the same test patients; what differs otherwise is in the last column. Only this report has intervals: the
+# others published none.
 
 # %%
 published = protocol.beside_published(settings) if settings.published else pd.DataFrame()
 shown = published.map(lambda each: comparison.with_interval(each) if isinstance(each, dict) else each)
-shown.fillna("") if len(shown) else Markdown("Nobody published numbers on this split.")
+Markdown(comparison.markdown(shown.fillna("")) if len(shown) else "Nobody published numbers on this split.")
 
 # %%
-result = {"study": study, "shortcut": baseline, "leakage": leaks.to_dict("records")}
+result = {"study": study, "leakage": leaks.to_dict("records")}
 result |= {"mix": {"run": best.run, **shifted.attrs["mixes"], "scores": shifted.to_dict("records")}}
 result |= {"provenance": xnn.timed(origin)}
 xnn.write_json(result, settings.reports / "protocol.json")
+found |= {"false_alarms": alarms.to_dict("records"), "parts": parts.to_dict("records")}
+xnn.write_json(found | {"provenance": result["provenance"]}, settings.reports / "shortcuts.json")
 
 # %%
-without, explained = baseline["scores"]["f1_weighted"], comparison.explanations(settings)
+explained = comparison.explanations(settings)
 lines = [
     f"As a mean over batches sorted by class the weighted F1 of `{best.run}` would read "
     f"{averaged['sorted']:.3f} instead of {averaged['whole']:.3f}.",
-    f"File and brightness alone reach a weighted F1 of {comparison.with_interval(without)}; `{best.run}` "
-    f"reaches {comparison.with_interval(best)}.",
+    shortcuts.sentence(found, metrics[best.run]["scores"], best.run),
 ]
 lines += [
     f"On `{row.study}`, where {row.patient:.0%} of the test images have a sibling in training "
-    f"({row.patient_and_class:.0%} by number and class), `{row.run}` gains {row.bought:+.3f} "
-    f"({row.bought_low:+.3f} to {row.bought_high:+.3f})."
-    for row in bought.itertuples()
+    f"({row.patient_and_class:.0%} by number and class), the weighted F1 of `{row.run}` changes by "
+    f"{row.change:+.3f} ({row.change_low:+.3f} to {row.change_high:+.3f})."
+    for row in others.itertuples()
     if row.run == leaks.loc[leaks[leaks.study == study].value.idxmax(), "run"]  # the best of them
 ]
 
@@ -154,9 +189,10 @@ if len(explained):
     lines += [
         f"Of {explained.explained.sum()} explanations in {len(explained)} runs {complete:.1%} are complete "
         f"within their tolerance. That does not make them good: image by image they are better than both "
-        f"floors, which know nothing of the network, and worse than one of them {told} of the runs."
+        f"controls, which do not depend on the network, and worse than one of them {told} of the runs."
     ]
 (settings.reports / "_findings.md").write_text("".join(f"- {line}\n" for line in lines))
+(settings.reports / "_headline.md").write_text(shortcuts.headline(found, settings, best.run))
 
 # %%
 accuracy = shifted[shifted.score == "accuracy"].set_index("way").value

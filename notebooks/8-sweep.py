@@ -71,8 +71,8 @@ plots.sweep_scores(table, varied, "validation", "validation F1")
 # `half_width` half the length of its interval, which measures the variation over patients.
 
 # %%
-settled = comparison.by_setting(table)
-settled.style.format(precision=3, na_rep="-")
+settled, seeds = comparison.by_setting(table), table.seed.nunique()
+settled.style.format(precision=3, na_rep="-") if seeds > 1 else Markdown("Every setting has one seed.")
 
 # %%
 #| fig-alt: Validation and test F1 of every run, a row a setting.

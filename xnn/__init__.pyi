@@ -14,8 +14,10 @@ from .config.provenance import write_json as write_json
 from .config.schema import ParameterError as ParameterError
 from .config.schema import sha256 as sha256
 from .data.archive import DataError as DataError
+from .data.features import shortcut_features as shortcut_features
 from .data.leakage import audit as audit
 from .data.leakage import siblings as siblings
+from .data.lungs import load_lungs as load_lungs
 from .data.records import file_features as file_features
 from .data.records import load_images as load_images
 from .data.records import load_markers as load_markers

@@ -23,7 +23,7 @@ def phantoms(count: int, size: int, seed: int, classes: tuple[str, ...] = ("norm
     """Return `count` phantoms, the classes in turn; a label is an index into `classes`."""
     labels = np.arange(count) % len(classes)
     drawn = [phantom.draw(classes[label], i, 0, size, seed) for i, label in enumerate(labels)]
-    images, masks, _ = (np.stack(part) for part in zip(*drawn, strict=True))
+    images, masks = (np.stack([getattr(each, name) for each in drawn]) for name in ("image", "mask"))
     return Phantoms(images, masks, torch.from_numpy(labels))
 
 

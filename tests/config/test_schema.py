@@ -403,7 +403,7 @@ def test_a_study_is_compared_with_others_that_exist():
 
 
 def test_a_published_number_names_its_task():
-    text = "{{title: three, source: archive, published: [{{source: x, task: {}, accuracy: 0.9}}]}}"
+    text = "{{title: three, source: archive, published: [{{source: x, link: y, task: {}, accuracy: 0.9}}]}}"
     write_study("three", text.format("pneumonia"))
     assert files.load_study("three").published[0].accuracy == 0.9
     write_study("three", text.format("pneumonya"))

@@ -36,7 +36,7 @@ def same(one, other):
 @pytest.mark.parametrize("size", [32, 65, 224])
 @pytest.mark.parametrize("label", phantom.CLASSES)
 def test_shape_type_and_range(label, size):
-    image, mask, _ = phantom.draw(label, 1, 0, size, SEED)
+    image, mask, *_ = phantom.draw(label, 1, 0, size, SEED)
     assert image.shape == mask.shape == (size, size)
     assert image.dtype == np.uint8
     assert mask.dtype == bool

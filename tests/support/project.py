@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ["XNN_ROOT"] = tempfile.mkdtemp(prefix="xnn-tests-")
 os.environ.pop("ARCHIVE", None)
 os.environ.pop("WEIGHTS", None)
+os.environ.pop("MASKS", None)
 os.environ["TQDM_DISABLE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as `make test` has it: workers share the cores
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import re
 import subprocess
@@ -28,6 +29,12 @@ def file_sha256(path: Path) -> str:
 def records_sha256(study: Study) -> str | None:
     """Return the hash of the study's records; None if there are none yet."""
     file = study.artifacts / "records.csv"
+    return file_sha256(file) if file.exists() else None
+
+
+def lungs_sha256(study: Study) -> str | None:
+    """Return the hash of the study's lung masks and true sizes; None if it has none."""
+    file = study.artifacts / "lungs.csv"
     return file_sha256(file) if file.exists() else None
 
 
@@ -106,6 +113,15 @@ def device() -> str:
 
 
 def write_json(values: dict, path: Path) -> None:
-    """Write a result as JSON, completely or not at all."""
+    """Write a result as JSON, completely or not at all; numbers that are not finite become null."""
     with whole(path) as partial:
-        partial.write_text(json.dumps(values, indent=1) + "\n")
+        partial.write_text(json.dumps(_finite(values), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value):
+    """Return a JSON value without NaN and infinity, for which JSON has no words."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

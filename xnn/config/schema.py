@@ -73,6 +73,7 @@ class Published(Parameters):
     """A result that others published for this split; scores they do not give are left out."""
 
     source: str
+    link: str  # where it can be read
     task: Literal["three classes", "pneumonia", "bacteria or virus"]
     accuracy: Fraction | None = None
     auroc: Fraction | None = None
@@ -165,6 +166,8 @@ class Model(Parameters):
     train: Literal["head", "all"] | Count = "all"
     lora: Lora | None = None  # train low-rank updates of their layers instead of the tensors themselves
     image_size: Annotated[int, Field(ge=32, le=1024)] | None = None  # inside the network; None: the study's
+    # what it is given of each radiograph; of parts see xnn/data/regions.py
+    region: Literal["whole", "lungs_only", "lungs_removed"] = "whole"
 
     @field_validator("backbone")
     @classmethod
@@ -236,6 +239,7 @@ class Evaluation(Parameters):
 
     flip: bool = False  # average the logits of an image and its mirror image
     resamples: Count = 2000  # of the bootstrap over patients
+    altered: Count | None = None  # test images, drawn at random, that parts are removed from; None: all
 
 
 class Explanation(Parameters):
@@ -272,6 +276,11 @@ class Run(Parameters):
             raise ValueError(
                 f"training.batch_size: {size} images cannot be shared by {processes} processes (hardware): "
                 f"use a multiple of {processes}"
+            )
+        if size == processes and self.model.regime == "full":
+            raise ValueError(
+                "training.batch_size: one image has no batch statistics, which a full training needs: "
+                f"use {2 * processes} or more"
             )
         return self
 

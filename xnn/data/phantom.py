@@ -83,6 +83,7 @@ class Phantom(NamedTuple):
     image: np.ndarray  # uint8, 0 black
     mask: np.ndarray  # bool, where the lesion adds noticeable attenuation
     marker: np.ndarray  # bool, the rectangle of the letter
+    lungs: np.ndarray  # bool, with the parts behind the heart
 
 
 class Grid(NamedTuple):
@@ -134,7 +135,8 @@ def draw(label: str, patient: int, image: int, size: int, seed: int, marker: str
     film += air * _texture(grid, body, view, _rng(seed, patient, 0, VESSEL_STREAM), rng)
     lesion, mask = _lesion(label, grid, body, air, _rng(seed, patient, image, LESION_STREAM))
     letter, place = _marker(size, rng, SHORTCUT[label] if marker == "class" else None)
-    return Phantom(_expose(np.maximum(film + lesion, letter), grid, view, rng), mask, place)
+    image = _expose(np.maximum(film + lesion, letter), grid, view, rng)
+    return Phantom(image, mask, place, _lungs(grid, body) > 0.5)
 
 
 def _rng(*key):
@@ -200,11 +202,15 @@ def _heart(grid, body):
     return 1 - np.prod([1 - part for part in parts], axis=0)
 
 
+def _lungs(grid, body):
+    """Return how much of each pixel is lung, 0 to 1, above the diaphragm and also behind the heart."""
+    inside = np.minimum(_cage(grid, body), np.abs(grid.x) - 0.06)
+    return _soft(np.minimum(inside, _diaphragm(grid, body) - grid.y))
+
+
 def _air(grid, body):
     """Return how much of each pixel is lung, 0 to 1, without heart and diaphragm."""
-    inside = np.minimum(_cage(grid, body), np.abs(grid.x) - 0.06)
-    lungs = _soft(np.minimum(inside, _diaphragm(grid, body) - grid.y))
-    return lungs * (1 - 0.93 * _heart(grid, body))
+    return _lungs(grid, body) * (1 - 0.93 * _heart(grid, body))
 
 
 def _chest(grid, body, air):

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config.schema import Study
-from . import phantom
+from . import lungs, phantom
 from .archive import Archive, DataError, archive, label_of, patient_of, source_split_of
 from .images import ImageError, decode, write_images
 from .records import COLUMNS, SIZES, write_csv
@@ -31,7 +31,8 @@ def wrangle(study: Study) -> Wrangled:
     """Return a study's records, and each file that cannot be used with the reason.
 
     Writes ``images.npy`` (for phantoms also ``masks.npy`` and ``markers.npy``), then ``records.csv`` to the
-    study's artifacts. Raises DataError if the source as a whole cannot be used.
+    study's artifacts; with lung masks (phantoms have them) also ``lungs.npy`` and ``lungs.csv``. Raises
+    DataError if the source as a whole cannot be used.
     """
     records, set_aside = _draw(study) if study.synthetic else _read_archive(study)
     _check_classes(records, study)
@@ -39,6 +40,8 @@ def wrangle(study: Study) -> Wrangled:
     records["split"] = split(records, study)
     records = records[[*COLUMNS, *SIZES, "group", "row"]]
     write_csv(records, study.artifacts / "records.csv")
+    if (masks := lungs.masks_source()) and not study.synthetic:
+        lungs.join(study, records, masks)
     return Wrangled(records, set_aside)
 
 
@@ -73,6 +76,7 @@ def _draw(study: Study) -> Wrangled:
     records["source_split"] = ""
     records[SIZES] = size, size, size * size  # there is no file
     records["row"] = range(count)
+    lungs.store(study, records, records[["width", "height"]].to_numpy(), ((each.lungs, "") for each in drawn))
     return Wrangled(records, pd.DataFrame(columns=["path", "reason"]))
 
 

@@ -15,9 +15,14 @@ SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bac
 
 
 def read_results(study: Study, file: str, runs: list[str] | None = None) -> dict[str, dict]:
-    """Return the content of one result file by run, for the runs that have it; of all runs by default."""
-    names = files.runs(study.name) if runs is None else runs
-    places = {run: study.reports / run / file for run in names}
+    """Return the content of one result file by run, for the runs that have it.
+
+    By default of all runs that are given whole radiographs: scores on a part are not comparable with theirs.
+    """
+    if runs is None:
+        all_runs = [files.load_run(study.name, name) for name in files.runs(study.name)]
+        runs = [run.name for run in all_runs if run.model.region == "whole"]
+    places = {run: study.reports / run / file for run in runs}
     return {run: json.loads(place.read_text()) for run, place in places.items() if place.exists()}
 
 

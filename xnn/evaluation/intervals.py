@@ -30,6 +30,11 @@ def interval(values, level: float = 0.95) -> dict[str, float]:
     return {"low": float(low), "high": float(high)}
 
 
+def summary(values: np.ndarray) -> dict[str, float]:
+    """Return {"value", "low", "high"} of a score on all images and on resamples of them, (1 + B,)."""
+    return {"value": float(values[0])} | interval(values[1:])
+
+
 def with_intervals(
     score: Callable[[np.ndarray | None], dict[str, np.ndarray]], weights, level: float = 0.95
 ) -> dict[str, dict[str, float]]:

@@ -1,18 +1,17 @@
-"""Effects of the protocol on a score: shortcuts, leakage, batches, class mix, and published results."""
+"""Effects of the protocol on a score: leakage, batches, class mix, and published results."""
 
 import json
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 
 from ..config import files
 from ..config.schema import Study
 from .calibration import estimated_mix, for_mix, tempered
 from .comparison import load_results, read_results, recipe
-from .intervals import confidence_intervals, interval, metrics, patient_weights
-from .predictions import arrays, predictions_table, read
+from .intervals import confidence_intervals, interval, patient_weights
+from .predictions import arrays, read
 from .scoring import scores
 
 # names of scores in published tasks, and in metrics.json
@@ -21,21 +20,6 @@ TASKS = {
     "pneumonia": {name: f"{name}_pneumonia" for name in ("accuracy", "auroc", "sensitivity", "specificity")},
     "bacteria or virus": {name: f"{name}_bacteria_vs_virus" for name in ("accuracy", "auroc")},
 }
-
-
-def shortcut_baseline(study: Study, records: pd.DataFrame, features: pd.DataFrame, resamples=2000) -> dict:
-    """Return the metrics of boosted trees on file features alone, trained and tested on the study's splits.
-
-    If files or images differ by class, a network may learn that instead of the disease. ``features`` has a
-    row per record, as from ``data.records.file_features``; their names are added to the metrics.
-    """
-    train, test = records.split == "train", records.split == "test"
-    trees = HistGradientBoostingClassifier(random_state=study.seed)
-    trees.fit(features[train].to_numpy(), records.label[train])
-    found = pd.DataFrame(trees.predict_proba(features[test].to_numpy()), columns=trees.classes_)
-    predictions = predictions_table(records[test], found[study.classes].to_numpy(), study.classes)
-    result = metrics(predictions, study.classes, "test", resamples, study.seed)
-    return result | {"features": list(features.columns)}
 
 
 def batch_average(study: Study, run: str, size: int = 32) -> dict[str, float]:
@@ -63,26 +47,27 @@ def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> 
 
     Columns run, study, test_images, patient and patient_and_class (share of test images with a sibling in
     training, if the bare number names the patient, and if number and class do), value, low, high (the score)
-    and bought, bought_low, bought_high: the difference from this study, whose row comes first. The test
+    and change, change_low, change_high: the difference from this study, whose row comes first. The test
     images of two studies differ, so each study is resampled independently.
     """
     others = [files.load_study(name) for name in study.compare_with]
-    rows = []
+    studies, rows = (study, *others), []
     for run in shared_runs(study, others):
-        base, base_resampled = _resampled(study, run, score, resamples)
-        for each in (study, *others):
-            value, resampled = _resampled(each, run, score, resamples)
-            change = interval(resampled - base_resampled)
+        base = _resampled(study, run, score, resamples)
+        found = {
+            each.name: read_results(each, "metrics.json", [run])[run]["scores"][score] for each in studies
+        }
+        for each in studies:
+            change = interval(_resampled(each, run, score, resamples) - base)
             rows.append(
                 {
                     "run": run,
                     "study": each.name,
                     **json.loads((each.reports / "siblings.json").read_text()),
-                    "value": value,
-                    **interval(resampled),
-                    "bought": value - base,
-                    "bought_low": change["low"],
-                    "bought_high": change["high"],
+                    **found[each.name],
+                    "change": found[each.name]["value"] - found[study.name]["value"],
+                    "change_low": change["low"],
+                    "change_high": change["high"],
                 }
             )
     return pd.DataFrame(rows)
@@ -99,13 +84,13 @@ def shared_runs(study: Study, others: list[Study]) -> list[str]:
     ]
 
 
-def _resampled(study: Study, run: str, score: str, resamples: int) -> tuple[float, np.ndarray]:
-    """A run's score, and that of resamples of its test patients (B,); each study draws its own."""
+def _resampled(study: Study, run: str, score: str, resamples: int) -> np.ndarray:
+    """A run's score on resamples of its test patients (B,); each study draws its own."""
     table = read(study.reports / run / "predictions.csv")
     arguments = *arrays(table, study.classes), study.classes
     seed = int.from_bytes(study.name.encode(), "little") % 2**32
     weights = patient_weights(table.patient, resamples, seed)
-    return float(scores(*arguments)[score][0]), scores(*arguments, weights)[score]
+    return scores(*arguments, weights)[score]
 
 
 def for_the_mix_of_test(study: Study, run: str, resamples: int = 2000) -> pd.DataFrame:
@@ -115,7 +100,7 @@ def for_the_mix_of_test(study: Study, run: str, resamples: int = 2000) -> pd.Dat
     al. 2002), after the temperature fitted on validation. Columns score, way, value, low and high;
     ``attrs["mixes"]`` holds the class shares trained, estimated and test.
     """
-    folder, classes = study.reports / run, study.classes
+    folder, classes, seed = study.reports / run, study.classes, files.load_run(study.name, run).seed
     table = read(folder / "predictions.csv")
     labels, probabilities = arrays(table, classes)
     temperature = read_results(study, "metrics.json", [run])[run]["calibration"]["temperature"]
@@ -125,7 +110,7 @@ def for_the_mix_of_test(study: Study, run: str, resamples: int = 2000) -> pd.Dat
     ways = {"as trained": calibrated, "for the mix of the test split": for_mix(calibrated, trained, mix)}
     rows = []
     for way, each in ways.items():
-        found = confidence_intervals(labels, each, classes, table.patient, resamples, seed=study.seed)
+        found = confidence_intervals(labels, each, classes, table.patient, resamples, seed=seed)
         rows += [{"score": name, "way": way, **score} for name, score in found.items()]
     result = pd.DataFrame(rows)
     mixes = {"trained": trained, "estimated": mix, "test": _shares(table, classes)}
@@ -145,7 +130,10 @@ def beside_published(study: Study) -> pd.DataFrame:
     (weights, resolution, epochs).
     """
     metrics, training = load_results(study)
-    rows = [each.model_dump(exclude_none=True) for each in study.published]
+    rows = [
+        each.model_dump(exclude_none=True, exclude={"link"}) | {"source": f"[{each.source}]({each.link})"}
+        for each in study.published
+    ]
     for task, names in TASKS.items():
         for run, each in metrics.items():
             found = {name: each["scores"][ours] for name, ours in names.items()}

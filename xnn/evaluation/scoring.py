@@ -89,7 +89,7 @@ def _average_precisions(labels, probabilities, classes, weights):
 def _pneumonia(labels, probabilities, normal, weights):
     ill, correct = labels != normal, (labels != normal) == (probabilities.argmax(axis=1) != normal)
     return {
-        "auroc_pneumonia": _auroc(ill, 1 - probabilities[:, normal], weights),
+        "auroc_pneumonia": auroc(ill, 1 - probabilities[:, normal], weights),
         "accuracy_pneumonia": mean(correct, weights),
         "sensitivity_pneumonia": mean(correct[ill], weights[:, ill]),
         "specificity_pneumonia": mean(correct[~ill], weights[:, ~ill]),
@@ -103,7 +103,7 @@ def _bacteria_vs_virus(labels, probabilities, pair, weights):
     score = ratio(either[:, 0], either.sum(axis=1), empty=0.5)
     return {
         "accuracy_bacteria_vs_virus": mean((score >= 0.5) == bacteria, weights),
-        "auroc_bacteria_vs_virus": _auroc(bacteria, score, weights),
+        "auroc_bacteria_vs_virus": auroc(bacteria, score, weights),
     }
 
 
@@ -136,7 +136,7 @@ def _average_precision(positive, score, weights):
     return ratio((np.diff(true, axis=1, prepend=0) * precision).sum(axis=1), true[:, -1])
 
 
-def _auroc(positive, score, weights):
+def auroc(positive, score, weights):
     """Area under the ROC curve by trapezoids, so that a tie counts half, as in scikit-learn."""
     true, false = ranked(positive, score, weights)
     mean_height = true - np.diff(true, axis=1, prepend=0) / 2

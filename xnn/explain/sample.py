@@ -7,7 +7,8 @@ import pandas as pd
 import torch
 
 from ..config.schema import Run
-from ..data.records import load_images, load_markers, load_masks, load_records
+from ..data.records import load_markers, load_masks
+from ..data.regions import load_seen
 from ..evaluation.curves import mistakes
 from ..models.classifier import to_input
 from .methods import baseline
@@ -57,10 +58,11 @@ def draw(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
 def load_sample(run: Run, drawn: pd.DataFrame) -> Sample:
     """Return the images of drawn rows, to be explained for the predicted class."""
     study = run.study
-    rows = load_records(study).set_index("path").row[drawn.path].to_numpy()
+    records, images = load_seen(study, run.model.region)
+    rows = records.set_index("path").row[drawn.path].to_numpy()
     known = [each if each is None else each[rows] > 0 for each in (load_masks(study), load_markers(study))]
     return Sample(
-        to_input(load_images(study)[rows]),
+        to_input(images[rows]),
         _targets(run, drawn.predicted),
         drawn.patient.to_numpy(),
         drawn.right.to_numpy(),
@@ -79,7 +81,7 @@ def _targets(run: Run, labels) -> torch.Tensor:
 
 def run_baseline(run: Run, images: torch.Tensor, name: str | None = None) -> torch.Tensor:
     """Return the run's baseline, or the one of that name, for some images."""
-    records, store = load_records(run.study), load_images(run.study)
+    records, store = load_seen(run.study, run.model.region)
     train = records[records.split == "train"]
     mean = store[train.row[:TRAINING_IMAGES].to_numpy()].mean(axis=0) / 255
     healthy = train.row[train.label == run.study.healthy][:HEALTHY].to_numpy()

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..config.backbones import BACKBONES
 from ..config.provenance import file_sha256
 from ..config.schema import Lora, Run
-from . import weights
+from . import kept, weights
 from .backbones import convnext_sizes
 from .weights import WeightsError
 
@@ -204,8 +204,8 @@ def _from_weights(run: Run, size: int) -> InitialisedModel:
 
 def load_model(run: Run) -> Classifier:
     """Return the run's trained model; raise FileNotFoundError before its 3-train was executed."""
-    folder = run.artifacts / "model"
-    if not folder.exists():
+    folder = kept.folder(run)
+    if folder is None:
         raise FileNotFoundError(
             f"run {run.name} of study {run.study.name} has no model yet: execute 3-train or `make report`"
         )

@@ -19,6 +19,8 @@ def inputs(run: Run) -> dict:
         for name, each in {"study": run.study, "run": run}.items()
     }
     found = {"code": code.sha256, "parameters": groups, "records": _seen_sha256(run.study)}
+    if run.model.region != "whole":
+        found["lungs"] = provenance.lungs_sha256(run.study)
     if first := run.model.start_from:
         start = files.load_run(run.study.name, first)
         records = [_read(folder / "training.json") for folder in (start.artifacts, start.reports)]
@@ -41,9 +43,18 @@ def model(run: Run, now: dict) -> dict | None:
     """Return the record of the run's model if there is one, trained from the inputs `now`."""
     own, reported = _read(run.artifacts / "training.json"), record(run, now)
     if own is None or not (run.artifacts / "model").exists():
-        return None
+        return reported if reported and folder(run) else None
     same = reported is not None and reported["key"] == own["key"]
     return own if same or not freshness.differences(own.get("inputs"), now) else None
+
+
+def folder(run: Run) -> Path | None:
+    """Return the folder of the run's model: in its artifacts, else the rounded copy in models/, if any."""
+    own, shipped = run.artifacts / "model", schema.ROOT / "models" / f"{run.study.name}-{run.name}"
+    if own.exists():
+        return own
+    origin, reported = _read(shipped / "shipped.json"), _read(run.reports / "training.json")
+    return shipped if origin and reported and origin["training_key"] == reported["key"] else None
 
 
 def record(run: Run, now: dict) -> dict | None:

@@ -6,7 +6,8 @@ import pandas as pd
 
 from ..config import freshness, provenance
 from ..config.schema import Run
-from ..data.records import load_images, load_records, write_csv
+from ..data.records import load_records, write_csv
+from ..data.regions import load_seen
 from ..evaluation.predictions import files, read
 from . import kept
 
@@ -52,8 +53,7 @@ def _predict(run: Run, split: str) -> pd.DataFrame:
     from ..evaluation.predictions import predictions_table
     from .classifier import load_model, logits, probabilities  # takes seconds to import
 
-    records = load_records(run.study)
+    records, images = load_seen(run.study, run.model.region)
     records = records[records.split == split].sort_values("path").reset_index(drop=True)
-    images = load_images(run.study)[records.row.to_numpy()]
-    found = probabilities(logits(load_model(run), images, run.evaluation.flip))
+    found = probabilities(logits(load_model(run), images[records.row.to_numpy()], run.evaluation.flip))
     return predictions_table(records, found, run.study.classes)

@@ -28,7 +28,7 @@ from .steps import StepError, Task, doubts
 
 MAX_LOST_WORKERS = 10  # per run, before it is given up
 RETRIES = 2  # of a run whose process was killed, for example for lack of memory
-PASSED_ENV = ("WEIGHTS", "ARCHIVE", "TRAIN", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+PASSED_ENV = ("WEIGHTS", "ARCHIVE", "MASKS", "TRAIN", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 
 
 class KilledError(RuntimeError):
@@ -163,7 +163,7 @@ def _check_workers(client: Client) -> None:
 def _results(client: Client, runs: list[Run], steps: tuple[str, ...]) -> Iterator[tuple[Run, dict]]:
     """Each run with its result, in the order in which they end."""
     handed = {name: os.environ[name] for name in PASSED_ENV if os.environ.get(name)}
-    for name in {"WEIGHTS", "ARCHIVE"} & set(handed):
+    for name in {"WEIGHTS", "ARCHIVE", "MASKS"} & set(handed):
         handed[name] = str(Path(handed[name]).absolute())
     futures = {
         client.submit(

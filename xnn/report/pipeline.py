@@ -208,6 +208,8 @@ def report(study: str, runs: list[str], online: bool, jobs: int) -> None:
     tasks = steps.report(study, runs, online)
     make_all(tasks, jobs)
     print(f"{len(tasks)} pages of study {study} and on methods are current", flush=True)
+    if not steps.has_lungs(files.load_study(study)):
+        print(f"study {study} has no lung masks, so no page tests whether they matter: set MASKS", flush=True)
     track(study)
     from .site import render
 

@@ -27,6 +27,7 @@ class Step(NamedTuple):
     per: str  # study, run, sweep, or empty for a page on methods
     after: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    lungs: bool = False  # whether it reads lung masks
 
 
 STEPS = {
@@ -34,10 +35,11 @@ STEPS = {
     "2-explore": Step("study", ("1-wrangle",)),
     "3-train": Step("run", ("1-wrangle",)),
     "4-evaluate": Step("run", ("3-train",), ("training.json",)),
+    "4-regions": Step("run", ("4-evaluate",), ("training.json",), lungs=True),
     # after 4-evaluate, or both would make missing predictions at the same time
     "5-explain": Step("run", ("4-evaluate",), ("training.json",)),
     "6-compare": Step("study", ("4-evaluate", "5-explain"), COMPARED),
-    "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv")),
+    "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv", "regions.json"), lungs=True),
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
 ON_METHODS = Step("")
@@ -165,12 +167,18 @@ def report(study: str, runs: list[str] | None = None, online: bool = False) -> l
             chosen.append(first)
     chosen.sort(key=lambda name: (_depth(all_runs, name), name))
     of_study = {step: Task(step, files.load_study(study)) for step in STEPS if STEPS[step].per == "study"}
-    of_runs = [
-        Task(step, all_runs[name]) for name in chosen for step, spec in STEPS.items() if spec.per == "run"
-    ]
+    per_run = [step for step, spec in STEPS.items() if spec.per == "run"]
+    if not has_lungs(files.load_study(study)):
+        per_run.remove("4-regions")
+    of_runs = [Task(step, all_runs[name]) for name in chosen for step in per_run]
     before = [each for step, each in of_study.items() if not STEPS[step].reads]
     after = [each for step, each in of_study.items() if STEPS[step].reads]
     return [*before, *of_runs, *after, *(Task(page, None) for page in on_methods())]
+
+
+def has_lungs(study: Study) -> bool:
+    """Whether a study has lung masks, or will have them when its records are made."""
+    return study.synthetic or bool(os.environ.get("MASKS")) or (study.artifacts / "lungs.csv").exists()
 
 
 def upstream(of: Task, tasks: list[Task]) -> list[Task]:
@@ -210,10 +218,15 @@ def inputs(of: Task) -> dict:
     }
     if of.step != "1-wrangle":
         made["records"] = provenance.records_sha256(of.study)
+        if of.spec.lungs:
+            made["lungs"] = provenance.lungs_sha256(of.study)
     elif not of.study.synthetic and os.environ.get("ARCHIVE"):
         from ..data.archive import archive
+        from ..data.lungs import masks_source
 
         made["archive"] = archive(of.study).fingerprint()
+        if masks := masks_source():
+            made["masks"] = masks.fingerprint()
     return made
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Sequent
 from torchvision.transforms import InterpolationMode, v2
 
 from ..config.schema import Augmentation, Run
-from ..data.records import load_images, load_records
+from ..data.regions import load_seen
 from ..models.classifier import to_input
 
 
@@ -110,7 +110,7 @@ class Radiographs(pl.LightningDataModule):
     def __init__(self, run: Run):
         super().__init__()
         self.run, study = run, run.study
-        self.records, self.images = load_records(study), load_images(study)
+        self.records, self.images = load_seen(study, run.model.region)
         self.augment = augmentation(run.augmentation, study.image_size)
 
     def part(self, split: str) -> pd.DataFrame:

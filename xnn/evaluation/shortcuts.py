@@ -1,0 +1,202 @@
+"""Shortcuts: how well features that are not the disease predict it, and the errors of a network."""
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from ..config import files
+from ..config.schema import Run, Study
+from .comparison import read_results, with_interval
+from .intervals import metrics, patient_weights, summary
+from .predictions import predictions_table, read
+from .scoring import auroc, mean
+
+TREES = {"trees_size": "trees on width, height and aspect", "trees": "trees on all features"}
+NUMBER = r"[-_]?\d+$"  # at the end of a patient's name
+
+
+def shortcuts(study: Study, records: pd.DataFrame, features: pd.DataFrame, resamples=2000) -> dict:
+    """Return the content of shortcuts.json: what each feature, and trees on all, tell of the test split.
+
+    ``features`` has a row per record. A feature alone ranks images by its value, in the direction that is
+    right on the training split. trees: boosted trees that are fitted to the training split, on all features
+    and on those of size.
+    """
+    train, test = (records.split == name for name in ("train", "test"))
+    ill = (records.label != study.healthy).to_numpy()
+    weights = _weights(records.patient[test], study, resamples)
+    alone = {}
+    for name, values in features.items() if study.healthy in study.classes else ():
+        values = values.to_numpy()
+        sign = 1 if auroc(ill[train], values[train], np.ones((1, train.sum())))[0] >= 0.5 else -1
+        found = summary(auroc(ill[test], sign * values[test], weights))
+        alone[name] = {"auroc_pneumonia": found, "higher_in": "pneumonia" if sign > 0 else study.healthy}
+    columns = {"trees": list(features), "trees_size": ["width", "height", "aspect"]}
+    trees = {name: _trees(study, records, features[used], resamples) for name, used in columns.items()}
+    sizes = {"n": int(test.sum()), "patients": int(records.patient[test].nunique())}
+    return {"study": study.name, **sizes, "features": alone, **trees}
+
+
+def by_feature(found: dict, scores: dict, run: str) -> pd.DataFrame:
+    """Return a score of each feature, of trees, and of a run: columns run, value, low and high.
+
+    The score, ``attrs["score"]``, is the AUROC of pneumonia, or the weighted F1 without a healthy class.
+    """
+    score = "auroc_pneumonia" if found["features"] else "f1_weighted"
+    each = {name.replace("_", " "): feature[score] for name, feature in found["features"].items()}
+    each |= {words: found[name][score] for name, words in TREES.items()} | {run: scores[score]}
+    table = pd.DataFrame([{"run": name, **limits} for name, limits in each.items()])
+    table.attrs["score"] = score.replace("_", " ")
+    return table
+
+
+def beside(found: dict, scores: dict, run: str) -> pd.DataFrame:
+    """Return the table of shortcuts as it is read, with the scores of a run beside them."""
+    table = by_feature(found, scores, run)
+    f1 = {words: found[name]["f1_weighted"] for name, words in TREES.items()} | {run: scores["f1_weighted"]}
+    columns = {
+        table.attrs["score"]: table.set_index("run").apply(with_interval, axis=1),
+        "f1 weighted": pd.Series(f1).map(with_interval),
+        "higher in": pd.Series(
+            {name.replace("_", " "): a["higher_in"] for name, a in found["features"].items()}
+        ),
+    }
+    return pd.DataFrame(columns).reindex(table.run).fillna("")
+
+
+def sentence(found: dict, scores: dict, run: str) -> str:
+    """Return what the shortcuts reach, beside a run."""
+    table = by_feature(found, scores, run)
+    words = dict(zip(table.run, table[["value", "low", "high"]].to_dict("records"), strict=True))
+    alone = table[table.run.isin([name.replace("_", " ") for name in found["features"]])]
+    best = ""
+    if len(alone):
+        name = alone.run[alone.value.idxmax()]
+        best = f" The best single feature, {name}, has {with_interval(words[name])}."
+    return (
+        f"Width, height and aspect of the original alone reach {table.attrs['score']} "
+        f"{with_interval(words[TREES['trees_size']])}; `{run}` reaches {with_interval(words[run])}.{best}"
+    )
+
+
+def headline(found: dict, study: Study, run: str) -> str:
+    """Return the finding about a run in one or two sentences, for the landing page."""
+    table = by_feature(found, read_results(study, "metrics.json")[run]["scores"], run)
+    sizes = table[table.run == TREES["trees_size"]].to_dict("records")[0]
+    words = f"Width, height and aspect of the original alone reach {with_interval(sizes)}."
+    tested = read_results(study, "regions.json").get(run)
+    score = table.attrs["score"].replace(" ", "_")
+    if tested is None or score not in tested["inputs"]["whole"]:
+        return words.replace("reach", f"reach {table.attrs['score']}") + "\n"
+    whole, gone, alone = (tested["inputs"][name][score] for name in ("whole", "lungs_removed", "lungs_only"))
+    return (
+        "With both lungs removed from every test radiograph, the network separates pneumonia from normal with "
+        f"an AUROC of {with_interval(gone)}; on whole radiographs it reaches {with_interval(whole)}, on lungs "
+        f"alone {with_interval(alone)}. {words}\n"
+    )
+
+
+def _trees(study: Study, records: pd.DataFrame, features: pd.DataFrame, resamples: int) -> dict:
+    """Return f1_weighted and, if there is a healthy class, auroc_pneumonia of trees on some features."""
+    train, test = records.split == "train", records.split == "test"
+    trees = HistGradientBoostingClassifier(random_state=study.seed)
+    trees.fit(features[train].to_numpy(), records.label[train])
+    found = pd.DataFrame(trees.predict_proba(features[test].to_numpy()), columns=trees.classes_)
+    predictions = predictions_table(records[test], found[study.classes].to_numpy(), study.classes)
+    scores = metrics(predictions, study.classes, "test", resamples, study.seed)["scores"]
+    kept = {name: scores[name] for name in ("f1_weighted", "auroc_pneumonia") if name in scores}
+    return kept | {"features": list(features.columns)}
+
+
+def region_grid(study: Study, score: str = "auroc_pneumonia") -> pd.DataFrame:
+    """Return a score of every run with a region test, on each input: a row per run, whole ones first.
+
+    The column "trained on" says what part the run was given in training. No rows without such runs.
+    """
+    rows = {}
+    for name, found in read_results(study, "regions.json", files.runs(study.name)).items():
+        scores = {key.replace("_", " "): each.get(score) for key, each in found["inputs"].items()}
+        region = files.load_run(study.name, name).model.region.replace("_", " ")
+        rows[name] = {"trained on": region} | {
+            key: with_interval(each) for key, each in scores.items() if each
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+    return table.sort_values("trained on", key=lambda each: each != "whole", kind="stable") if rows else table
+
+
+def between_parts(
+    study: Study, records: pd.DataFrame, features: pd.DataFrame, resamples=2000
+) -> pd.DataFrame:
+    """Return how far the publishers' test part differs from their training part, for each class and feature.
+
+    Columns class, feature, value, low, high: the AUROC of a higher value for the test part, 0.5 if they are
+    alike. No rows if the source has no parts of its own.
+    """
+    rows = []
+    for label in study.classes:
+        chosen = ((records.label == label) & records.source_split.isin(("train", "test"))).to_numpy()
+        of_test = (records.source_split[chosen] == "test").to_numpy()
+        if of_test.any() and not of_test.all():
+            weights = _weights(records.patient[chosen], study, resamples)
+            rows += [
+                {
+                    "class": label,
+                    "feature": name,
+                    **summary(auroc(of_test, values.to_numpy()[chosen], weights)),
+                }
+                for name, values in features.items()
+            ]
+    return pd.DataFrame(rows, columns=["class", "feature", "value", "low", "high"])
+
+
+def of_false_alarms(run: Run, records: pd.DataFrame, features: pd.DataFrame, resamples=2000) -> pd.DataFrame:
+    """Return how well each feature tells which healthy test images a network calls ill.
+
+    Columns feature, value, low, high, alarms, healthy: the AUROC of a lower value for a false alarm. No rows
+    without false alarms.
+    """
+    study = run.study
+    table = read(run.reports / "predictions.csv").set_index("path")
+    columns = ["feature", "value", "low", "high", "alarms", "healthy"]
+    if study.healthy not in study.classes:
+        return pd.DataFrame(columns=columns)
+    rows = np.flatnonzero((records.label == study.healthy) & records.path.isin(table.index))
+    predicted = table.loc[records.path.iloc[rows], study.classes].to_numpy().argmax(axis=1)
+    alarm = predicted != study.classes.index(study.healthy)
+    found = []
+    if alarm.any() and not alarm.all():
+        weights = _weights(records.patient.iloc[rows], study, resamples)
+        found = [
+            {"feature": name, **summary(auroc(alarm, -values.to_numpy()[rows], weights))}
+            for name, values in features.items()
+        ]
+    return pd.DataFrame(found, columns=columns).assign(alarms=alarm.sum(), healthy=len(alarm))
+
+
+def subgroups(run: Run, records: pd.DataFrame, resamples=2000) -> pd.DataFrame:
+    """Return the recall of each class in each subgroup that file names and folders give.
+
+    The recall of the healthy class is the specificity. Columns group, class, n, patients, value, low, high.
+    Groups: how the file name begins (``IM``, ``NORMAL2-IM``), and the publishers' own part.
+    """
+    study = run.study
+    table = read(run.reports / "predictions.csv").merge(records[["path", "source_split"]], on="path")
+    predicted = np.array(study.classes)[table[study.classes].to_numpy().argmax(axis=1)]
+    table["right"] = predicted == table.label
+    begins = "file name begins with " + table.patient.str.replace(NUMBER, "", regex=True)
+    keys = [begins]
+    if (table.source_split != "").any():
+        keys.append("publishers' " + table.source_split + " part")
+    rows = []
+    for key in keys:
+        for (label, group), each in table.groupby(["label", key]):
+            found = summary(mean(each.right.to_numpy(), _weights(each.patient, study, resamples)))
+            sizes = {"n": len(each), "patients": each.patient.nunique()}
+            rows.append({"class": label, "group": group, **sizes, **found})
+    return pd.DataFrame(rows)
+
+
+def _weights(patients, study: Study, resamples: int) -> np.ndarray:
+    """Return the weights of images (1 + resamples, N): all once, then resamples of patients."""
+    drawn = patient_weights(patients, resamples, study.seed)
+    return np.concatenate([np.ones((1, drawn.shape[1])), drawn])
