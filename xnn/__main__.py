@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -169,9 +170,16 @@ def fiftyone(study: Study) -> None:
     records, table = (subject.artifacts / name for name in ("records.csv", "audit.csv"))
     if not table.exists() or table.stat().st_mtime < records.stat().st_mtime:
         audit.explore(subject)
-    address = os.environ.get("FIFTYONE_DEFAULT_APP_ADDRESS", "127.0.0.1")  # as FiftyOne names it
+    address = os.environ.get("FIFTYONE_DEFAULT_APP_ADDRESS", "127.0.0.1")  # as FiftyOne names them
+    port = int(os.environ.get("FIFTYONE_DEFAULT_APP_PORT", fiftyone.PORT))
     try:
-        sys.exit(fiftyone.open_app(subject, address=address))
+        socket.create_server((address, port)).close()  # else its page would show another program's
+    except OSError as error:
+        raise StepError(
+            f"port {port} of {address}: {error.strerror}; set FIFTYONE_DEFAULT_APP_PORT"
+        ) from None
+    try:
+        sys.exit(fiftyone.open_app(subject, port, address))
     except mongo.NoDatabase as error:
         raise StepError(error) from None
 

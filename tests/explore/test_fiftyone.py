@@ -117,6 +117,21 @@ def test_what_was_not_looked_at_is_before_it_is_shown(study, monkeypatch):
     assert table.exists()
 
 
+def test_a_port_in_use_is_named_with_the_way_out(study, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("FIFTYONE_DEFAULT_APP_PORT", str(other.getsockname()[1]))
+        with pytest.raises(steps.StepError, match="in use; set FIFTYONE_DEFAULT_APP_PORT"):
+            __main__.fiftyone(study.name)
+
+
+def test_a_temporary_folder_with_a_long_path_is_no_place_for_a_socket(study, monkeypatch, tmp_path):
+    deep = tmp_path / ("deep" * 20)
+    deep.mkdir()
+    monkeypatch.setattr(mongo.tempfile, "tempdir", str(deep))
+    with mongo.serve(fiftyone.folder(study)) as address:
+        assert "deep" not in address
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH to look at the app with")
 def test_a_browser_shows_radiographs_with_labels_and_a_heatmap(study, told, tmp_path):
     with opened(study) as address, browser() as chromium:

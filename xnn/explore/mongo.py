@@ -18,6 +18,7 @@ from ..config import leash
 
 VARIABLE = "FIFTYONE_DATABASE_URI"  # FiftyOne reads it too
 START, WAIT = 60, 120  # seconds that a server may take to start, and to wait for another's end
+LONGEST = 80  # characters of the folder of a socket file, whose path the system limits to about 100
 FRUGAL = ("--wiredTigerCacheSizeGB", "0.5", "--setParameter", "diagnosticDataCollectionEnabled=false")
 
 
@@ -45,8 +46,10 @@ def serve(folder: Path) -> Iterator[str]:
         raise NoDatabase(
             f"{folder} is in use by another process (an app that is open?): close it, or set {VARIABLE}"
         ) from None
-    with lock, tempfile.TemporaryDirectory(prefix="xnn-") as place:
-        socket, log = f"{place}/mongod.sock", folder / "mongod.log"  # sockets have short paths only
+    usual = tempfile.gettempdir()
+    short = usual if len(usual) < LONGEST else "/tmp"
+    with lock, tempfile.TemporaryDirectory(prefix="xnn-", dir=short) as place:
+        socket, log = f"{place}/mongod.sock", folder / "mongod.log"
         options = ("--dbpath", folder, "--logpath", log, "--bind_ip", socket, "--filePermissions", "0700")
         server = leash.start(
             __name__,
