@@ -53,7 +53,7 @@ def one_line() -> Iterator[None]:
         if error.errno not in HINTS:
             raise
         place = error.filename or tempfile.gettempdir()
-        sys.exit(f"xnn: {place}: {error.strerror}; {HINTS[error.errno]}")
+        sys.exit(f"xnn: {place}: {os.strerror(error.errno)}; {HINTS[error.errno]}")
 
 
 # ---- the report ----------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def fiftyone(study: Study) -> None:
         socket.create_server((address, port)).close()  # else its page would show another program's
     except OSError as error:
         raise StepError(
-            f"port {port} of {address}: {error.strerror}; set FIFTYONE_DEFAULT_APP_PORT"
+            f"port {port} of {address}: {os.strerror(error.errno)}; set FIFTYONE_DEFAULT_APP_PORT"
         ) from None
     try:
         sys.exit(fiftyone.open_app(subject, port, address))
