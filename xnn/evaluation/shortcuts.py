@@ -90,7 +90,7 @@ def headline(found: dict, study: Study, run: str) -> str:
         return words.replace("reach", f"reach {table.attrs['score']}") + "\n"
     whole, gone, alone = (tested["inputs"][name][score] for name in ("whole", "lungs_removed", "lungs_only"))
     return (
-        f"With both lungs removed from the test radiographs, the AUROC of pneumonia is {with_interval(gone)}; "
+        f"With both lungs removed from the test images, the AUROC of pneumonia is {with_interval(gone)}; "
         f"on whole ones it is {with_interval(whole)}, on lungs alone {with_interval(alone)}. {words}\n"
     )
 
