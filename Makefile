@@ -95,7 +95,7 @@ bench: | $(ENVIRONMENT) ## run benchmarks on this machine; `make bench BENCH=tra
 	@touch $@
 
 lock: | $(ENVIRONMENT) ## resolve pyproject.toml into requirements.lock again, with hashes
-	@$(BIN)/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --output-file requirements.lock
 
 # ---- development ---------------------------------------------------------------------------------

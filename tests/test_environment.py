@@ -1,13 +1,18 @@
 """Installation and house rules: what a reader of the files may rely on."""
 
+import importlib.metadata
 import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from support.packages import with_dependencies
 from support.project import PROJECT
 
 LOCK = (PROJECT / "requirements.lock").read_text()
@@ -71,3 +76,27 @@ def test_no_package_reports_that_it_is_used():
         [sys.executable, "-c", code], cwd=PROJECT, env=kept, capture_output=True, text=True, check=True
     )
     assert told.stdout.split() == ["True", "True"]
+
+
+WITH_THE_CORE_ALONE = """
+import sys
+
+sys.modules |= dict.fromkeys({absent})  # importing these fails
+import numpy, torch, xnn
+network = xnn.Classifier("mobilenet_v2", ["a", "b"], 64)
+image = xnn.to_input(numpy.random.default_rng(0).integers(0, 256, (1, 64, 64), dtype=numpy.uint8))
+found = xnn.integrated_gradients(network, image, torch.tensor([0]), max_gradients=20)
+print(tuple(found.maps.shape))
+"""
+
+
+def test_a_network_is_explained_with_the_core_packages_alone():
+    """As after ``pip install`` without extras: whatever the core does not require cannot be imported."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    core = with_dependencies([Requirement(each).name for each in project["dependencies"]]) | {"xnn"}
+    packages = importlib.metadata.packages_distributions()
+    absent = {name for name, of in packages.items() if not {canonicalize_name(each) for each in of} & core}
+    assert {"lightning", "mlflow", "fiftyone", "fastapi", "streamlit", "papermill", "dask"} <= absent
+    code = WITH_THE_CORE_ALONE.replace("{absent}", repr(absent))
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout.startswith("(1, "), done.stderr[-500:]

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from support.packages import with_dependencies
 from support.project import PROJECT
 
 LOCK = (PROJECT / "requirements.lock").read_text()
@@ -49,17 +49,6 @@ def imports(file) -> set:
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     return {name.split(".")[0] for name in names}
-
-
-def with_dependencies(names) -> set:
-    found, left = set(), list(names)
-    while left:
-        name = canonicalize_name(left.pop())
-        if name not in found:
-            found.add(name)
-            required = map(Requirement, importlib.metadata.requires(name) or ())
-            left += [each.name for each in required if not each.marker or each.marker.evaluate({"extra": ""})]
-    return found
 
 
 @pytest.mark.parametrize("name", FILES)
