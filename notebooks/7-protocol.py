@@ -111,9 +111,10 @@ pd.Series(averaged).rename("weighted F1").to_frame().style.format("{:.3f}")
 # ## Leakage
 #
 # The same networks, recipes and seeds on other splits of the same radiographs. A sibling is a training
-# image of the same patient, if the bare number in the file name names the patient, and if number and class
-# together do. *change* is the difference from the score with patients apart; the test images differ, so it
-# includes the chance of both draws.
+# image of the same patient: if number and class in the file name together name the patient, which is what
+# [the images say](2-explore.ipynb#what-names-a-patient), and if the bare number does. *change* is the
+# difference from the score with patients apart; the test images differ, so it includes the chance of both
+# draws.
 
 # %%
 leaks = protocol.leakage(settings) if settings.compare_with else pd.DataFrame()
@@ -171,8 +172,8 @@ lines = [
     shortcuts.sentence(found, metrics[best.run]["scores"], best.run),
 ]
 lines += [
-    f"On `{row.study}`, where {row.patient:.0%} of the test images have a sibling in training "
-    f"({row.patient_and_class:.0%} by number and class), the weighted F1 of `{row.run}` changes by "
+    f"On `{row.study}`, where {row.patient_and_class:.0%} of the test images have a sibling in training "
+    f"(number and class; {row.patient:.0%} by the bare number), the weighted F1 of `{row.run}` changes by "
     f"{row.change:+.3f} ({row.change_low:+.3f} to {row.change_high:+.3f})."
     for row in others.itertuples()
     if row.run == leaks.loc[leaks[leaks.study == study].value.idxmax(), "run"]  # the best of them
