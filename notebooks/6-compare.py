@@ -35,8 +35,8 @@ settings
 # %%
 origin = xnn.stamp(settings)
 metrics, training = comparison.load_results(settings)
-missing = [run for run in xnn.runs(study) if run not in metrics]
-Markdown(f"{len(metrics)} runs. Not made here: {', '.join(missing) or 'none'}.")
+missing = [run for run in xnn.runs(study) if not (settings.reports / run / "metrics.json").exists()]
+Markdown(f"{len(metrics)} runs that are given whole radiographs. Not made: {', '.join(missing) or 'none'}.")
 
 # %% [markdown]
 # ## The test split
