@@ -25,11 +25,13 @@ TRAINING = {
 }
 
 
-def test_results_have_the_best_run_first():
-    metrics = {"a": a_run(0.5), "b": a_run(0.75)}
-    table = comparison.result_table(metrics, {"a": TRAINING, "b": TRAINING})
+def test_results_are_in_the_order_of_validation_whatever_the_test_says():
+    metrics = {"a": a_run(0.75), "b": a_run(0.5)}
+    validation = pd.Series({"b": 0.9, "a": 0.6})
+    table = comparison.result_table(metrics, {"a": TRAINING, "b": TRAINING}, validation)
     assert table.run.tolist() == ["b", "a"]
-    assert table["f1 weighted"].tolist() == ["0.750 (0.700-0.900)", "0.500 (0.700-0.900)"]
+    assert table["validation f1"].tolist() == [0.9, 0.6]
+    assert table["f1 weighted"].tolist() == ["0.500 (0.700-0.900)", "0.750 (0.700-0.900)"]
     assert table.minutes.tolist() == [2.0, 2.0]
 
 
@@ -120,7 +122,7 @@ def test_the_smallest_network_is_compared_with_larger_ones_that_started_alike():
             ("large-worse", 0.6, "resnet50", 25, "imagenet"),
             ("alone", 0.5, "convnextv2", 3, "random"),
         ],
-        columns=["run", "value", "backbone", "parameters", "weights"],
+        columns=["run", "validation", "backbone", "parameters", "weights"],
     )
     assert comparison.by_size(table) == [("small-better", "large")]
 
@@ -146,6 +148,22 @@ def test_the_spread_of_seeds_in_closed_form():
     assert found.to_dict() == pytest.approx(
         {"mean": 0.8, "sd": 0.1, "lowest": 0.7, "highest": 0.9, "half_width": 0.1}
     )
+
+
+def test_a_run_is_chosen_by_its_validation_alone():
+    write_study("chosen", one="{}", two="{}")
+    study = load_study("chosen")
+    classes = study.classes
+    for run, right in {"one": 2, "two": 3}.items():
+        table = pd.DataFrame({"path": ["a", "b", "c"], "label": classes, "patient": ["1", "2", "3"]})
+        table[classes] = np.eye(3)
+        if right == 2:
+            table.loc[0, classes] = [0.0, 1.0, 0.0]
+        (study.reports / run).mkdir(parents=True, exist_ok=True)
+        table.to_csv(study.reports / run / "validation.csv", index=False)
+    found = comparison.validation_f1(study, ["one", "two"])
+    assert found.index.tolist() == ["two", "one"]
+    assert found["two"] == 1 > found["one"]
 
 
 def test_explanations_of_every_run_in_one_table():

@@ -52,3 +52,27 @@ def test_an_archive_that_is_not_there_is_no_reason_to_doubt(root, monkeypatch):
         assert steps.doubts(task) == ["its archive"]
     finally:
         shutil.rmtree(task.page.parent)
+
+
+def test_region_pages_follow_the_lung_masks(monkeypatch):
+    write_study("masked", "{title: masked, source: archive}", run="{}")
+    study = load_study("masked")
+
+    def planned():
+        return [task.step for task in steps.report("masked") if task.subject == load_run("masked", "run")]
+
+    assert planned() == ["3-train", "4-evaluate", "5-explain"]
+    with monkeypatch.context() as patch:
+        patch.setenv("MASKS", "lungs.zip")
+        assert planned() == ["3-train", "4-evaluate", "4-regions", "5-explain"]
+    study.artifacts.mkdir(parents=True)
+    masks = study.artifacts / "lungs.csv"
+    masks.write_text("first")
+    (study.artifacts / "records.csv").write_text("")
+    assert "4-regions" in planned()
+    task = Task("4-regions", load_run("masked", "run"))
+    then = freshness.recorded(steps.inputs(task))
+    masks.write_text("second")
+    assert freshness.differences(then, steps.inputs(task)) == ["its lungs"]
+    masks.unlink()
+    assert not freshness.differences(then, steps.inputs(task)), "masks are not in git"

@@ -1,6 +1,7 @@
 """Runs of a study or sweep side by side, from their result files alone."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ from ..config.schema import Run, Study
 from ..config.sweep import Sweep
 from .intervals import paired_differences
 from .predictions import KEYS, arrays, read
+from .scoring import scores
 
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 
@@ -37,10 +39,19 @@ def score(metrics: dict[str, dict], name: str) -> pd.DataFrame:
     return pd.DataFrame([{"run": run, **each["scores"][name]} for run, each in metrics.items()])
 
 
-def result_table(metrics: dict[str, dict], training: dict[str, dict]) -> pd.DataFrame:
-    """Return the study's results, one row per run with intervals, by descending weighted F1."""
+def validation_f1(study: Study, runs: Iterable[str]) -> pd.Series:
+    """Return the weighted F1 of runs on validation, highest first: a run is chosen by this alone."""
+    found = {}
+    for run in runs:
+        predictions = read(study.reports / run / "validation.csv")
+        found[run] = float(scores(*arrays(predictions, study.classes), study.classes)["f1_weighted"][0])
+    return pd.Series(found, name="validation", dtype=float).sort_values(ascending=False, kind="stable")
+
+
+def result_table(metrics: dict[str, dict], training: dict[str, dict], validation: pd.Series) -> pd.DataFrame:
+    """Return the study's results, one row per run with intervals, in the order of `validation_f1`."""
     rows = []
-    for run in sorted(metrics, key=lambda run: -metrics[run]["scores"]["f1_weighted"]["value"]):
+    for run in validation.index:
         scores, record = metrics[run]["scores"], training[run]
         shown = [name for name in scores if name in SHOWN or name.startswith("average_precision_")]
         rows.append(
@@ -48,6 +59,7 @@ def result_table(metrics: dict[str, dict], training: dict[str, dict]) -> pd.Data
                 "run": run,
                 "regime": record["regime"],
                 "starting weights": record["weights"],
+                "validation f1": round(validation[run], 3),
                 **{name.replace("_", " "): with_interval(scores[name]) for name in shown},
                 "parameters trained": record["parameters"]["trained"],
                 "minutes": minutes(record),
@@ -144,11 +156,12 @@ def verdict(table: pd.DataFrame) -> str:
 def by_size(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the best run of the smallest network with that of each larger one, by starting weights.
 
-    ``table`` has the columns run, value (the score), backbone, parameters and weights.
+    ``table`` has the columns run, validation (the score that decides which is best), backbone, parameters and
+    weights.
     """
     pairs = []
     for _, alike in table.groupby("weights", sort=False):
-        best = alike.sort_values("value", ascending=False).groupby("backbone", sort=False).head(1)
+        best = alike.sort_values("validation", ascending=False).groupby("backbone", sort=False).head(1)
         smallest, *larger = best.sort_values("parameters").run
         pairs += [(smallest, run) for run in larger]
     return pairs
