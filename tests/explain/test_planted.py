@@ -1,4 +1,4 @@
-"""The planted shortcut: on a model that the real steps made, the alarm fires; on its control it is silent."""
+"""The planted shortcut: the alarm, the region test and the marker test expose it, and pass its control."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from torch import nn
 from support.project import write_study
 from xnn import BACKBONES, fit, load_model, load_run, load_study, predictions, wrangle
 from xnn.config import provenance
-from xnn.explain import card, evidence, sample
+from xnn.explain import card, evidence, removal, sample
 from xnn.explain.methods import METHODS
 
 STUDY = "title: t\nsource: phantom\nimage_size: 64\npatients: 120\nfractions: [0.6, 0.1, 0.3]\nmarker: {}\n"
@@ -29,7 +29,7 @@ def plain(config, state=None):
 
 
 @pytest.mark.parametrize(("marker", "fires"), [("class", True), ("random", False)])
-def test_the_alarm_tells_a_shortcut_from_its_control(monkeypatch, marker, fires):
+def test_a_network_that_reads_the_marker_is_told_from_its_control(monkeypatch, marker, fires):
     monkeypatch.setitem(BACKBONES, "plain", plain)
     study = f"marker-{marker}"
     write_study(study, STUDY.format(marker), plain=RUN)
@@ -45,3 +45,12 @@ def test_the_alarm_tells_a_shortcut_from_its_control(monkeypatch, marker, fires)
     told = card.alarm(card.table(taken, given.patients))
     assert told["measure"] == "marker_share"
     assert told["fires"] == fires, told
+
+    tested = removal.load(run)
+    without = removal.region_test(run, model, tested)["inpainted"]
+    f1 = {name: without[name]["f1_weighted"]["value"] for name in ("lungs_removed", "lungs_only")}
+    changed = removal.small_changes(run, model, tested).set_index("change").changed
+    # the lesion is in the lungs, the marker is not
+    assert (f1["lungs_removed"] > f1["lungs_only"]) == fires, f1
+    for name in ("marker removed", "marker pasted from another radiograph"):
+        assert (changed[name]["low"] > 0.3) if fires else (changed[name]["high"] < 0.2), changed[name]
