@@ -19,7 +19,7 @@ def test_files_are_accepted_if_the_setting_says_so(tmp_path):
     pixels = dicom.decode(data, 32)
     assert answer.radiograph == encoded(pixels)
     assert np.ptp(pixels.astype(int)) > 100
-    with pytest.raises(ImageError, match="not a JPEG or PNG"):
+    with pytest.raises(ImageError, match=r"but DICOM.*pydicom and XNN_DICOM=1"):
         answers.answer(loaded, data, question, Settings(dicom=False))
 
 
@@ -32,6 +32,32 @@ def test_the_window_and_the_rescaling_are_applied():
     assert (windowed[pixels > 1300] == 255).all()
     assert np.abs(whole.astype(int) - windowed).max() > 100
     np.testing.assert_array_equal(dicom.decode(moved, 64), windowed)
+
+
+def test_a_window_wider_than_the_pixels_is_not_stretched_again():
+    grey = dicom.decode(made("MONOCHROME2", WindowCenter=4096, WindowWidth=8192), 64).astype(int)
+    assert np.abs(grey - picture(64).astype(int) * 16 * 255 / 8191).max() <= 1
+    half = made("MONOCHROME2", VOILUTSequence=[table([value // 2 for value in range(4096)])])
+    assert np.abs(grey - dicom.decode(half, 64)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", dicom.GREY)
+@pytest.mark.parametrize("tags", [{}, {"WindowCenter": 1000, "WindowWidth": 500}])
+def test_padding_is_black_and_decides_no_grey_level(kind, tags):
+    plain = dicom.decode(made(kind, **tags), 64)
+    data = made(kind, pad=4095, PixelPaddingValue=4095, **tags)
+    padded = dicom.decode(data, 64)
+    assert (padded[:8] == 0).all()
+    np.testing.assert_array_equal(padded[8:], plain[8:])
+    limits = made(kind, pad=4090, PixelPaddingValue=4095, PixelPaddingRangeLimit=4085, **tags)
+    np.testing.assert_array_equal(dicom.decode(limits, 64), padded)
+
+
+def test_an_inverse_presentation_is_inverted_once():
+    plain, inverse = (made("MONOCHROME2", PresentationLUTShape=shape) for shape in ("IDENTITY", "INVERSE"))
+    np.testing.assert_array_equal(255 - dicom.decode(plain, 64), dicom.decode(inverse, 64))
+    both = made("MONOCHROME1", PresentationLUTShape="INVERSE")
+    np.testing.assert_array_equal(dicom.decode(both, 64), dicom.decode(inverse, 64))
 
 
 def test_inverted_grey_is_inverted():
@@ -69,8 +95,18 @@ def test_what_its_header_describes_is_refused_before_pixels_are_read(monkeypatch
         dicom.decode(made("MONOCHROME2", **tags), 32)
 
 
-def made(interpretation, **tags) -> bytes:
-    """A DICOM file of 12-bit grey."""
+def table(values):
+    """A table of 12-bit grey levels."""
+    from pydicom.dataset import Dataset
+
+    lut = Dataset()
+    lut.LUTDescriptor, lut.LUTData = [len(values), 0, 12], list(values)
+    lut["LUTDescriptor"].VR = lut["LUTData"].VR = "US"
+    return lut
+
+
+def made(interpretation, pad=None, **tags) -> bytes:
+    """A DICOM file of 12-bit grey; the upper rows may be padding."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -79,6 +115,8 @@ def made(interpretation, **tags) -> bytes:
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
     file = FileDataset("x", {}, file_meta=meta, preamble=bytes(128))
     pixels = (picture(64).astype(np.uint16) * 16).clip(0, 4095)
+    if pad is not None:
+        pixels[:8] = pad
     file.Rows, file.Columns, file.SamplesPerPixel = 64, 64, 1
     file.PhotometricInterpretation, file.PixelRepresentation = interpretation, 0
     file.BitsAllocated, file.BitsStored, file.HighBit = 16, 12, 11

@@ -148,7 +148,7 @@ def test_an_animation_is_refused():
 
 def test_a_file_too_large_is_refused(monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 2**20)
-    assert refusal(bytes(2**20 + 1)) == "1 MB is too large for one radiograph"
+    assert refusal(bytes(2**20 + 1)) == "too large for one radiograph: 1 MB"
 
 
 def test_a_text_chunk_that_inflates_is_refused_or_ignored():
@@ -225,6 +225,35 @@ def test_a_large_jpeg_decoded_at_a_fraction_equals_a_plain_resize():
 def test_decoding_twice_gives_the_same_pixels():
     data = encoded(RAMP, "JPEG")
     assert np.array_equal(decode(data, 48), decode(data, 48))
+
+
+@pytest.mark.parametrize("size", [None, 32])
+def test_a_jpeg_with_a_second_picture_inside_is_read(size):
+    first, second = (Image.fromarray(np.full((80, 64), grey, np.uint8)) for grey in (200, 20))
+    file = io.BytesIO()
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    assert Image.open(file).n_frames == 2
+    grey = decode(file.getvalue(), size)
+    assert grey.shape == ((80, 64) if size is None else (32, 32))
+    assert np.abs(grey.astype(int) - 200).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "L"])
+def test_transparent_pixels_are_black(mode):
+    grey, opacity = np.full((2, 40, 40), 200, np.uint8)
+    opacity[:20], opacity[30:] = 0, 255
+    file = io.BytesIO()
+    if mode in ("LA", "RGBA"):
+        image = Image.fromarray(grey).convert(mode)
+        image.putalpha(Image.fromarray(opacity))
+        image.save(file, "PNG")
+    else:
+        grey[:20] = 90
+        Image.fromarray(grey).convert(mode).save(file, "PNG", transparency=90)
+    found = decode(file.getvalue())
+    assert (found[:20] == 0).all()
+    assert (found[30:] == 200).all()
+    assert (abs(found[20:30].astype(int) - (157 if "A" in mode else 200)) <= 1).all()
 
 
 # ---- the store ----------------------------------------------------------------------------------

@@ -46,12 +46,32 @@ def test_an_official_split_needs_a_test_folder_and_every_class_outside_of_it():
     study = study_of(split="official", set_aside=0)
     assert "needs an archive with a test folder" in data_error(split, records, study)
     records["source_split"] = np.where(records.label == "virus", "test", "train")
-    assert "too few patients of some class" in data_error(split, records, study)
+    assert "class 'virus' has 0 patients, at least 2 are needed" in data_error(split, records, study)
 
 
 def test_too_few_patients_for_three_splits_is_an_error():
-    records = cohort([1] * 9).assign(label=CLASSES * 3)
-    assert "too few patients" in data_error(split, records, study_of(set_aside=0))
+    records = cohort([1] * 6).assign(label=CLASSES * 2)
+    message = data_error(split, records, study_of(set_aside=0))
+    assert "class 'bacteria' has 2 patients, at least 3 are needed" in message
+
+
+@pytest.mark.parametrize("set_aside", [0, 1, 2])
+@pytest.mark.parametrize("seed", range(10))
+def test_as_many_patients_as_needed_are_enough_however_many_images_they_have(set_aside, seed):
+    count = 3 * (3 + set_aside)
+    records = cohort(sizes_of(count, seed) ** 2)
+    records["label"] = [CLASSES[int(patient[1:]) % 3] for patient in records.patient]
+    records["split"] = split(records, study_of(seed=seed, set_aside=set_aside))
+    assert (records[records.split != "example"].groupby("label").split.nunique() == 3).all()
+
+
+def test_a_class_that_patients_of_several_classes_leave_no_split_for_is_named():
+    """Every patient has both classes; each is set aside for one of them."""
+    records = cohort([1] * 8).assign(label=["bacteria", "virus"] * 4, patient=list("aabbccdd"))
+    records["group"] = groups(records)
+    study = study_of(classes=["bacteria", "virus"], seed=0)
+    message = data_error(split, records, study)
+    assert "class 'bacteria' has no patient left for " in message
 
 
 @pytest.mark.parametrize("kind", ["patient", "image"])
@@ -76,7 +96,7 @@ def test_where_every_patient_has_several_images_all_of_one_are_set_aside(kind):
 
 def test_more_examples_than_single_patients_is_an_error():
     message = data_error(split, cohort(sizes_of(80)), study_of(set_aside=500))
-    assert "set_aside: some class has fewer than 500" in message
+    assert "at least 503 are needed (test, val, train and 500 set aside)" in message
 
 
 def test_patients_that_share_an_image_are_one_group():

@@ -7,8 +7,10 @@ from PIL import Image
 from support.project import PROJECT, write_study
 from xnn import load_images, load_records, load_study, wrangle
 from xnn.explore import embedding
+from xnn.models import weights
 
 WEIGHTS = PROJECT.parent / "shared/weights"
+TEXT = "{title: files, source: archive, image_size: 32, fractions: [0.6, 0.2, 0.2]}"
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def radiographs(tmp_path, monkeypatch):
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (40, 48), np.uint8)).save(file)
     monkeypatch.setenv("ARCHIVE", str(tmp_path))
-    write_study("files", "{title: files, source: archive, image_size: 32, fractions: [0.6, 0.2, 0.2]}")
+    write_study("files", TEXT)
     wrangle(load_study("files"))
     return load_study("files")
 
@@ -52,8 +54,23 @@ def test_it_is_computed_once_and_anew_for_other_records(small, monkeypatch):
 def test_weights_that_cannot_be_had_are_told(radiographs, tmp_path, monkeypatch):
     monkeypatch.setenv("WEIGHTS", str(tmp_path / "nowhere"))
     found = embedding.embed(radiographs, load_records(radiographs))
-    assert found.source.startswith("principal components of pixels (WEIGHTS=")
-    assert "no such folder" in found.source
+    assert found.source.startswith("principal components of pixels (no ImageNet weights: set WEIGHTS to")
+    assert str(tmp_path) not in found.source
+
+
+def test_a_study_without_pretrained_weights_asks_no_host(radiographs, monkeypatch):
+    asked = []
+    monkeypatch.delenv("WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "_download", lambda spec: asked.append(spec) or 1 / 0)
+    write_study("files", TEXT, plain="model: {weights: none}", tuned="model: {start_from: plain}")
+    assert "no ImageNet weights" in embedding.embed(radiographs, load_records(radiographs)).source
+    assert not asked
+    write_study("files", TEXT, plain="model: {weights: imagenet}")
+    with pytest.raises(ZeroDivisionError):
+        embedding.embed(radiographs, load_records(radiographs))
+    assert len(asked) == 1
+    (radiographs.file.parent / "plain.yaml").unlink()
+    (radiographs.file.parent / "tuned.yaml").unlink()
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="no weight files in ../shared/weights")

@@ -29,10 +29,13 @@ def test_imagenet_weights_come_from_a_file(tmp_path, monkeypatch):
     assert all(torch.equal(own[k], given[k]) for k in given)
 
 
-def test_a_hub_folder_is_loaded_offline(tmp_path):
+def test_a_hub_folder_is_loaded_offline_and_its_place_is_not_printed(tmp_path, capfd, caplog):
     network = convnext()
     network.save_pretrained(tmp_path / "hub")
+    capfd.readouterr()
     start = build(weights_run(str(tmp_path / "hub"), backbone="convnextv2"))
+    assert start.weights == "hub: a local folder"
+    assert str(tmp_path) not in "".join(capfd.readouterr()) + caplog.text
     given = network.convnextv2.embeddings.patch_embeddings.weight
     assert torch.equal(start.model.backbone[0].patch_embeddings.weight, given)
     assert torch.equal(start.model.head[2].weight, network.convnextv2.layernorm.weight)
@@ -81,7 +84,8 @@ def test_a_file_of_another_size_tells_the_size_itself(tmp_path, monkeypatch):
 def test_a_file_is_found_by_its_path(tmp_path):
     network = mobilenet_v2(weights=None)
     save_file(network.state_dict(), tmp_path / "own.safetensors")
-    assert build(weights_run(str(tmp_path / "own.safetensors"))).weights.endswith("own.safetensors")
+    found = build(weights_run(str(tmp_path / "own.safetensors"))).weights
+    assert found == "own.safetensors: own.safetensors"
 
 
 def test_a_file_that_is_no_safetensors_is_named(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from ..config.writing import whole
 
@@ -14,6 +14,13 @@ MAX_PIXELS = 50_000_000  # a full-field radiograph has about 10 million
 MIN_SIDE = 32  # pixels
 FORMATS = ("JPEG", "PNG")
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+OTHERS = {  # what else people have under such names, by the mark at its place in the file
+    (0, b"version https://git-lfs"): "a pointer of Git LFS: run `git lfs pull`",
+    (8, b"WEBP"): "WebP: convert it to PNG",
+    (4, b"ftyp"): "HEIC or AVIF: convert it to PNG",
+    (0, (b"II*\0", b"MM\0*")): "TIFF: convert it to PNG",
+    (128, b"DICM"): "DICOM: convert it to PNG (only the app reads it, with pydicom and XNN_DICOM=1)",
+}
 
 
 class ImageError(ValueError):
@@ -21,7 +28,7 @@ class ImageError(ValueError):
 
 
 def decode(data: bytes, size: int | None = None) -> np.ndarray:
-    """Return the grey image in a JPEG or PNG file: (H, W) uint8, 0 black.
+    """Return the grey image in a JPEG or PNG file: (H, W) uint8, 0 black; what is transparent is black.
 
     With a `size` the image is resized to (size, size), whatever its aspect ratio. Raises ImageError unless
     the file is a complete 8-bit image of a plausible size.
@@ -29,20 +36,24 @@ def decode(data: bytes, size: int | None = None) -> np.ndarray:
     if not data:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
-        raise ImageError(f"{len(data) / 2**20:.0f} MB is too large for one radiograph")
+        raise ImageError(f"too large for one radiograph: {len(data) / 2**20:.0f} MB")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image)
             if size is not None:
                 image.draft("L", (2 * size, 2 * size))  # decode a large JPEG at a fraction of its size
-            grey = ImageOps.exif_transpose(image).convert("L")
+            image = ImageOps.exif_transpose(image)
+            grey = image.convert("L")
+            if image.has_transparency_data:
+                grey = ImageChops.multiply(grey, image.convert("RGBA").getchannel("A"))
             if size is not None and grey.size != (size, size):
                 grey = grey.resize((size, size), Image.Resampling.BILINEAR)
             return np.array(grey)
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
-        raise ImageError("not a JPEG or PNG image") from None
+        kinds = (kind for (start, mark), kind in OTHERS.items() if data[start:].startswith(mark))
+        raise ImageError(f"not a JPEG or PNG image{next((f', but {kind}' for kind in kinds), '')}") from None
     except Image.DecompressionBombError:
         raise ImageError("decompression bomb: far more pixels than a radiograph has") from None
     except Exception as error:  # Pillow's decoders raise a wide range of errors for damaged files
@@ -55,19 +66,20 @@ def _check_header(image: Image.Image) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(f"decompression bomb: {width} x {height} pixels is more than a radiograph has")
     if min(width, height) < MIN_SIDE:
-        raise ImageError(f"{width} x {height} pixels: at least {MIN_SIDE} per side are needed")
-    if getattr(image, "n_frames", 1) != 1:
+        raise ImageError(f"too small: {width} x {height} pixels, at least {MIN_SIDE} per side are needed")
+    if image.format == "PNG" and getattr(image, "n_frames", 1) != 1:  # the JPEG of a phone may hold two
         raise ImageError("an animation, not a single image")
     if image.mode not in EIGHT_BIT:
         raise ImageError(f"{image.mode} pixels (16 bits or more): export it with 8 bits per channel")
 
 
 def write_images(path: Path, count: int, size: int, images: Iterable[np.ndarray]) -> None:
-    """Write `count` grey images of (size, size) to an .npy file, one after the other.
+    """Write `count` grey images of (size, size) to an .npy file, after the records beside it are removed.
 
-    Plain writes: on a full disk they raise OSError, where a memory map would crash. Raises ValueError if the
-    images are of another number or size.
+    Their rows must not refer to other images. On a full disk plain writes raise OSError, where a memory map
+    would crash. Raises ValueError if the images are of another number or size.
     """
+    path.with_name("records.csv").unlink(missing_ok=True)
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
     written = 0
     with whole(path) as partial, partial.open("wb") as file:
@@ -75,8 +87,7 @@ def write_images(path: Path, count: int, size: int, images: Iterable[np.ndarray]
         for image in images:
             if image.shape != (size, size):
                 raise ValueError(f"expected images of {(size, size)}, got one of {image.shape}")
-            file.write(np.ascontiguousarray(image, np.uint8).tobytes())
-            written += 1
+            written += file.write(np.ascontiguousarray(image, np.uint8).tobytes()) // size**2
         if written != count:
             raise ValueError(f"expected {count} images, got {written}")
 

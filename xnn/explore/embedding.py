@@ -8,6 +8,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from ..config import freshness, schema
+from ..config.files import load_run, runs
 from ..config.schema import Model, Study
 from ..config.writing import whole
 from ..data.records import load_images
@@ -76,15 +77,19 @@ def unit(values: np.ndarray) -> np.ndarray:
 
 
 def _weights(study: Study):
-    """Return ImageNet weights, or None and the reason."""
+    """Return ImageNet weights, or None and the reason; only a study whose runs use some downloads them."""
     if study.synthetic:
         return None, "enough for drawn images"
     from ..models import weights
 
+    wanted = Model(backbone="mobilenet_v2", weights="imagenet")
+    models = [load_run(study.name, name).model for name in runs(study.name)]
     try:
-        return weights.find(Model(backbone="mobilenet_v2", weights="imagenet")), ""
-    except weights.WeightsError as error:
-        return None, str(error)
+        if weights.local_file(wanted) or any(m.weights != "none" and not m.start_from for m in models):
+            return weights.find(wanted), ""
+    except weights.WeightsError:
+        pass
+    return None, "no ImageNet weights: set WEIGHTS to a folder with mobilenet_v2-imagenet1k.safetensors"
 
 
 def _features(images, rows, state) -> np.ndarray:

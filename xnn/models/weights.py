@@ -36,14 +36,16 @@ def find(spec: Model) -> Weights:
         from safetensors.torch import load_file  # imports torch, which takes seconds
 
         try:
-            return Weights(load_file(file), f"{spec.weights}: {file.name}", file_sha256(file))
+            return Weights(load_file(file), f"{Path(spec.weights).name}: {file.name}", file_sha256(file))
         except Exception as error:  # SafetensorError, which is no OSError
             raise WeightsError(f"{file} is no safetensors file: {str(error)[:200]}") from None
     state = _download(spec)
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(state[name].contiguous().numpy().tobytes())
-    return Weights(state, f"{spec.weights}: downloaded", digest.hexdigest())
+    folder = ROOT / spec.weights
+    source = f"{folder.name}: a local folder" if folder.is_dir() else f"{spec.weights}: downloaded"
+    return Weights(state, source, digest.hexdigest())
 
 
 def local_file(spec: Model) -> Path | None:
@@ -65,9 +67,11 @@ def _download(spec: Model) -> dict:
     source = HUB.get(spec.backbone, "") if spec.weights == "imagenet" else spec.weights
     try:
         if spec.backbone in HUB:
-            from transformers import ConvNextV2Model
+            from transformers import ConvNextV2Model, logging
 
-            return ConvNextV2Model.from_pretrained(source, use_safetensors=True).state_dict()
+            logging.set_verbosity_error()  # its report on the weights left out names the folder
+            place = ROOT / source if (ROOT / source).is_dir() else source
+            return ConvNextV2Model.from_pretrained(place, use_safetensors=True).state_dict()
         import torch
         from torchvision.models import get_model_weights
 
