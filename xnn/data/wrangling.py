@@ -43,9 +43,9 @@ def wrangle(study: Study) -> Wrangled:
             where = f"{study.file}: archive.patient: {pattern!r}"
             raise DataError(f"{where} is found in no path, for example not in {records.path[0]}")
     records = records[[*COLUMNS, *SIZES, "group", "row"]].astype(dict.fromkeys([*SIZES, "row"], int))
-    write_csv(records, study.artifacts / "records.csv")
     if (masks := lungs.masks_source()) and not study.synthetic:
         lungs.join(study, records, masks)
+    write_csv(records, study.artifacts / "records.csv")
     return Wrangled(records, found.loc[found.reason != "", ["path", "reason"]].reset_index(drop=True))
 
 
