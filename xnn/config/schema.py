@@ -48,12 +48,17 @@ class Parameters(BaseModel):
 
 
 class Archive(Parameters):
-    """Where radiographs are downloaded from if ``ARCHIVE`` is not set, and how file names name patients."""
+    """Where radiographs are downloaded from if ``ARCHIVE`` is not set, their labels and their patients."""
 
     url: str | None = None
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     bytes: Count | None = None  # expected size, for publishers that give no sha256
-    patient: list[str] = []  # regular expressions; group 1 of the first that matches is the patient
+    # a CSV table in the archive or in the project, with columns path and label, maybe patient and split;
+    # without it, the deepest folder that is named after a class, or the file name, gives the label
+    labels: str | None = None
+    # regular expressions; group 1 of the first that is found in the file name, or else in the path, is the
+    # patient; without one, every file is a patient
+    patient: list[str] = []
     attribution: str = ""
 
     @field_validator("patient")

@@ -17,8 +17,7 @@ def audit(records: pd.DataFrame, patterns=PATTERNS) -> pd.DataFrame:
     Parameters
     ----------
     records : one row per image with path, label and split; patient and sha256 (of the content) if known.
-    patterns : regular expressions; without a column patient, group 1 of the first that matches the file name
-        is the patient, or the name itself if none does.
+    patterns : regular expressions that find the patient in the path, in a table without a column patient.
 
     Returns
     -------
@@ -27,15 +26,21 @@ def audit(records: pd.DataFrame, patterns=PATTERNS) -> pd.DataFrame:
     ``_and_class``; duplicates (images whose content is also in another split) and duplicates_share, missing
     without sha256. Raises DataError for a table without rows or one of these columns.
     """
-    table = _with_patients(records, patterns)
-    patient = table.patient.astype(str)
-    images = table.groupby("split").size()
+    wanted = ("label", "split") if "patient" in records else ("path", "label", "split")
+    if missing := [name for name in wanted if name not in records]:
+        raise DataError(f"an audit needs path, label and split: there is no {' and no '.join(missing)}")
+    if records.empty:
+        raise DataError("an audit of a table without rows: nothing is split")
+    if "patient" not in records:
+        records = records.assign(patient=[patient_of(path, patterns) or path for path in records.path])
+    patient = records.patient.astype(str)
+    images = records.groupby("split").size()
     columns = {"images": images}
-    for label, count in pd.crosstab(table.split, table.label).items():
+    for label, count in pd.crosstab(records.split, records.label).items():
         columns |= {f"images_{label}": count, f"class_share_{label}": count / images}
-    for reading, key in {"": patient, "_and_class": patient + "/" + table.label.astype(str)}.items():
-        columns |= {f"{name}{reading}": found for name, found in _shared(key, table.split).items()}
-    content = _shared(table.sha256, table.split) if "sha256" in table else {}
+    for reading, key in {"": patient, "_and_class": patient + "/" + records.label.astype(str)}.items():
+        columns |= {f"{name}{reading}": found for name, found in _shared(key, records.split).items()}
+    content = _shared(records.sha256, records.split) if "sha256" in records else {}
     columns["duplicates"] = content.get("shared_images", pd.NA)
     columns["duplicates_share"] = content.get("share", pd.NA)
     found = pd.DataFrame(columns).rename_axis(None)
@@ -50,20 +55,6 @@ def siblings(records: pd.DataFrame) -> dict[str, float]:
         "patient": float(test.share),
         "patient_and_class": float(test.share_and_class),
     }
-
-
-def _with_patients(records: pd.DataFrame, patterns) -> pd.DataFrame:
-    """Return the table with a patient for each image; raise DataError if it cannot be audited."""
-    wanted = ("label", "split") if "patient" in records else ("path", "label", "split")
-    if missing := [name for name in wanted if name not in records]:
-        raise DataError(
-            f"an audit needs the columns path, label and split: there is no {' and no '.join(missing)}"
-        )
-    if records.empty:
-        raise DataError("an audit of a table without rows: nothing is split")
-    if "patient" in records:
-        return records
-    return records.assign(patient=[patient_of(path, patterns) for path in records.path])
 
 
 def _shared(key: pd.Series, split: pd.Series) -> dict[str, pd.Series]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..config.schema import Study
 from . import phantom
-from .archive import Archive, DataError, archive, label_of, patient_of, source_split_of
+from .archive import Archive, DataError, archive, described, patient_of
 from .images import ImageError, decode, write_images
 from .records import COLUMNS, SIZES, write_csv
 from .splits import groups, split
@@ -33,96 +33,59 @@ def wrangle(study: Study) -> Wrangled:
     Writes ``images.npy`` (for phantoms also ``masks.npy`` and ``markers.npy``), then ``records.csv`` to the
     study's artifacts. Raises DataError if the source as a whole cannot be used.
     """
-    records, set_aside = _draw(study) if study.synthetic else _read_archive(study)
-    _check_classes(records, study)
+    found = _draw(study) if study.synthetic else _read(study)
+    records = found[found.reason == ""].reset_index(drop=True)
     records["group"] = groups(records)
-    records["split"] = split(records, study)
-    records = records[[*COLUMNS, *SIZES, "group", "row"]]
+    records["split"] = split(records, study, found)
+    for pattern in [] if study.synthetic else study.archive.patient:
+        if not any(patient_of(path, [pattern]) for path in records.path):
+            where = f"{study.file}: archive.patient: {pattern!r}"
+            raise DataError(f"{where} is found in no path, for example not in {records.path[0]}")
+    records = records[[*COLUMNS, *SIZES, "group", "row"]].astype(dict.fromkeys([*SIZES, "row"], int))
     write_csv(records, study.artifacts / "records.csv")
-    return Wrangled(records, set_aside)
+    return Wrangled(records, found.loc[found.reason != "", ["path", "reason"]].reset_index(drop=True))
 
 
-def _write(study: Study, name: str, count: int, images) -> None:
-    """Write images, after earlier records are removed: their rows must not refer to other images."""
-    (study.artifacts / "records.csv").unlink(missing_ok=True)
-    write_images(study.artifacts / name, count, study.image_size, images)
-
-
-def _check_classes(records: pd.DataFrame, study: Study) -> None:
-    patients = records.groupby("label").patient.nunique().reindex(study.classes, fill_value=0)
-    needed = 3 + study.set_aside
-    for label, count in patients[patients < needed].items():
-        raise DataError(
-            f"study {study.name}: class {label!r} has {count} patients, at least {needed} are needed; is its "
-            "folder missing from the archive?"
-        )
-
-
-def _draw(study: Study) -> Wrangled:
+def _draw(study: Study) -> pd.DataFrame:
     records = phantom.cohort(study.patients, study.seed)
-    count, size = len(records), study.image_size
+    size, rows = study.image_size, list(records.itertuples())
     drawn = [
         phantom.draw(r.label, r.patient, r.image, size, study.seed, study.marker)
-        for r in tqdm(records.itertuples(), total=count, desc="drawing", leave=False)
+        for r in tqdm(rows, desc="drawing", leave=False)
     ]
     for name in ("mask", "marker", "image"):
-        _write(study, f"{name}s.npy", count, (getattr(each, name) for each in drawn))
+        write_images(study.artifacts / f"{name}s.npy", len(rows), size, (getattr(r, name) for r in drawn))
     records["sha256"] = [hashlib.sha256(each.image.tobytes()).hexdigest() for each in drawn]
-    records["path"] = [f"phantom/{r.label}/{r.patient:04d}-{r.image}.png" for r in records.itertuples()]
+    records["path"] = [f"phantom/{r.label}/{r.patient:04d}-{r.image}.png" for r in rows]
     records["patient"] = records.patient.map("phantom{:04d}".format)
-    records["source_split"] = ""
     records[SIZES] = size, size, size * size  # there is no file
-    records["row"] = range(count)
-    return Wrangled(records, pd.DataFrame(columns=["path", "reason"]))
+    return records.assign(source_split="", reason="", row=range(len(rows)))
 
 
-def _read_archive(study: Study) -> Wrangled:
+def _read(study: Study) -> pd.DataFrame:
     source = archive(study)
-    found, aside = _labelled(source, study)
-    if found.empty:
-        folders = sorted({str(PurePosixPath(name).parent) for name in source.names()})[:8]
-        raise DataError(
-            f"{source.path}: no radiograph found: expected folders or file names that hold one of "
-            f"{', '.join(study.classes)}; found {', '.join(folders) or 'nothing'}"
-        )
-    facts = []
+    found = described(source, study)
+    named, facts = found.path[found.reason == ""], []
 
     def images():
         # Pillow decodes in parallel, and warns of a bomb that `decode` refuses
         quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
         with quiet, ThreadPoolExecutor() as pool:
-            read = pool.map(lambda name: _read(source, name, study.image_size), found.path)
-            for image, *others in tqdm(read, total=len(found), desc="decoding", leave=False):
-                facts.append(others)
+            read = pool.map(lambda name: _decoded(source, name, study.image_size), named)
+            for image, *others in tqdm(read, total=len(named), desc="decoding", leave=False):
+                facts.append((len(facts), *others))
                 yield image
 
-    _write(study, "images.npy", len(found), images())
-    found["row"] = range(len(found))
-    found[["sha256", *SIZES, "reason"]] = facts
-    found["reason"] = found.reason.where(found.reason != "", _conflicts(found))
-    usable = found.reason == ""
-    aside = pd.concat([aside, found.loc[~usable, ["path", "reason"]]])
-    records = found[usable].drop(columns="reason").reset_index(drop=True)
-    return Wrangled(records, aside.sort_values("path").reset_index(drop=True))
+    write_images(study.artifacts / "images.npy", len(named), study.image_size, images())
+    facts = pd.DataFrame(facts, named.index, ["row", "sha256", *SIZES, "reason"])
+    found = found.join(facts.drop(columns="reason"))
+    found.update(facts.reason)
+    found.update(_repeated(found[found.reason == ""]))
+    found.update(_patients(found[found.reason == ""], study))
+    return found
 
 
-def _labelled(source: Archive, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the files whose path names a class, and the others with the reason."""
-    found, aside = [], []
-    for name in source.names():
-        try:
-            name.encode()
-            label = label_of(name, study.classes)
-            found.append((name, label, patient_of(name, study.archive.patient), source_split_of(name)))
-        except UnicodeEncodeError:
-            aside.append((ascii(name)[1:-1], "its name is not text in UTF-8: rename it"))
-        except ImageError as error:
-            aside.append((name, str(error)))
-    columns = ["path", "label", "patient", "source_split"]
-    return pd.DataFrame(found, columns=columns), pd.DataFrame(aside, columns=["path", "reason"])
-
-
-def _read(source: Archive, name: str, size: int) -> tuple[np.ndarray, str, int, int, int, str]:
+def _decoded(source: Archive, name: str, size: int) -> tuple[np.ndarray, str, int, int, int, str]:
     """Return image, sha256, SIZES and "" of a file; a black image and the reason if it cannot be used."""
     try:
         data = source.read(name)
@@ -133,14 +96,31 @@ def _read(source: Archive, name: str, size: int) -> tuple[np.ndarray, str, int, 
         return np.zeros((size, size), np.uint8), "", 0, 0, 0, str(error)
 
 
-def _conflicts(found: pd.DataFrame) -> pd.Series:
-    """Return the reason for images whose content or file name stands under two classes, else ""."""
-    good = found[found.reason == ""]
-    keys = {"content": good.sha256, "file name": good.path.map(lambda path: PurePosixPath(path).name)}
-    reason = pd.Series("", index=found.index)
-    for what, key in keys.items():
-        same = good.groupby(key).label
-        labels = same.transform(lambda each: " and ".join(sorted(set(each))))
-        for row in good.index[same.transform("nunique") > 1]:
-            reason[row] = f"two classes for one {what}: {labels[row]}; keep the right one"
-    return reason
+def _repeated(good: pd.DataFrame) -> pd.Series:
+    """Return the reason for copies of a file in another folder, and for content under two classes."""
+    name = [PurePosixPath(path).name for path in good.path]
+    copies = good.assign(name=name).duplicated(["name", "sha256", "label", "patient", "source_split"])
+    classes = good.groupby("sha256").label.agg(set).to_dict()
+    reasons = [
+        f"two classes for one content: {' and '.join(sorted(classes[key]))}; keep the right one"
+        if len(classes[key]) > 1
+        else "a copy of a file in another folder" * copy
+        for key, copy in zip(good.sha256, copies, strict=True)
+    ]
+    return pd.Series(reasons, good.index, str, name="reason")
+
+
+def _patients(good: pd.DataFrame, study: Study) -> pd.Series:
+    """Return each record's patient; without one in its path, the file is one.
+
+    Where a file name stands for several images, numbers begin afresh in each class or split, and so do the
+    patients in them.
+    """
+    files = [PurePosixPath(path) for path in good.path]
+    stem = pd.Series([file.stem for file in files], good.index)
+    place = (good.source_split + "/" + good.label + "/").str.lstrip("/")
+    holds = np.array([patient in file.stem for patient, file in zip(good.patient, files, strict=True)], bool)
+    afresh = (place.groupby(stem).transform("nunique") > 1) & holds & (study.archive.labels is None)
+    local = afresh.groupby(good.patient).transform("any")
+    whole = [path.removesuffix(file.suffix) for path, file in zip(good.path, files, strict=True)]
+    return good.patient.mask(local, place + good.patient).where(good.patient != "", whole)
