@@ -52,3 +52,9 @@ def test_sizes_tell_a_class_only_where_they_differ(planted):
     assert found["columns"] == "width, aspect"
     assert found.auroc_pneumonia == pytest.approx(1)
     assert found.most_frequent < found.accuracy < 1
+
+
+def test_the_fewest_patients_that_a_study_needs_are_enough():
+    records = pd.DataFrame({"label": CLASSES * 3, "group": np.arange(9)})
+    probabilities = audit.out_of_fold(np.eye(3)[[0, 1, 2] * 3], records, study_of())
+    assert (probabilities.argmax(axis=1) == [0, 1, 2] * 3).all()

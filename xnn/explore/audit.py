@@ -194,7 +194,8 @@ def out_of_fold(features, records: pd.DataFrame, study: Study, classifier=None) 
     The default classifier, a logistic regression, is for features of length 1.
     """
     classifier = classifier or LogisticRegression(C=10, max_iter=2000)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=study.seed)
+    fewest = records.groupby("label").group.nunique().min()
+    folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=study.seed)
     labels = records.label.map(study.classes.index).to_numpy()
     return cross_val_predict(
         classifier, features, labels, groups=records.group, cv=folds, method="predict_proba"
