@@ -30,7 +30,14 @@ def embed(study: Study, records: pd.DataFrame) -> Embedding:
     It consists of the pooled features of MobileNetV2 with ImageNet weights. For phantoms, and without those
     weights, it is the principal components of the pixels; ``source`` says which.
     """
-    weights, reason = _weights(study)
+    weights, reason = None, "enough for drawn images"
+    if not study.synthetic:
+        from ..models.weights import WeightsError, find
+
+        try:
+            weights, reason = find(Model(backbone="mobilenet_v2", weights="imagenet")), ""
+        except WeightsError as error:
+            reason = str(error)
     file = study.artifacts / "embedding.npz"
     key = schema.sha256(
         *(weights.sha256 if weights else "", study.image_size, reason, study.seed),
@@ -40,10 +47,10 @@ def embed(study: Study, records: pd.DataFrame) -> Embedding:
         return Embedding(cached["values"], str(cached["source"]))
     images = load_images(study)
     if weights:
-        values = _features(images, records.row, weights.state)
+        values, source = _features(images, records.row, weights.state), "MobileNetV2 with ImageNet weights"
     else:
         values = components(images, records.row, study.seed)
-    source = f"principal components of pixels ({reason})" if reason else "MobileNetV2 with ImageNet weights"
+        source = f"principal components of pixels ({reason})"
     values = unit(values - values.mean(axis=0))
     with whole(file) as partial:
         np.savez(partial, values=values, source=source, key=key)
@@ -73,18 +80,6 @@ def unit(values: np.ndarray) -> np.ndarray:
     """Return vectors (N, D) float32 scaled to length 1; zero vectors stay zero."""
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return (values / np.maximum(length, np.finfo(np.float32).tiny)).astype(np.float32)
-
-
-def _weights(study: Study):
-    """Return ImageNet weights, or None and the reason."""
-    if study.synthetic:
-        return None, "enough for drawn images"
-    from ..models import weights
-
-    try:
-        return weights.find(Model(backbone="mobilenet_v2", weights="imagenet")), ""
-    except weights.WeightsError as error:
-        return None, str(error)
 
 
 def _features(images, rows, state) -> np.ndarray:
