@@ -16,7 +16,7 @@ def class_counts(records: pd.DataFrame):
     counts = pd.crosstab(records["split"], records["label"])
     splits, classes = look.ordered(records["split"], SPLIT_COLOURS), look.ordered(records["label"])
     figure, axes = look.subplots(6.5, 3)
-    look.grouped_bars(axes, counts.loc[splits, classes], "%d")
+    look.grouped_bars(axes, counts.loc[splits, classes])
     axes.set(title="Radiographs by split and class", xlabel="split", ylabel="radiographs")
     return figure
 

@@ -56,7 +56,7 @@ def outcome_counts(table: pd.DataFrame):
     """Return bars of the columns TP, FP, FN and TN of a table indexed by class."""
     names = {"TP": "true positives", "FP": "false positives", "FN": "false negatives", "TN": "true negatives"}
     figure, axes = look.subplots(6.5, 3)
-    look.grouped_bars(axes, table[list(names)].rename(columns=names).T, "%d")
+    look.grouped_bars(axes, table[list(names)].rename(columns=names).T)
     axes.set(title="Outcomes of each class against the rest", ylabel="radiographs")
     return figure
 
