@@ -40,10 +40,7 @@ def fit(run: Run, model: bool = False) -> dict:
     artifacts. Where the run asks for several processes, torchrun starts them. The record has key, inputs
     (what decides the model), history (one row per epoch), best_epoch, stopped (why), weights (where they came
     from), parameters, images_per_second, frozen_seconds (to cache the frozen layers, once) and provenance.
-
-    Parameters
-    ----------
-    model : train as well where only the record of a training is there, as in a clone: models are not in git.
+    Where only the record is there, as in a clone (models are not in git), it trains again for the `model`.
     """
     now = kept.inputs(run)
     own, reported = kept.model(run, now), kept.record(run, now)

@@ -26,13 +26,11 @@ class Learner(pl.LightningModule):
     order.
     """
 
-    def __init__(
-        self, model: Classifier, run: Run, class_weights: torch.Tensor | None = None, first: int = 0
-    ):
+    def __init__(self, model: Classifier, run: Run, weights: torch.Tensor | None = None, first: int = 0):
         super().__init__()
         self.model, self.recipe, self.seed, self.first = model, run.training, run.seed, first
-        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=run.training.label_smoothing)
-        self.val_loss = nn.CrossEntropyLoss(class_weights)
+        self.loss = nn.CrossEntropyLoss(weights, label_smoothing=run.training.label_smoothing)
+        self.val_loss = nn.CrossEntropyLoss(weights)
         self.val_f1 = MulticlassF1Score(len(model.classes), average="weighted")
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
