@@ -83,7 +83,13 @@ def run_of(study, backbone: str, train) -> schema.Run:
     views = 0 if train == "all" else 1
     text = {
         "model": {"backbone": backbone, "weights": "none", "config": BACKBONES[backbone], "train": train},
-        "training": {"batch_size": BATCH, "epochs": EPOCHS, "views": views, "early_stopping": 0},
+        "training": {
+            "batch_size": BATCH,
+            "epochs": EPOCHS,
+            "views": views,
+            "schedule": "cosine",  # needs no validation
+            "early_stopping": 0,
+        },
         "augmentation": {"crop": 0.9, "degrees": 0.0, "jitter": 0.0, "flip": 0.0},
     }
     name = f"{backbone}-{train}"

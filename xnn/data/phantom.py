@@ -132,7 +132,8 @@ def draw(label: str, patient: int, image: int, size: int, seed: int, marker: str
     grid = _grid(view, size)
     air = _air(grid, body)
     film = _chest(grid, body, air)
-    film += air * _texture(grid, body, view, _rng(seed, patient, 0, VESSEL_STREAM), rng)
+    clutter = view.haze * _clouds(grid, 0.22, rng) + view.grain * _reticulum(grid, rng)
+    film += air * (view.vessels * _trees(grid, body, _rng(seed, patient, 0, VESSEL_STREAM)) + clutter)
     lesion, mask = _lesion(label, grid, body, air, _rng(seed, patient, image, LESION_STREAM))
     letter, place = _marker(size, rng, SHORTCUT[label] if marker == "class" else None)
     image = _expose(np.maximum(film + lesion, letter), grid, view, rng)
@@ -299,36 +300,27 @@ def _trachea(grid, body):
     return pipe + 0.7 * bronchi
 
 
-def _texture(grid, body, view, patient_rng, rng):
-    """Return the texture of any lung: vessels (of the patient), haze and fine streaks (of the image)."""
-    haze = view.haze * _clouds(grid, 0.22, rng) + view.grain * _reticulum(grid, rng)
-    return view.vessels * _trees(grid, body, patient_rng) + haze
+def _trees(grid, body, rng, stems=6, generations=4, steps=24):
+    """Return curved branches from both hila, 0 to 1, thinner and fainter outwards.
 
-
-def _trees(grid, body, rng, stems=6, generations=4):
-    """Return branches from both hila, 0 to 1, thinner and fainter outwards."""
+    Angle 0 is towards the side, positive is down.
+    """
     side = np.repeat([-1, 1], stems)
     spread = np.tile(np.linspace(-1, 1, stems), 2)
     start = np.stack([0.17 * side, body.apex + 0.55 + 0.08 * spread], axis=-1)
     angle = 0.1 + 1.3 * spread + rng.normal(0, 0.15, len(side))
-    length, film = 0.20, 0.0
+    length, film, t = 0.20, 0.0, (np.arange(steps) + 1) / steps
     for generation in range(generations):
         bend = rng.normal(0, 0.35, len(angle))
         size = length * rng.uniform(0.7, 1.2, len(angle))
-        points = _branches(start, angle, bend, size, side)
+        heading = angle[:, None] + bend[:, None] * t
+        stride = np.stack([side[:, None] * np.cos(heading), np.sin(heading)], axis=-1)
+        points = start[:, None] + np.cumsum(stride * size[:, None, None] / steps, axis=1)
         film = film + 0.75**generation * _lines(grid, points, 0.017 * 0.70**generation)
         start, side = np.repeat(points[:, -1], 2, axis=0), np.repeat(side, 2)
         fork = np.tile([-0.38, 0.38], len(angle)) + rng.normal(0, 0.12, 2 * len(angle))
         angle, length = np.repeat(angle + bend, 2) + fork, length * 0.78
     return np.clip(film, 0, 1)
-
-
-def _branches(start, angle, bend, size, side, steps=24):
-    """Return points (branch, step, xy) of curved branches; angle 0 is towards `side`, positive is down."""
-    t = (np.arange(steps) + 1) / steps
-    heading = angle[:, None] + bend[:, None] * t
-    stride = np.stack([side[:, None] * np.cos(heading), np.sin(heading)], axis=-1)
-    return start[:, None] + np.cumsum(stride * size[:, None, None] / steps, axis=1)
 
 
 def _lines(grid, points, width):
@@ -362,12 +354,8 @@ def _lesion(label, grid, body, air, rng):
     if label == "normal":
         return np.zeros_like(air), np.zeros(air.shape, bool)
     strength = rng.uniform(*STRENGTH[label])
-    if label == "bacteria":
-        shape = air * _consolidation(grid, body, rng)
-        laid = shape
-    else:
-        shape = air * _interstitial(grid, body, rng)
-        laid = ndimage.gaussian_filter(shape, 0.04 / grid.pixel)
+    shape = air * {"bacteria": _consolidation, "virus": _interstitial}[label](grid, body, rng)
+    laid = ndimage.gaussian_filter(shape, 0.04 / grid.pixel) if label == "virus" else shape  # no net of holes
     return strength * shape, (laid > MASK_LEVEL * laid.max()) & (air > 0.5)
 
 
@@ -421,13 +409,12 @@ def _marker(size, rng, planted=None):
     across, down, tall = rng.uniform((0.03, 0.04, 0.07), (0.10, 0.14, 0.10))
     if planted:
         shown, low = planted
-    if not shown:
-        return film, place
-    letter = np.array([[c == "#" for c in row] for row in LETTERS["L" if right else "R"]])
-    height, width = max(7, round(tall * size)), max(5, round(0.7 * tall * size))
-    letter = letter[np.arange(height) * 7 // height][:, np.arange(width) * 5 // width]
-    left, top = round(across * size), round(down * size)
-    left, top = size - left - width if right else left, size - top - height if low else top
-    film[top : top + height, left : left + width] = letter * 0.95
-    place[top : top + height, left : left + width] = True
+    if shown:
+        letter = np.array([list(row) for row in LETTERS["L" if right else "R"]]) == "#"
+        height, width = max(7, round(tall * size)), max(5, round(0.7 * tall * size))
+        left, top = round(across * size), round(down * size)
+        left, top = size - left - width if right else left, size - top - height if low else top
+        window = np.s_[top : top + height, left : left + width]
+        film[window] = 0.95 * letter[np.ix_(np.arange(height) * 7 // height, np.arange(width) * 5 // width)]
+        place[window] = True
     return film, place

@@ -168,13 +168,13 @@ def duplicate_groups(found: pd.DataFrame, records: pd.DataFrame) -> pd.Series:
 def nearest_of_another_class(records: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
     """Return for each record the nearest one of another class in an embedding (N, D): other and cosine."""
     labels = records.label.to_numpy()
-    result = pd.DataFrame({"other": -1, "cosine": np.nan}, index=records.index)
+    other, cosine = np.empty(len(records), int), np.empty(len(records))
     for label in np.unique(labels):
         here, there = np.flatnonzero(labels == label), np.flatnonzero(labels != label)
         search = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(values[there])
         distance, place = search.kneighbors(values[here])
-        result.iloc[here, 0], result.iloc[here, 1] = there[place[:, 0]], 1 - distance[:, 0]
-    return result
+        other[here], cosine[here] = there[place[:, 0]], 1 - distance[:, 0]
+    return pd.DataFrame({"other": other, "cosine": cosine}, index=records.index)
 
 
 def closest_pairs(nearest: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -212,14 +212,11 @@ def label_errors(records: pd.DataFrame, probabilities: np.ndarray, study: Study)
     from cleanlab.filter import find_label_issues
 
     labels = records.label.map(study.classes.index).to_numpy()
-    return pd.DataFrame(
-        {
-            "guess": np.array(study.classes)[probabilities.argmax(axis=1)],
-            "confidence": probabilities.max(axis=1),
-            "label_quality": probabilities[np.arange(len(labels)), labels],
-            "suspect": find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1),
-        },
-        index=records.index,
+    return pd.DataFrame(index=records.index).assign(
+        guess=np.array(study.classes)[probabilities.argmax(axis=1)],
+        confidence=probabilities.max(axis=1),
+        label_quality=probabilities[np.arange(len(labels)), labels],
+        suspect=find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1),
     )
 
 

@@ -41,10 +41,10 @@ def embed(study: Study, records: pd.DataFrame) -> Embedding:
         return Embedding(cached["values"], str(cached["source"]))
     images = load_images(study)
     if weights:
-        values = _features(images, records.row, weights.state)
+        values, source = _features(images, records.row, weights.state), "MobileNetV2 with ImageNet weights"
     else:
         values = components(images, records.row, study.seed)
-    source = f"principal components of pixels ({reason})" if reason else "MobileNetV2 with ImageNet weights"
+        source = f"principal components of pixels ({reason})"
     values = unit(values - values.mean(axis=0))
     with whole(file) as partial:
         np.savez(partial, values=values, source=source, key=key)

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,7 @@ from .audit import load_audit
 
 PROGRAM = "xnn.explore.fiftyone"  # this module, in a child process
 PORT = 5151
-QUIET = {
-    "FIFTYONE_DO_NOT_TRACK": "1",
-    "FIFTYONE_SHOW_PROGRESS_BARS": "0",
-    "FIFTYONE_LOGGING_LEVEL": "ERROR",
-}
+QUIET = {"FIFTYONE_SHOW_PROGRESS_BARS": "0", "FIFTYONE_LOGGING_LEVEL": "ERROR"}
 LARGEST = 10  # patients with the most images, in a view of their own
 
 
@@ -52,10 +49,7 @@ def build(study: Study) -> str:
     Raises FiftyOneError if FiftyOne itself fails.
     """
     try:
-        with (
-            mongo.serve(folder(study)) as database,
-            _child(database, "build", study.name, stdout=subprocess.PIPE) as child,
-        ):
+        with _child(study, stdout=subprocess.PIPE) as child:
             said = child.stdout.read().strip().splitlines() or ["it ended without a message"]
     except mongo.NoDatabase as reason:
         return f"No FiftyOne dataset, only the figures above: {reason}."
@@ -69,19 +63,19 @@ def open_app(study: Study, port: int = PORT, address: str = "127.0.0.1") -> int:
 
     A dataset that is not current is made again first. Raises NoDatabase if there is no database.
     """
-    with (
-        mongo.serve(folder(study)) as database,
-        _child(database, "open", study.name, str(port), address) as child,
-    ):
-        try:
-            return child.wait()
-        except KeyboardInterrupt:
-            return 0
+    with _child(study, str(port), address) as child, contextlib.suppress(KeyboardInterrupt):
+        return child.wait()
+    return 0
 
 
-def _child(database: str, *arguments: str, **streams) -> subprocess.Popen:
-    environment = {**os.environ, **QUIET, mongo.VARIABLE: database}
-    return leash.start(PROGRAM, *arguments, env=environment, text=True, start_new_session=True, **streams)
+@contextlib.contextmanager
+def _child(study: Study, *where: str, **streams) -> Iterator[subprocess.Popen]:
+    """Run `main` in a child process, beside a database."""
+    with mongo.serve(folder(study)) as database:
+        environment = {**os.environ, **QUIET, mongo.VARIABLE: database}
+        options = {"env": environment, "text": True, "start_new_session": True, **streams}
+        with leash.start(PROGRAM, study.name, *where, **options) as child:
+            yield child
 
 
 # ---- in the child: the dataset -------------------------------------------------------------------
@@ -120,52 +114,45 @@ def make(study: Study, name: str):
     _save_views(dataset, audit)
     dataset.app_config = _appearance(dataset)
     dataset.description = re.sub(r"[*`]", "", study._repr_markdown_())
-    dataset.save()
     return dataset
 
 
 def sentence(dataset) -> str:
     """Return what a dataset holds, in words."""
-    fields = list(dataset.get_field_schema())
-    counts = {
-        kind: sum(field.startswith(prefix) for field in fields)
-        for kind, prefix in (("predictions", "run_"), ("heatmaps", "ig_raises_"))
-    }
+    counts = {"predictions": len(_fields(dataset, "run_")), "heatmaps": len(_fields(dataset, "ig_raises_"))}
     results = "".join(f", {kind} of {count} runs" for kind, count in counts.items() if count)
     views = ", ".join(dataset.list_saved_views())
     return f"FiftyOne dataset `{dataset.name}`: {len(dataset):,} radiographs{results}; saved views: {views}."
 
 
+def _fields(dataset, prefix: str) -> list[str]:
+    return [field for field in dataset.get_field_schema() if field.startswith(prefix)]
+
+
 def _samples(study: Study, table: pd.DataFrame) -> list:
+    """Return a sample per record, and keep its radiograph as a JPEG, for FiftyOne to show."""
     import fiftyone as fo
 
-    side = study.image_size
+    images, place, side = load_images(study), folder(study) / "images", study.image_size
+    place.mkdir(parents=True, exist_ok=True)
     metadata = fo.ImageMetadata(width=side, height=side, num_channels=1, mime_type="image/jpeg")
     samples = []
-    for row, file in zip(table.to_dict("records"), _pictures(study, table), strict=True):
+    for row in table.to_dict("records"):
+        file = place / f"{row['row']:06d}-{row['sha256'][:12]}.jpg"
+        if not file.exists():
+            with whole(file) as partial:
+                Image.fromarray(images[row["row"]]).save(partial, "JPEG", quality=90)
         label = fo.Classification(label=row.pop("label"))
         guess = fo.Classification(label=row.pop("guess"), confidence=row.pop("confidence"))
-        common = {"filepath": file, "metadata": metadata.copy(), "tags": [row["split"]]}
+        common = {"filepath": str(file), "metadata": metadata.copy(), "tags": [row["split"]]}
         samples.append(fo.Sample(**common, label=label, guess=guess, **row))
+    for old in set(place.iterdir()) - {Path(sample.filepath) for sample in samples}:
+        old.unlink()
     return samples
 
 
-def _pictures(study: Study, records: pd.DataFrame) -> list[str]:
-    """Write each radiograph as a JPEG, for FiftyOne to show, and return the files."""
-    images, place = load_images(study), folder(study) / "images"
-    place.mkdir(parents=True, exist_ok=True)
-    files = [place / f"{r.row:06d}-{r.sha256[:12]}.jpg" for r in records.itertuples()]
-    for old in set(place.iterdir()) - set(files):
-        old.unlink()
-    for file, row in zip(files, records.row, strict=True):
-        if not file.exists():
-            with whole(file) as partial:
-                Image.fromarray(images[row]).save(partial, "JPEG", quality=90)
-    return [str(file) for file in files]
-
-
 def _add_run(dataset, run: Run) -> None:
-    """Add a run's predictions on test and validation, and the heatmaps that its gallery keeps."""
+    """Add a run's predictions on test and validation, and its gallery's heatmaps of the predicted classes."""
     import fiftyone as fo
 
     tables = [predictions.files(run, split)[0] for split in predictions.FILES]
@@ -179,51 +166,36 @@ def _add_run(dataset, run: Run) -> None:
         path: fo.Classification(label=best[path], confidence=row.max()) for path, row in table.iterrows()
     }
     dataset.set_values(f"run_{name}", labels, key_field="path")
-    if maps := _maps(run, best):
+    if not (file := run.reports / "gallery/maps.npz").exists():
+        return
+    kept = np.load(file)
+    maps = zip(kept["path"], kept["predicted"], kept["maps"] / kept["scale"], strict=True)  # -1 to 1
+    if maps := {path: signed for path, label, signed in maps if best.get(path) == label}:
         for side, sign in (("raises", 1), ("lowers", -1)):
             found = {path: fo.Heatmap(map=np.maximum(sign * m, 0), range=[0, 1]) for path, m in maps.items()}
             dataset.set_values(f"ig_{side}_{name}", found, key_field="path")
 
 
-def _maps(run: Run, predicted: pd.Series) -> dict[str, np.ndarray]:
-    """Return signed maps (-1 to 1) by path: those in a run's gallery of classes that it still predicts."""
-    if not (file := run.reports / "gallery/maps.npz").exists():
-        return {}
-    kept = np.load(file)
-    maps = zip(kept["path"], kept["predicted"], kept["maps"] / kept["scale"], strict=True)
-    return {path: signed for path, label, signed in maps if predicted.get(path) == label}
-
-
 def _save_views(dataset, audit: pd.DataFrame) -> None:
     from fiftyone import ViewField as Field
 
-    close = audit.sort_values("cosine", ascending=False).head(50)
-    nearest = [path for pair in zip(close.path, close.other, strict=True) for path in pair]
+    close = audit.sort_values("cosine", ascending=False).head(50)[["path", "other"]].to_numpy().ravel()
+    nearest = dataset.select_by("path", list(dict.fromkeys(close)), ordered=True)
+    suspect = dataset.match(Field("suspect")).sort_by("label_quality")
     counts = dataset.count_values("patient")
     most = sorted(counts, key=lambda patient: (-counts[patient], patient))[:LARGEST]
-    largest = dataset.match(Field("patient").is_in(most))
-    views = {
-        "near duplicates across classes": (
-            dataset.select_by("path", list(dict.fromkeys(nearest)), ordered=True),
-            "The nearest images of two classes, side by side",
-        ),
-        "suspected label errors": (
-            dataset.match(Field("suspect")).sort_by("label_quality"),
-            "Likely label errors (cleanlab), the least probable label first",
-        ),
-        "largest patients": (
-            largest.sort_by([("patient_images", -1), ("patient", 1)]),
-            f"The {LARGEST} patients with the most images",
-        ),
-        "duplicates": (
-            dataset.match(Field("duplicate_group") != "").sort_by("duplicate_group"),
-            "Images with the same content or the same picture",
-        ),
-    }
-    if maps := [field for field in dataset.get_field_schema() if field.startswith("ig_raises_")]:
-        explained = Field.any([Field(field).exists() for field in maps])
-        views["explained"] = (dataset.match(explained), "Radiographs with a heatmap of some run")
-    for title, (view, description) in views.items():
+    largest = dataset.match(Field("patient").is_in(most)).sort_by([("patient_images", -1), ("patient", 1)])
+    alike = dataset.match(Field("duplicate_group") != "").sort_by("duplicate_group")
+    views = [
+        ("near duplicates across classes", nearest, "The nearest images of two classes, side by side"),
+        ("suspected label errors", suspect, "Likely label errors (cleanlab), the least probable label first"),
+        ("largest patients", largest, f"The {LARGEST} patients with the most images"),
+        ("duplicates", alike, "Images with the same content or the same picture"),
+    ]
+    if maps := _fields(dataset, "ig_raises_"):
+        explained = dataset.match(Field.any([Field(field).exists() for field in maps]))
+        views.append(("explained", explained, "Radiographs with a heatmap of some run"))
+    for title, view, description in views:
         dataset.save_view(title, view, description=description)
 
 
@@ -231,15 +203,14 @@ def _appearance(dataset):
     """Return the app's settings: labels in the classes' colours, heatmaps as opaque as they are strong."""
     import fiftyone as fo
 
-    fields = list(dataset.get_field_schema())
-    labels = [field for field in fields if field in ("label", "guess") or field.startswith("run_")]
     values = [{"value": label, "color": colour} for label, colour in plots.CLASS_COLOURS.items()]
+    labels = ["label", "guess", *_fields(dataset, "run_")]
     colours = [{"path": field, "colorByAttribute": "label", "valueColors": values} for field in labels]
     for side, colour in (("raises", plots.RAISES), ("lowers", plots.LOWERS)):
-        maps = [field for field in fields if field.startswith(f"ig_{side}_")]
-        colours += [{"path": field, "fieldColor": to_hex(np.divide(colour, 255))} for field in maps]
-    run = maps[0].removeprefix("ig_lowers") if maps else None
-    shown = ["label", "split", *(f"{kind}{run}" for kind in ("run", "ig_raises", "ig_lowers") if run)]
+        colour = to_hex(np.divide(colour, 255))
+        colours += [{"path": field, "fieldColor": colour} for field in _fields(dataset, f"ig_{side}_")]
+    first = [field.removeprefix("ig_raises") for field in _fields(dataset, "ig_raises_")][:1]
+    shown = ["label", "split", *(kind + run for run in first for kind in ("run", "ig_raises", "ig_lowers"))]
     # coloured by value, the weakest pixels of a map would be as opaque as the strongest
     scheme = fo.ColorScheme(color_by="field", opacity=0.9, fields=colours)
     return fo.DatasetAppConfig(color_scheme=scheme, active_fields=fo.ActiveFields(paths=shown))
@@ -256,21 +227,20 @@ def _end(*_) -> None:
     os._exit(128 + signal.SIGTERM)
 
 
-def main(command: str, study: str, *where: str) -> None:
-    """``build STUDY``, or ``open STUDY PORT ADDRESS``."""
+def main(study: str, port: str = "", address: str = "") -> None:
+    """Make a study's dataset, then print what it holds, or with a port show it in the app."""
     signal.signal(signal.SIGTERM, _end)
     try:
         dataset = current(load_study(study))
     except Exception as error:  # of any kind: its message goes to the page
         print(f"{type(error).__name__}: {error}")
         sys.exit(1)
-    if command == "build":
+    if not port:
         print(sentence(dataset))
         return
     import fiftyone as fo
 
-    port, address = int(where[0]), where[1]
-    session = fo.launch_app(dataset, port=port, address=address, remote=True)
+    session = fo.launch_app(dataset, port=int(port), address=address, remote=True)
     place = f"http://{address}:{port}/datasets/{dataset.name}"
     print(f"FiftyOne shows {study} at {place}; Ctrl-C ends it", flush=True)
     session.wait(-1)

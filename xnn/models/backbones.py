@@ -4,12 +4,14 @@ A builder takes sizes (``model.config``) and a state dict with the keys of torch
 for random weights. It returns the blocks, the norm after pooling and the number of channels.
 """
 
+import functools
+import itertools
 import re
-from collections import Counter
+from collections import defaultdict
 
 import torch
-import torchvision
 from torch import nn
+from torchvision.models import get_model
 
 CONVNEXT_LAYER = re.compile(r"encoder\.stages\.(\d+)\.layers\.\d+\.dwconv\.weight$")
 
@@ -18,29 +20,23 @@ Parts = tuple[nn.Sequential, nn.Module, int]
 
 def mobilenet_v2(config: dict, state: dict | None = None) -> Parts:
     """Return the parts of torchvision's MobileNetV2."""
-    network = torchvision.models.mobilenet_v2(weights=None)
+    network = get_model("mobilenet_v2", weights=None)
     if state:
         network.load_state_dict(state)
     return network.features, nn.Identity(), network.last_channel
 
 
-def resnet18(config: dict, state: dict | None = None) -> Parts:
-    """Return the parts of torchvision's ResNet-18."""
-    return _resnet(torchvision.models.resnet18(weights=None), state)
-
-
-def resnet50(config: dict, state: dict | None = None) -> Parts:
-    """Return the parts of torchvision's ResNet-50."""
-    return _resnet(torchvision.models.resnet50(weights=None), state)
-
-
-def _resnet(network, state):
+def _resnet(name: str, config: dict, state: dict | None = None) -> Parts:
+    """Return the parts of one of torchvision's ResNets."""
+    network = get_model(name, weights=None)
     if state:
         network.load_state_dict(state)
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
     stages = (network.layer1, network.layer2, network.layer3, network.layer4)
-    blocks = [block for stage in stages for block in stage]
-    return nn.Sequential(stem, *blocks), nn.Identity(), network.fc.in_features
+    return nn.Sequential(stem, *itertools.chain(*stages)), nn.Identity(), network.fc.in_features
+
+
+resnet18, resnet50 = (functools.partial(_resnet, name) for name in ("resnet18", "resnet50"))
 
 
 def convnextv2(config: dict, state: dict | None = None) -> Parts:
@@ -60,11 +56,9 @@ def convnextv2(config: dict, state: dict | None = None) -> Parts:
 
 def convnext_sizes(state: dict[str, torch.Tensor] | None) -> dict[str, list[int]]:
     """Return depths and hidden_sizes of the ConvNeXtV2 with these weights; nothing for another network."""
-    depths, widths = Counter(), {}
+    widths = defaultdict(list)  # of the layers of each stage
     for name, tensor in (state or {}).items():
         if found := CONVNEXT_LAYER.search(name):
-            depths[found[1]] += 1
-            widths[found[1]] = len(tensor)
-    stages = sorted(depths)
-    sizes = {"depths": [depths[s] for s in stages], "hidden_sizes": [widths[s] for s in stages]}
-    return sizes if stages else {}
+            widths[found[1]].append(len(tensor))
+    stages = [widths[stage] for stage in sorted(widths)]
+    return {"depths": [*map(len, stages)], "hidden_sizes": [each[0] for each in stages]} if stages else {}

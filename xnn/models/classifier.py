@@ -90,7 +90,11 @@ class Classifier(
         self.classes, self.image_size = list(classes), image_size
         self.prepare = Preprocess(image_size)  # saved models have this name in their keys
         self.backbone, norm, width = _backbone(backbone, backbone_config or {})
-        self.head = _head(norm, width, hidden, dropout, len(self.classes))
+        layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), norm]
+        for units in hidden:
+            layers += [nn.Dropout(dropout), nn.Linear(width, units), nn.ReLU()]
+            width = units
+        self.head = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, len(self.classes)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.forward_range(images)
@@ -145,15 +149,6 @@ def _backbone(name: str, config: dict, state: dict | None = None):
     if isinstance(builder, str):
         builder = getattr(import_module(builder), name)
     return builder(config, state)
-
-
-def _head(norm: nn.Module, width: int, hidden, dropout: float, classes: int) -> nn.Sequential:
-    """Pool, then small linear layers with ReLU and dropout."""
-    layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), norm]
-    for units in hidden:
-        layers += [nn.Dropout(dropout), nn.Linear(width, units), nn.ReLU()]
-        width = units
-    return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, classes))
 
 
 class InitialisedModel(NamedTuple):

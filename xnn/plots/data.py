@@ -16,7 +16,7 @@ def class_counts(records: pd.DataFrame):
     counts = pd.crosstab(records["split"], records["label"])
     splits, classes = look.ordered(records["split"], SPLIT_COLOURS), look.ordered(records["label"])
     figure, axes = look.subplots(6.5, 3)
-    look.grouped_bars(axes, counts.loc[splits, classes], "%d")
+    look.grouped_bars(axes, counts.loc[splits, classes])
     axes.set(title="Radiographs by split and class", xlabel="split", ylabel="radiographs")
     return figure
 
@@ -76,8 +76,9 @@ def embedding_map(points, labels, splits):
     for each, (title, names, colours) in zip(axes, panels, strict=True):
         shown = np.flatnonzero(np.isin(names, list(colours)))
         shown = np.random.default_rng(0).permutation(shown)  # so that no group covers the others
-        dots = [colours[name] for name in names[shown]]
-        each.scatter(*points[shown].T, s=3, c=dots, alpha=0.6, linewidths=0)
+        each.scatter(
+            *points[shown].T, s=3, c=[colours[name] for name in names[shown]], alpha=0.6, linewidths=0
+        )
         for name, colour in colours.items():
             each.plot([], [], "o", color=colour, label=name, markersize=4)
         each.set(title=title, xticks=[], yticks=[], xlabel="first component", ylabel="second component")
@@ -100,23 +101,13 @@ def image_sheet(images, titles, columns: int = 6):
 def class_means(images, labels):
     """Return the mean radiograph of each class above its standard deviation; images (N, H, W) uint8."""
     groups = look.by_class(labels)
-    moments = [_moments(images, rows) for _, rows, _ in groups]
-    white = max(spread.max() for _, spread in moments) or 1
+    spreads = [images[rows].std(axis=0) for _, rows, _ in groups]
+    white = np.max(spreads) or 1
     figure, axes = look.sheet(2 * len(groups), len(groups), 1.6)
     above, below = axes.reshape(2, -1)
-    for upper, lower, (mean, spread), (name, rows, _) in zip(above, below, moments, groups, strict=True):
-        look.show(upper, mean, f"{name} (n = {len(rows)})")
+    for upper, lower, spread, (name, rows, _) in zip(above, below, spreads, groups, strict=True):
+        look.show(upper, images[rows].mean(axis=0), f"{name} (n = {len(rows)})")
         look.show(lower, spread, white=white)
     above[0].set_ylabel("mean\n(white 255)")
     below[0].set_ylabel(f"standard deviation\n(white {white:.0f})")
     return figure
-
-
-def _moments(images, rows):
-    """Mean and standard deviation of each pixel, image by image: the images may not fit in memory."""
-    total = squares = 0.0
-    for row in rows:
-        image = np.asarray(images[row], dtype=float)
-        total, squares = total + image, squares + image**2
-    mean = total / len(rows)
-    return mean, np.sqrt(np.maximum(squares / len(rows) - mean**2, 0))

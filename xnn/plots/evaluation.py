@@ -15,7 +15,11 @@ def precision_recall_curves(curves: pd.DataFrame, bands: pd.DataFrame | None = N
     low and high.
     """
     figure, axes = look.subplots(4.8, 4.2)
-    _lines_of_equal_f1(axes)
+    recall = np.linspace(0.01, 1, 200)
+    for f1 in (0.4, 0.6, 0.8):
+        reached = recall[recall > f1 / (2 - f1)]  # below this recall no precision gives the F1
+        axes.plot(reached, f1 * reached / (2 * reached - f1), color="0.85", linewidth=0.8, zorder=1)
+        axes.text(f1, f1, f"F1 {f1}", ha="center", color="0.5", fontsize=7, backgroundcolor="white")
     names = [name for name in curves["curve"].unique() if name != "micro"]
     colours = look.class_colours(names) | {"micro": "black"}
     for name, curve in curves.groupby("curve", sort=False):
@@ -24,18 +28,11 @@ def precision_recall_curves(curves: pd.DataFrame, bands: pd.DataFrame | None = N
         axes.step(curve["recall"], curve["precision"], where="post", **line)
     for name, band in [] if bands is None else bands.groupby("curve", sort=False):
         axes.fill_between(band.recall, band.low, band.high, color=colours[name], alpha=0.15, linewidth=0)
-    axes.set(title="Precision and recall", xlabel="recall", ylabel="precision")
-    axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
+    axes.set(
+        title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02)
+    )
     axes.legend(loc="lower left")
     return figure
-
-
-def _lines_of_equal_f1(axes):
-    recall = np.linspace(0.01, 1, 200)
-    for f1 in (0.4, 0.6, 0.8):
-        reached = recall[recall > f1 / (2 - f1)]  # below this recall no precision gives the F1
-        axes.plot(reached, f1 * reached / (2 * reached - f1), color="0.85", linewidth=0.8, zorder=1)
-        axes.text(f1, f1, f"F1 {f1}", ha="center", color="0.5", fontsize=7, backgroundcolor="white")
 
 
 @look.styled
@@ -59,7 +56,7 @@ def outcome_counts(table: pd.DataFrame):
     """Return bars of the columns TP, FP, FN and TN of a table indexed by class."""
     names = {"TP": "true positives", "FP": "false positives", "FN": "false negatives", "TN": "true negatives"}
     figure, axes = look.subplots(6.5, 3)
-    look.grouped_bars(axes, table[list(names)].rename(columns=names).T, "%d")
+    look.grouped_bars(axes, table[list(names)].rename(columns=names).T)
     axes.set(title="Outcomes of each class against the rest", ylabel="radiographs")
     return figure
 

@@ -55,9 +55,8 @@ def overlays(images, attributions, titles, captions=None, columns: int = 3):
 
 def captions(table: pd.DataFrame) -> np.ndarray:
     """Return (N,) captions of maps, from the columns difference (logits), gap and gradients."""
-    form = "{:+.1f} logits, gap {:.1%}, {} gradients".format
-    columns = (table[name] for name in ("difference", "gap", "gradients"))
-    return np.array([form(*row) for row in zip(*columns, strict=True)], dtype=object)
+    form = "{0.difference:+.1f} logits, gap {0.gap:.1%}, {0.gradients} gradients".format
+    return np.array([form(row) for row in table.itertuples()], dtype=object)
 
 
 @look.styled
@@ -108,21 +107,18 @@ def card(table: pd.DataFrame, columns: int = 4):
     rows = -(-len(names) // columns)
     figure, axes = look.subplots(2.3 * columns, rows * (0.5 + 0.17 * len(methods)), rows, columns)
     for axis, name in zip(look.first(axes, len(names)), names, strict=True):
-        _panel(axis, table[table.measure == name].set_index("method"), methods)
+        part = table[table.measure == name]
+        controls = part[part.method.isin(CONTROLS)]
+        if len(controls):
+            axis.axvspan(controls.low.min(), controls.high.max(), color="0.92")
+        for row in part.itertuples():
+            place, colour = methods.index(row.method), CONTROL_COLOUR if row.method in CONTROLS else look.BLUE
+            axis.hlines(place, row.low, row.high, color=colour, linewidth=2)
+            axis.plot(row.value, place, "o", color=colour, markersize=4)
+        look.name_rows(axis, [method.replace("_", " ") for method in methods])
         axis.set_title(name.replace("_", " "), fontsize=9)
         axis.tick_params(labelleft=axis.get_subplotspec().is_first_col())
     return figure
-
-
-def _panel(axis, part, methods):
-    controls = part[part.index.isin(CONTROLS)]
-    if len(controls):
-        axis.axvspan(controls.low.min(), controls.high.max(), color="0.92")
-    for row in part.itertuples():
-        place, colour = methods.index(row.Index), CONTROL_COLOUR if row.Index in CONTROLS else look.BLUE
-        axis.hlines(place, row.low, row.high, color=colour, linewidth=2)
-        axis.plot(row.value, place, "o", color=colour, markersize=4)
-    look.name_rows(axis, [method.replace("_", " ") for method in methods])
 
 
 @look.styled

@@ -102,11 +102,11 @@ def name_rows(axes, names):
     axes.grid(axis="y", visible=False)
 
 
-def grouped_bars(axes, table, form):
+def grouped_bars(axes, table):
     """Draw a group of bars for each row, in the colours of the columns' classes, with numbers on top."""
     table.plot.bar(ax=axes, width=0.8, rot=0, color=class_colours(table.columns), legend=False)
     for bars in axes.containers:
-        axes.bar_label(bars, fmt=form, fontsize=7)
+        axes.bar_label(bars, fmt="%d", fontsize=7)
     axes.autoscale(axis="x")
     axes.grid(axis="x", visible=False)
     axes.figure.legend(loc="outside right upper")

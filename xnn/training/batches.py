@@ -16,18 +16,14 @@ from ..models.classifier import to_input
 
 def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
     """Return the transform of a grey image (1, size, size) uint8 to a random view of the same size."""
-    steps = []
-    if parameters.degrees:
-        steps.append(v2.RandomAffine(parameters.degrees, interpolation=InterpolationMode.BILINEAR))
-    if parameters.crop < 1:
-        steps.append(v2.RandomResizedCrop(size, (parameters.crop, 1), ratio=(0.9, 1.1), antialias=True))
-    if parameters.flip:
-        steps.append(v2.RandomHorizontalFlip(parameters.flip))
-    if parameters.jitter:
-        steps.append(v2.ColorJitter(brightness=parameters.jitter, contrast=parameters.jitter))
-    if parameters.trivial:
-        steps.append(v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR))
-    return v2.Compose(steps) if steps else v2.Identity()
+    steps = [
+        (parameters.degrees, v2.RandomAffine(parameters.degrees, interpolation=InterpolationMode.BILINEAR)),
+        (parameters.crop < 1, v2.RandomResizedCrop(size, (parameters.crop, 1), ratio=(0.9, 1.1))),
+        (parameters.flip, v2.RandomHorizontalFlip(parameters.flip)),
+        (parameters.jitter, v2.ColorJitter(brightness=parameters.jitter, contrast=parameters.jitter)),
+        (parameters.trivial, v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)),
+    ]
+    return v2.Compose([v2.Identity(), *(step for wanted, step in steps if wanted)])
 
 
 class Views(Dataset):

@@ -17,16 +17,6 @@ from ..config.schema import ParameterError, Run
 LAST_LINES = 20  # of the output of a failed training, in its error
 
 
-def under_torchrun() -> bool:
-    """Return whether torchrun has started this process."""
-    return torch.distributed.is_torchelastic_launched()
-
-
-def is_main() -> bool:
-    """Return whether this is the process that writes: the first one, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def launch(run: Run) -> None:
     """Train a run by ``torchrun -m xnn.training.fit`` on this host, and print its progress.
 

@@ -7,6 +7,7 @@ processes that the run's `hardware` asks for.
 import contextlib
 import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -39,23 +40,20 @@ def fit(run: Run, model: bool = False) -> dict:
     artifacts. Where the run asks for several processes, torchrun starts them. The record has key, inputs
     (what decides the model), history (one row per epoch), best_epoch, stopped (why), weights (where they came
     from), parameters, images_per_second, frozen_seconds (to cache the frozen layers, once) and provenance.
-
-    Parameters
-    ----------
-    model : train as well where only the record of a training is there, as in a clone: models are not in git.
+    Where only the record is there, as in a clone (models are not in git), it trains again for the `model`.
     """
     now = kept.inputs(run)
     own, reported = kept.model(run, now), kept.record(run, now)
     if own or (reported and not model):
         print(f"{run.name}: the {'model' if own else 'record'} of a training from the same inputs is kept")
         return own or reported
-    if run.hardware.processes > 1 and not distributed.under_torchrun():
+    if run.hardware.processes > 1 and not torch.distributed.is_torchelastic_launched():
         distributed.launch(run)
         return json.loads((run.artifacts / "training.json").read_text())
     wanted = reported["key"] if reported else freshness.digest(now)
     folder = run.artifacts / f"training-{wanted[:12]}"
     for stale in run.artifacts.glob("training-*"):  # of other inputs
-        if stale != folder and distributed.is_main():
+        if stale != folder and os.environ.get("RANK", "0") == "0":  # of several processes, the first
             shutil.rmtree(stale)
     origin, history = provenance.stamp(run), History(run.name)
     try:
@@ -224,25 +222,21 @@ def _record(run: Run, outcome: Outcome, rows: list[dict], origin, key: str) -> d
 
 def _keep(run: Run, model: Classifier, record: dict) -> None:
     """Save model and record; the record last, as it vouches for the model."""
-    folder, fresh = run.artifacts / "model", run.artifacts / "model.partial"
-    shutil.rmtree(fresh, ignore_errors=True)
-    model.to("cpu", memory_format=torch.contiguous_format)
-    model.save_pretrained(fresh, model_card_kwargs=_card(run, record))
-    (run.artifacts / "training.json").unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
-    provenance.write_json(record, run.artifacts / "training.json")
-
-
-def _card(run: Run, record: dict) -> dict:
-    """Return what fills the template of the model card."""
     study, counts = run.study, record["parameters"]
     what = (
         f"{run.model.backbone}, {record['regime']} from {record['weights']}; {counts['trained']:,} of "
         f"{counts['total']:,} parameters trained on study {study.name} ({study.title}), "
         f"{study.image_size} x {study.image_size} pixels; classes in the order {', '.join(study.classes)}."
     )
-    return {"run": f"{study.name} / {run.name}", "what": what, "attribution": study.archive.attribution}
+    card = {"run": f"{study.name} / {run.name}", "what": what, "attribution": study.archive.attribution}
+    folder, fresh = run.artifacts / "model", run.artifacts / "model.partial"
+    shutil.rmtree(fresh, ignore_errors=True)
+    model.to("cpu", memory_format=torch.contiguous_format)
+    model.save_pretrained(fresh, model_card_kwargs=card)
+    (run.artifacts / "training.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    provenance.write_json(record, run.artifacts / "training.json")
 
 
 if __name__ == "__main__":

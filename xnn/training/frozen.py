@@ -89,11 +89,9 @@ class FrozenRadiographs(Radiographs):
 
 def key(run: Run, model: Classifier, records: pd.DataFrame, views: int) -> str:
     """Return a hash of all that decides cached outputs: layers, images, views, precision, code."""
-    weights = hashlib.sha256()
     layers = model.layers()[: model.first_trainable()]
-    for layer in layers:
-        for tensor in layer.state_dict().values():
-            weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    tensors = [tensor for layer in layers for tensor in layer.state_dict().values()]
+    weights = hashlib.sha256(b"".join(each.cpu().contiguous().numpy().tobytes() for each in tensors))
     parts = [
         weights.hexdigest(),
         f"{layers} {model.image_size} {run.study.image_size} {views} {run.seed} {precision(run)}",

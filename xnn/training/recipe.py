@@ -1,5 +1,6 @@
 """The training recipe: loss, optimiser, schedule, weight averaging, early stopping, precision."""
 
+import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -25,13 +26,11 @@ class Learner(pl.LightningModule):
     order.
     """
 
-    def __init__(
-        self, model: Classifier, run: Run, class_weights: torch.Tensor | None = None, first: int = 0
-    ):
+    def __init__(self, model: Classifier, run: Run, weights: torch.Tensor | None = None, first: int = 0):
         super().__init__()
         self.model, self.recipe, self.seed, self.first = model, run.training, run.seed, first
-        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=run.training.label_smoothing)
-        self.val_loss = nn.CrossEntropyLoss(class_weights)
+        self.loss = nn.CrossEntropyLoss(weights, label_smoothing=run.training.label_smoothing)
+        self.val_loss = nn.CrossEntropyLoss(weights)
         self.val_f1 = MulticlassF1Score(len(model.classes), average="weighted")
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -74,44 +73,25 @@ class Learner(pl.LightningModule):
         rate, steps = self.recipe.learning_rate, self.trainer.estimated_stepping_batches
         optimizer = torch.optim.AdamW(trained, rate, weight_decay=self.recipe.weight_decay)
         if self.recipe.schedule == "plateau":
-            return optimizer  # the callback below lowers its rate
+            schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
+            return [optimizer], [{"scheduler": schedule, "monitor": "val_loss", "frequency": sys.maxsize}]
         if self.recipe.schedule == "cosine":
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         else:
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
-
-class Plateau(pl.Callback):
-    """Lowers the learning rate when the validation loss no longer falls.
-
-    Lightning would step the scheduler after the epoch's checkpoint is written, and a training that was
-    resumed from there would miss one step.
-    """
-
-    def __init__(self):
-        self.scheduler, self.state = None, {}
-
-    def on_train_start(self, trainer, learner):
-        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(trainer.optimizers[0], **PLATEAU)
-        self.scheduler.load_state_dict(self.state)
-
-    def on_train_epoch_end(self, trainer, learner):
-        self.scheduler.step(float(trainer.callback_metrics["val_loss"]))
-
-    def state_dict(self):
-        return self.scheduler.state_dict()
-
-    def load_state_dict(self, state):
-        self.state = state
+    def on_train_epoch_end(self):
+        # Lightning itself would do this after it has written the epoch's checkpoint, and a training that is
+        # resumed from there would miss one step; with a frequency that no training reaches it never does.
+        if self.recipe.schedule == "plateau":
+            self.lr_schedulers().step(float(self.trainer.callback_metrics["val_loss"]))
 
 
 def callbacks(run: Run, folder: Path) -> list[pl.Callback]:
     """Return what decides, beside the Learner, the weights of a training; checkpoints go to `folder`."""
     recipe = run.training
     found = [ModelCheckpoint(folder, "best", monitor="val_f1", mode="max", save_on_train_epoch_end=True)]
-    if recipe.schedule == "plateau":
-        found.append(Plateau())
     if recipe.early_stopping:
         found.append(EarlyStopping("val_f1", mode="max", patience=recipe.early_stopping))
     if recipe.average:
