@@ -10,11 +10,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from ..config import files, leash, schema
-from ..config.files import load_sweep
 from ..config.schema import Run
 from ..models import kept, prediction
 from . import steps
-from .steps import STEPS, StepError, Task
+from .steps import StepError, Task
 
 JOBS = 2  # steps side by side
 
@@ -38,32 +37,21 @@ def make(task: Task, force: bool = False) -> Path:
         if not force and not steps.doubts(task):
             refresh(task)
             return task.page
-        from ..config import freshness  # nbformat and papermill take a second to import
-        from . import execute
+        from .execute import execute  # papermill takes a second to import
 
         provide(task)
         print(f"{task} ...", flush=True)
-        made_from = freshness.recorded(steps.inputs(task))  # before execution: files may change meanwhile
-        execute.execute(task, made_from, never_made(task))
+        execute(task)
     return task.page
 
 
 def refresh(task: Task) -> None:
     """Update the prose of a current page from its source."""
-    if steps.metadata(task.page)["xnn"].get("words") == steps.words(task):
-        return
-    from . import execute
+    if steps.metadata(task.page)["xnn"].get("words") != steps.words(task):
+        from . import execute
 
-    if execute.refresh(task, never_made(task)):
-        print(f"{task}: prose updated", flush=True)
-
-
-def never_made(task: Task) -> list[str]:
-    """Pages that other runs have and this one will not: a sweep may leave out explanations."""
-    if not isinstance(task.subject, Run) or not task.subject.name.startswith("sweeps/"):
-        return []
-    made = load_sweep(task.subject.file.stem).steps
-    return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per == "run" and step not in made]
+        if execute.refresh(task):
+            print(f"{task}: prose updated", flush=True)
 
 
 def provide(task: Task) -> None:
