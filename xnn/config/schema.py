@@ -35,6 +35,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # NumPy's range
 CONTEXT = Field(exclude=True)
 
 
+def short(path: Path) -> str:
+    """Return a path relative to the project's folder, if it is inside."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
 class ParameterError(ValueError):
     """A parameter file that cannot be used; the message names the file, the key and the fix."""
 

@@ -15,10 +15,10 @@ from traitlets.config import Config
 
 from ..config import freshness
 from ..config.files import load_sweep
-from ..config.schema import Run
+from ..config.schema import Run, short
 from ..config.writing import whole
 from . import steps
-from .steps import STEPS, StepError, Task, short
+from .steps import STEPS, StepError, Task
 
 TRIES = 3  # if the kernel dies
 # the caller's environment must not change a page; another backend would lose the figures

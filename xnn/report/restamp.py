@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from ..config import files, freshness, provenance
-from ..config.schema import ROOT, Run
+from ..config.schema import ROOT, Run, short
 from ..evaluation import predictions
 from ..models import kept, prediction
 from . import steps
@@ -26,13 +26,13 @@ def current() -> Iterator[str]:
     """Names of all current results in reports/: pages, training records, tables of predictions."""
     for page in steps.pages():
         if not steps.doubts(steps.task_of(page)):
-            yield steps.short(page)
+            yield short(page)
     for run in _runs():
         if kept.record(run, kept.inputs(run)):
-            yield steps.short(run.reports / "training.json")
+            yield short(run.reports / "training.json")
         for split in predictions.FILES:
             if prediction.are_kept(run, split):
-                yield steps.short(predictions.files(run, split)[1])
+                yield short(predictions.files(run, split)[1])
 
 
 def restamp(names: set[str]) -> int:
@@ -40,7 +40,7 @@ def restamp(names: set[str]) -> int:
     renewed = 0
     for run in _runs():
         file = run.reports / "training.json"
-        if steps.short(file) in names:
+        if short(file) in names:
             record = json.loads(file.read_text())
             provenance.write_json(
                 {**record, "inputs": renewed_inputs(record["inputs"], kept.inputs(run))}, file
@@ -48,12 +48,12 @@ def restamp(names: set[str]) -> int:
             renewed += 1
         for split in predictions.FILES:
             table, key = predictions.files(run, split)
-            if steps.short(key) in names:
+            if short(key) in names:
                 vouched = {"key": prediction.key(run, split), "sha256": provenance.file_sha256(table)}
                 provenance.write_json(vouched, key)
                 renewed += 1
     for page in steps.pages():
-        if steps.short(page) in names:
+        if short(page) in names:
             notebook = nbformat.read(page, as_version=4)
             now = steps.inputs(steps.task_of(page))
             notebook.metadata["xnn"] = renewed_inputs(notebook.metadata["xnn"], now)

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock
 
-from ..config.schema import ROOT, ParameterError
+from ..config.schema import ROOT, ParameterError, short
 from ..config.writing import whole
 from . import steps
 from .steps import StepError
@@ -108,7 +108,7 @@ def _complete(notebook: Path) -> bool:
     if not file.exists():
         raise StepError(f"{notebook.relative_to(ROOT)} was not rendered: is it in _quarto.yml?")
     why = doubts(notebook)
-    source = steps.short(steps.task_of(notebook).source)
+    source = short(steps.task_of(notebook).source)
     for each in (notebook, ROOT / source):
         copy = ROOT / SITE / each.relative_to(ROOT)
         copy.parent.mkdir(exist_ok=True)
