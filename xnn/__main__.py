@@ -16,7 +16,7 @@ from .config import files
 from .config.schema import ROOT, ParameterError
 from .data.archive import DataError
 from .models.weights import WeightsError
-from .report import pipeline
+from .report import pipeline, steps
 from .report.steps import StepError, Task
 
 Study = Annotated[str, typer.Argument(help="A folder of params/.")]
@@ -59,19 +59,23 @@ def one_line() -> Iterator[None]:
 
 
 @cli.command()
-def report(study: Study, runs: Runs = None, jobs: Jobs = pipeline.JOBS, online: Online = False) -> None:
+def report(study: Study, runs: Runs = None, jobs: Jobs = 2, online: Online = False) -> None:
     """Make the report of a study, or of some of its runs, and the site."""
-    pipeline.report(study, runs or [], online, jobs)
+    tasks = steps.report(study, runs, online)
+    pipeline.make_all(tasks, jobs)
+    print(f"{len(tasks)} pages of study {study} and on methods are current", flush=True)
+    track(study)
+    site()
 
 
 @cli.command()
 def status(study: Study, runs: Runs = None, online: Online = False) -> None:
     """Print which pages are current, and what the others would take."""
-    pipeline.status(study, runs or [], online)
+    pipeline.status(steps.report(study, runs, online))
 
 
 @cli.command()
-def page(file: Path, jobs: Jobs = pipeline.JOBS) -> None:
+def page(file: Path, jobs: Jobs = 2) -> None:
     """Make one page of reports/ and the pages that it follows."""
     pipeline.make_page(file, jobs)
 
@@ -97,7 +101,10 @@ def site(renderer: Annotated[str | None, typer.Argument(help="quarto or smalldoc
 @cli.command()
 def track(study: Study) -> None:
     """Log the finished runs of a study to MLflow."""
-    pipeline.track(study)
+    from .report.tracking import track
+
+    for run in track(files.load_study(study)):
+        print(f"{run}: logged to MLflow (make mlflow)")
 
 
 @cli.command()
@@ -139,7 +146,7 @@ def train(study: Study, run: RunName) -> None:
 def sweep(
     sweep: Annotated[str, typer.Argument(help="A file of params/sweeps/, or its name.")],
     steps: Annotated[list[str] | None, typer.Argument(help="Steps; the sweep's own by default.")] = None,
-    jobs: Annotated[int, typer.Option(envvar="JOBS", help="Runs side by side.")] = pipeline.JOBS,
+    jobs: Annotated[int, typer.Option(envvar="JOBS", help="Runs side by side.")] = 2,
     scheduler: Annotated[str | None, typer.Option(envvar="SCHEDULER", help="tcp://... of dask.")] = None,
 ) -> None:
     """Make the runs of a sweep and their summary."""
