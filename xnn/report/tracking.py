@@ -1,7 +1,6 @@
 """Finished runs in MLflow, logged from their result files."""
 
 import base64
-import contextlib
 import errno
 import hashlib
 import json
@@ -36,22 +35,14 @@ def track(study: Study) -> list[str]:
     from mlflow import MlflowClient
 
     (ROOT / "artifacts").mkdir(exist_ok=True)
-    logged = []
-    with FileLock(ROOT / "artifacts/.mlflow.lock"), _in_use():  # the first user makes the tables
-        client = MlflowClient(uri())
-        experiment = _experiment(client, study)
-        for run in (files.load_run(study.name, name) for name in files.runs(study.name)):
-            if (run.reports / "training.json").exists() and _log(client, experiment, run):
-                logged.append(run.name)
-    return logged
-
-
-@contextlib.contextmanager
-def _in_use():
-    """Turn the errors of MLflow and SQLAlchemy for a locked database into an OSError."""
+    runs = [files.load_run(study.name, name) for name in files.runs(study.name)]
+    runs = [run for run in runs if (run.reports / "training.json").exists()]
     try:
-        yield
-    except Exception as error:
+        with FileLock(ROOT / "artifacts/.mlflow.lock"):  # the first user makes the tables
+            client = MlflowClient(uri())
+            experiment = _experiment(client, study)
+            return [run.name for run in runs if _log(client, experiment, run)]
+    except Exception as error:  # of MLflow or SQLAlchemy
         if "database is locked" not in str(error):
             raise
         raise OSError(errno.EBUSY, "in use by another program", "artifacts/mlflow.db") from None
@@ -91,18 +82,16 @@ def _log_values(client, new: str, run: Run, record: dict, started: int) -> None:
     """Log parameters, one value per epoch of each curve, and the test scores."""
     from mlflow.entities import Metric, Param, RunTag
 
-    values = json_normalize(
-        run.model_dump(mode="json") | {"study": run.study.model_dump(mode="json")}
-    ).to_dict("records")[0]
+    values = run.model_dump(mode="json") | {"study": run.study.model_dump(mode="json")}
+    values = json_normalize(values).to_dict("records")[0]
     curves, now = [], started
     for row in record["history"]:
         now += int(row["seconds"] * 1000)
         curves += [Metric(k, v, now, row["epoch"]) for k, v in row.items() if k != "epoch"]
-    scores = _read(run, "metrics.json").get("scores", {})
-    for name, score in scores.items():
-        bounds = {f"test_{name}": score["value"], f"test_{name}_low": score["low"]}
-        bounds[f"test_{name}_high"] = score["high"]
-        curves += [Metric(k, v, now, 0) for k, v in bounds.items() if v is not None]
+    for name, score in _read(run, "metrics.json").get("scores", {}).items():
+        for bound, value in score.items():
+            if value is not None:
+                curves.append(Metric(f"test_{name}_{bound}".removesuffix("_value"), value, now, 0))
     told = ("weights", "regime", "stopped", "precision", "best_epoch", "images_per_second")
     tags = {name: record[name] for name in told} | record["parameters"] | record["provenance"]
     client.log_batch(
@@ -130,16 +119,10 @@ def _log_files(client, new: str, run: Run) -> None:
 
 def _figures(page: Path) -> list[tuple[str, bytes]]:
     """Kind (png or jpeg) and bytes of the pictures of an executed notebook."""
-    if not page.exists():
-        return []
-    cells = nbformat.read(page, as_version=4).cells
-    pictures = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    return [
-        (kind, base64.b64decode(data[f"image/{kind}"]))
-        for data in pictures
-        for kind in ("png", "jpeg")
-        if f"image/{kind}" in data
-    ]
+    cells = nbformat.read(page, as_version=4).cells if page.exists() else []
+    shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    pictures = [(kind, data.get(f"image/{kind}")) for data in shown for kind in ("png", "jpeg")]
+    return [(kind, base64.b64decode(picture)) for kind, picture in pictures if picture]
 
 
 def _key(run: Run) -> str:
