@@ -121,14 +121,14 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
         if subprocess.run(command, env=here, stdout=sys.stderr).returncode:
             yield Check(f"{run.name}, trained again", lost=(f"{step} failed: see above",))
             return
-    wanted = _json(run.reports / "metrics.json")["provenance"]["records_sha256"]
-    records = provenance.file_sha256(folder / "artifacts" / study.name / "records.csv")
-    yield Check("records", numbers=1, lost=() if records == wanted else ("records.csv differs",))
     made = folder / "reports" / study.name / run.name
-    results = {
+    pairs = {
         name: (_json(run.reports / name), _json(made / name)) for name in ("training.json", "metrics.json")
     }
-    yield from trained_again(f"{run.name}, trained again", results)
+    records = provenance.file_sha256(folder / "artifacts" / study.name / "records.csv")
+    same = records == pairs["metrics.json"][0]["provenance"]["records_sha256"]
+    yield Check("records", numbers=1, lost=() if same else ("records.csv differs",))
+    yield from trained_again(f"{run.name}, trained again", pairs)
 
 
 def trained_again(what: str, results: dict[str, tuple[dict, dict]]) -> Iterator[Check]:
@@ -136,18 +136,15 @@ def trained_again(what: str, results: dict[str, tuple[dict, dict]]) -> Iterator[
 
     Otherwise only scores are compared, within a tolerance: training diverges with different rounding.
     """
-    same = all(_place(one) == _place(two) for one, two in results.values())
-    for name, (one, two) in results.items():
+    places = ("versions", "device", "params_sha256")
+    same = all(
+        one["provenance"][each] == two["provenance"][each] for one, two in results.values() for each in places
+    )
+    for name, pair in results.items():
         if same:
-            yield compare(f"{what}: {name}", one, two)
+            yield compare(f"{what}: {name}", *pair)
         else:
-            scores = (_only_scores(one), _only_scores(two))
-            yield compare(f"{what}: {name}", *scores, ANOTHER_TRAINING, DIVERGED)
-
-
-def _place(result: dict) -> list:
-    """Provenance that must be equal for equal numbers: packages, processor and threads, parameters."""
-    return [result["provenance"][each] for each in ("versions", "device", "params_sha256")]
+            yield compare(f"{what}: {name}", *map(_only_scores, pair), ANOTHER_TRAINING, DIVERGED)
 
 
 def _only_scores(result: dict) -> dict:
