@@ -1,12 +1,10 @@
 """The command line: ``xnn COMMAND ...``, which Make calls; ``xnn --help`` lists the commands."""
 
-import contextlib
 import errno
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +20,7 @@ from .report.steps import StepError, Task
 Study = Annotated[str, typer.Argument(help="A folder of params/.")]
 RunName = Annotated[str, typer.Argument(help="A file of the study's folder, without .yaml.")]
 Runs = Annotated[list[str] | None, typer.Argument(help="Runs; all that need no download by default.")]
-Jobs = Annotated[int, typer.Option(envvar="JOBS", help="Steps executed side by side.")]
+Jobs = Annotated[int, typer.Option(envvar="JOBS", help="Steps, or runs of a sweep, side by side.")]
 Online = Annotated[bool, typer.Option(envvar="ONLINE", help="Include runs whose weights are downloaded.")]
 
 HINTS = {
@@ -39,20 +37,6 @@ cli = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-@contextlib.contextmanager
-def one_line() -> Iterator[None]:
-    """Every expected error ends in one clear line and exit status 1, not in a traceback."""
-    try:
-        yield
-    except (ParameterError, StepError, DataError, WeightsError) as error:
-        sys.exit(f"xnn: {error}")
-    except OSError as error:
-        if error.errno not in HINTS:
-            raise
-        place = error.filename or tempfile.gettempdir()
-        sys.exit(f"xnn: {place}: {error.strerror}; {HINTS[error.errno]}")
 
 
 # ---- the report ----------------------------------------------------------------------------------
@@ -146,7 +130,7 @@ def train(study: Study, run: RunName) -> None:
 def sweep(
     sweep: Annotated[str, typer.Argument(help="A file of params/sweeps/, or its name.")],
     steps: Annotated[list[str] | None, typer.Argument(help="Steps; the sweep's own by default.")] = None,
-    jobs: Annotated[int, typer.Option(envvar="JOBS", help="Runs side by side.")] = 2,
+    jobs: Jobs = 2,
     scheduler: Annotated[str | None, typer.Option(envvar="SCHEDULER", help="tcp://... of dask.")] = None,
 ) -> None:
     """Make the runs of a sweep and their summary."""
@@ -188,8 +172,7 @@ def app(
     only: Annotated[str, typer.Argument(help="page: the page alone, for an API elsewhere.")] = "",
 ) -> None:
     """Start the app on this machine: the page and the API."""
-    arguments = ["page"] if only == "page" else []
-    os.execv(sys.executable, [sys.executable, "-m", "xnn.app", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "xnn.app", *(["page"] if only == "page" else [])])
 
 
 @cli.command()
@@ -201,10 +184,17 @@ def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
 
 
 def main() -> None:
-    """Run the command of the command line."""
+    """Run the command; every expected error ends in one clear line and exit status 1, not in a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
-    with one_line():
+    try:
         cli()
+    except (ParameterError, StepError, DataError, WeightsError) as error:
+        sys.exit(f"xnn: {error}")
+    except OSError as error:
+        if error.errno not in HINTS:
+            raise
+        place = error.filename or tempfile.gettempdir()
+        sys.exit(f"xnn: {place}: {error.strerror}; {HINTS[error.errno]}")
 
 
 if __name__ == "__main__":
