@@ -13,6 +13,7 @@ from .config.provenance import timed as timed
 from .config.provenance import write_json as write_json
 from .config.schema import ParameterError as ParameterError
 from .config.schema import sha256 as sha256
+from .config.summary import summary as summary
 from .data.archive import DataError as DataError
 from .data.leakage import audit as audit
 from .data.leakage import siblings as siblings

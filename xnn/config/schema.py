@@ -138,16 +138,6 @@ class Study(Parameters):
     def reports(self) -> Path:
         return ROOT / "reports" / self.name
 
-    def _repr_markdown_(self) -> str:
-        """Return what every page says of its data, first whether it is real."""
-        if self.synthetic:
-            kind = "**Synthetic data.** Every radiograph of this study is a drawn phantom, not a patient."
-        else:
-            kind = f"**Real radiographs.** {self.archive.attribution}".strip()
-        split = "publishers' split" if self.split == "official" else f"split by {self.split}"
-        size = f"{self.image_size} x {self.image_size} pixels"
-        return f"{kind} Study `{self.name}`: {self.title}; {split}, {size}, seed {self.seed}."
-
 
 class Lora(Parameters):
     """Low-rank updates of frozen layers (Hu et al. 2021): scale alpha / rank."""
@@ -306,12 +296,6 @@ class Run(Parameters):
     @property
     def reports(self) -> Path:
         return self.study.reports / self.name
-
-    def _repr_markdown_(self) -> str:
-        """Return the study's line, then the run's."""
-        note = f" {self.note}" if self.note else ""
-        line = f"Run `{self.name}`: {self.model.backbone}, {self.model.regime}.{note}"
-        return f"{self.study._repr_markdown_()}\n\n{line}"
 
 
 def sha256(*parameters: BaseModel | str | int) -> str:

@@ -21,6 +21,7 @@ from .. import plots
 from ..config import freshness, leash, provenance
 from ..config.files import load_run, load_study, runs
 from ..config.schema import Run, Study
+from ..config.summary import summary
 from ..config.writing import whole
 from ..data.records import load_images, load_records
 from ..evaluation import predictions
@@ -119,7 +120,7 @@ def make(study: Study, name: str):
         _add_run(dataset, load_run(study.name, run))
     _save_views(dataset, audit)
     dataset.app_config = _appearance(dataset)
-    dataset.description = re.sub(r"[*`]", "", study._repr_markdown_())
+    dataset.description = re.sub(r"[*`]", "", summary(study))
     dataset.save()
     return dataset
 
