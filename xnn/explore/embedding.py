@@ -8,8 +8,8 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from ..config import freshness, schema
+from ..config.provenance import whole
 from ..config.schema import Model, Study
-from ..config.writing import whole
 from ..data.records import load_images
 
 SIDE = 32  # pixels of a thumbnail

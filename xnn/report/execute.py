@@ -15,8 +15,8 @@ from traitlets.config import Config
 
 from ..config import freshness
 from ..config.files import load_sweep
+from ..config.provenance import whole
 from ..config.schema import Run, short
-from ..config.writing import whole
 from . import steps
 from .steps import STEPS, StepError, Task
 

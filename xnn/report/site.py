@@ -11,8 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ..config.provenance import whole
 from ..config.schema import ROOT, ParameterError, short
-from ..config.writing import whole
 from . import steps
 from .steps import StepError
 
