@@ -121,6 +121,11 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def read_json(path: Path) -> dict | None:
+    """Return the JSON result in a file; None if there is none."""
+    return json.loads(path.read_text()) if path.exists() else None
+
+
 def write_json(values: dict, path: Path) -> None:
     """Write a result as JSON, completely or not at all."""
     with whole(path) as partial:

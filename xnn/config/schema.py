@@ -261,22 +261,15 @@ class Run(Parameters):
     study: Annotated[Study | None, CONTEXT] = None
 
     @model_validator(mode="after")
-    def _batches_can_be_shared(self):
+    def _is_consistent(self):
         size, processes = self.training.batch_size, self.hardware.processes
         if size % processes:
             raise ValueError(
                 f"training.batch_size: {size} images cannot be shared by {processes} processes (hardware): "
                 f"use a multiple of {processes}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_healthy_images(self):
-        if (
-            self.explanation.baseline == "expected"
-            and self.study
-            and self.study.healthy not in self.study.classes
-        ):
+        lacks_healthy = self.study and self.study.healthy not in self.study.classes
+        if lacks_healthy and self.explanation.baseline == "expected":
             raise ValueError(
                 "explanation.baseline: expected needs healthy images, and no class is "
                 f"{self.study.healthy!r}: name the healthy one in study.yaml (healthy: ...)"

@@ -4,7 +4,6 @@ A run is the steps of every other run, by papermill, so all that holds for those
 finished is not repeated, an interrupted training goes on, nothing half-written is left.
 """
 
-import json
 import logging
 import os
 import socket
@@ -21,6 +20,7 @@ from dask.system import CPU_COUNT
 from distributed.scheduler import KilledWorker
 
 from ..config import leash
+from ..config.provenance import read_json
 from ..config.schema import ROOT, Run
 from ..config.sweep import Sweep
 from . import pipeline
@@ -178,8 +178,8 @@ def _outcome(future: Future) -> tuple[float, str | None]:
 
 
 def _scores(run: Run) -> str:
-    history = json.loads((run.reports / "training.json").read_text())["history"]
+    history = read_json(run.reports / "training.json")["history"]
     said = f"validation F1 {max(row['val_f1'] for row in history):.3f}"
-    if (file := run.reports / "metrics.json").exists():
-        said += f", test {json.loads(file.read_text())['scores']['f1_weighted']['value']:.3f}"
+    if metrics := read_json(run.reports / "metrics.json"):
+        said += f", test {metrics['scores']['f1_weighted']['value']:.3f}"
     return said

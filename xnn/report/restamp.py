@@ -5,7 +5,6 @@ whether a change leaves every number as it was: see that ``make verify`` is gree
 the change is neutral.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -41,10 +40,9 @@ def restamp(names: set[str]) -> int:
     for run in _runs():
         file = run.reports / "training.json"
         if short(file) in names:
-            record = json.loads(file.read_text())
-            provenance.write_json(
-                {**record, "inputs": renewed_inputs(record["inputs"], kept.inputs(run))}, file
-            )
+            record = provenance.read_json(file)
+            record["inputs"] = renewed_inputs(record["inputs"], kept.inputs(run))
+            provenance.write_json(record, file)
             renewed += 1
         for split in predictions.FILES:
             table, key = predictions.files(run, split)

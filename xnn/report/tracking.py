@@ -13,6 +13,7 @@ from filelock import FileLock
 from pandas import json_normalize
 
 from ..config import files, schema
+from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
 
 KEY = "xnn.results"  # tag with the hash of the result files; set last, so it marks a complete log
@@ -68,7 +69,7 @@ def _log(client, experiment: str, run: Run) -> bool:
         return False
     for each in found:
         client.delete_run(each.info.run_id)
-    record = _read(run, "training.json")
+    record = read_json(run.reports / "training.json")
     started = datetime.fromisoformat(record["provenance"]["started"]).timestamp() * 1000
     new = client.create_run(experiment, start_time=int(started), run_name=run.name).info.run_id
     _log_values(client, new, run, record, int(started))
@@ -88,7 +89,7 @@ def _log_values(client, new: str, run: Run, record: dict, started: int) -> None:
     for row in record["history"]:
         now += int(row["seconds"] * 1000)
         curves += [Metric(k, v, now, row["epoch"]) for k, v in row.items() if k != "epoch"]
-    for name, score in _read(run, "metrics.json").get("scores", {}).items():
+    for name, score in (read_json(run.reports / "metrics.json") or {}).get("scores", {}).items():
         for bound, value in score.items():
             if value is not None:
                 curves.append(Metric(f"test_{name}_{bound}".removesuffix("_value"), value, now, 0))
@@ -127,11 +128,6 @@ def _figures(page: Path) -> list[tuple[str, bytes]]:
 
 def _key(run: Run) -> str:
     """Hash of the run's result files and parameters, and of whether its model is here."""
-    parts = [json.dumps(_read(run, name)) for name in RESULTS]
+    parts = [json.dumps(read_json(run.reports / name) or {}) for name in RESULTS]
     parts += [schema.sha256(run), str((run.artifacts / "model").exists())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _read(run: Run, name: str) -> dict:
-    file = run.reports / name
-    return json.loads(file.read_text()) if file.exists() else {}

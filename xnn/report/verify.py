@@ -4,7 +4,6 @@ Every score is recomputed from the predictions beside it; models that are here p
 made again where their source is here, and the run with the shortest training is trained again.
 """
 
-import json
 import math
 import os
 import shutil
@@ -18,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..config import files, provenance
+from ..config import files
+from ..config.provenance import file_sha256, read_json
 from ..config.schema import ROOT, Run, Study
 from ..data.records import load_images, load_records
 from ..evaluation import calibration, comparison, intervals
@@ -70,7 +70,7 @@ def verify(study: Study) -> Iterator[Check]:
 
 def scores_again(run: Run) -> Check:
     """Check of metrics.json, recomputed from predictions.csv and validation.csv."""
-    committed = _json(run.reports / "metrics.json")
+    committed = read_json(run.reports / "metrics.json")
     test, classes = read(run.reports / "predictions.csv"), run.study.classes
     how = run.evaluation.resamples, run.seed
     again = {"study": run.study.name, "run": run.name}
@@ -93,7 +93,7 @@ def answers_again(run: Run) -> Check:
     """Check of predictions.csv against new predictions of the run's model, if it is here."""
     what = f"{run.name}: predictions.csv"
     record = run.artifacts / "training.json"
-    if not record.exists() or _json(record)["key"] != _json(run.reports / "training.json")["key"]:
+    if not record.exists() or read_json(record)["key"] != read_json(run.reports / "training.json")["key"]:
         return Check(what, why="the model of this training is not here")
     from ..models.classifier import load_model, logits, probabilities  # takes seconds to import
 
@@ -108,7 +108,7 @@ def answers_again(run: Run) -> Check:
 def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Check]:
     """Checks of the records and of the run with the shortest training, made again in an empty folder."""
     first = [run for run in runs if not run.model.start_from]
-    run = min(first, key=lambda run: comparison.minutes(_json(run.reports / "training.json")))
+    run = min(first, key=lambda run: comparison.minutes(read_json(run.reports / "training.json")))
     if not study.synthetic and not os.environ.get("ARCHIVE"):
         why = "the radiographs are not here: set ARCHIVE"
         yield from (Check(what, why=why) for what in ("records", f"{run.name}, trained again"))
@@ -123,9 +123,10 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
             return
     made = folder / "reports" / study.name / run.name
     pairs = {
-        name: (_json(run.reports / name), _json(made / name)) for name in ("training.json", "metrics.json")
+        name: (read_json(run.reports / name), read_json(made / name))
+        for name in ("training.json", "metrics.json")
     }
-    records = provenance.file_sha256(folder / "artifacts" / study.name / "records.csv")
+    records = file_sha256(folder / "artifacts" / study.name / "records.csv")
     same = records == pairs["metrics.json"][0]["provenance"]["records_sha256"]
     yield Check("records", numbers=1, lost=() if same else ("records.csv differs",))
     yield from trained_again(f"{run.name}, trained again", pairs)
@@ -188,10 +189,6 @@ def leaves(value, name: str = "") -> Iterator[tuple[str, object]]:
             yield from leaves(each, f"{name}[{number}]")
     else:
         yield name, value
-
-
-def _json(file: Path) -> dict:
-    return json.loads(file.read_text())
 
 
 def report(study: str) -> int:
