@@ -108,11 +108,12 @@ def restamp(
     from .report import restamp
 
     if current:
-        print("\n".join(restamp.current()))
+        print("\n".join(restamp.results()))
     else:
         before = restamp.current_in(commit)
-        renewed = restamp.restamp(before - set(restamp.current()))
-        print(f"{len(before)} results were current in {commit}, {renewed} have new keys")
+        stale = before - set(restamp.results())
+        renewed = stale & set(restamp.results(renew=stale))
+        print(f"{len(before)} results were current in {commit}, {len(renewed)} have new keys")
 
 
 # ---- runs ----------------------------------------------------------------------------------------
