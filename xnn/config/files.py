@@ -118,16 +118,15 @@ def _run(values: dict, where: str, study: Study, name: str, before: tuple[str, .
 
 def _load_point(study: str, name: str) -> Run:
     """Return the run ``sweeps/<sweep>/<point>`` of a study; raise ParameterError if there is none."""
-    sweep = load_sweep(name.split("/")[1])
+    of, _, point = name.removeprefix("sweeps/").partition("/")
+    sweep = load_sweep(of)
     where = short(sweep.file)
     if sweep.study != study:
         raise ParameterError(f"{where}: study: {sweep.study}, so it has no run of study {study}")
-    points = {run.name: run for run in sweep.runs()}
-    if name not in points:
-        point = name.rpartition("/")[2]
-        known = [each.name for each in sweep.expanded()]
-        raise ParameterError(f"{where}: no point {point!r}{choice(point, known)}")
-    return points[name]
+    points = {run.name.rpartition("/")[2]: run for run in sweep.runs()}
+    if point not in points:
+        raise ParameterError(f"{where}: no point {point!r}{choice(point, points)}")
+    return points[point]
 
 
 def _run_of_sweep(sweep: Sweep, point: Point, base: Run) -> Run:

@@ -142,10 +142,8 @@ def trained_again(what: str, results: dict[str, tuple[dict, dict]]) -> Iterator[
         one["provenance"][each] == two["provenance"][each] for one, two in results.values() for each in places
     )
     for name, pair in results.items():
-        if same:
-            yield compare(f"{what}: {name}", *pair)
-        else:
-            yield compare(f"{what}: {name}", *map(_only_scores, pair), ANOTHER_TRAINING, DIVERGED)
+        how = pair if same else (*map(_only_scores, pair), ANOTHER_TRAINING, DIVERGED)
+        yield compare(f"{what}: {name}", *how)
 
 
 def _only_scores(result: dict) -> dict:
