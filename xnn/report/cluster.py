@@ -53,8 +53,9 @@ def work(
             "file system they share"
         )
     environment = {**os.environ, **environment, "XNN_ROOT": root, **threads()}
-    errors = (_step(step, study, run, Path(root), environment) for step in steps)
-    error = next(filter(None, errors), None)  # the steps after it are not made
+    error = None
+    for step in steps:
+        error = error or _step(step, study, run, Path(root), environment)
     return time.perf_counter() - began, error
 
 
