@@ -153,7 +153,7 @@ def _finish(notebook, task: Task) -> None:
         if cell.cell_type == "code":
             if "injected-parameters" not in cell.metadata.get("tags", []):
                 cell.source = f"{FOLD}{cell.source}"
-            cell.outputs = _joined(o for o in cell.outputs if not _is_progress(o))
+            cell.outputs = _tidied(cell.outputs)
 
 
 def never_made(task: Task) -> list[str]:
@@ -183,23 +183,20 @@ def without_pointer(text: str, to: str) -> str:
     return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
 
 
-def _joined(outputs) -> list:
-    """Outputs with consecutive pieces of one stream joined."""
-    joined = []
+def _tidied(outputs) -> list:
+    """Outputs without progress bars, and with consecutive pieces of one stream joined."""
+    kept = []
     for output in outputs:
-        last = joined[-1] if joined else None
-        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
-            last.text += output.text
-        else:
-            joined.append(output)
-    return joined
-
-
-def _is_progress(output) -> bool:
-    if output.output_type != "stream" or output.name != "stderr":
-        return False
-    # a nested bar moves down a line and up again
-    return any(mark in output.text for mark in ("\r", "\x1b[A")) or not output.text.strip()
+        if output.output_type == "stream":
+            # a nested bar moves down a line and up again
+            is_bar = re.search("\r|\x1b\\[A", output.text) or not output.text.strip()
+            if output.name == "stderr" and is_bar:
+                continue
+            if kept and kept[-1].get("name") == output.name:
+                kept[-1].text += output.text
+                continue
+        kept.append(output)
+    return kept
 
 
 def _failure(task: Task, error, failed: Path) -> str:
