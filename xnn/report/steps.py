@@ -145,7 +145,7 @@ def task_of(page: Path) -> Task:
 def pages() -> list[Path]:
     """All executed notebooks in reports/."""
     found = sorted((ROOT / "reports").rglob("[!.]*.ipynb"))
-    return [page for page in found if not re.search(r"\.failed\.|\.ipynb_checkpoints", page.as_posix())]
+    return [page for page in found if not re.search(r"\.failed\.|\.ipynb_checkpoints", short(page))]
 
 
 def report(study: str, runs: list[str] | None = None, online: bool = False) -> list[Task]:
