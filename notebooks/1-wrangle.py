@@ -32,7 +32,7 @@ import xnn
 
 settings = xnn.load_study(study)
 origin = xnn.stamp(settings)
-settings
+Markdown(xnn.summary(settings))
 
 # %% [markdown]
 # ## Records

@@ -37,7 +37,7 @@ from xnn.explore import audit, fiftyone, siblings
 
 settings = xnn.load_study(study)
 plots.style()
-settings
+Markdown(xnn.summary(settings))
 
 # %%
 origin = xnn.stamp(settings)

@@ -45,7 +45,7 @@ groups = {"model": model, "training": training, "augmentation": augmentation, "e
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
 settings = xnn.load_run(study, run, **groups)
 plots.style()
-settings
+Markdown(xnn.summary(settings))
 
 # %%
 origin = xnn.stamp(settings)

@@ -30,7 +30,7 @@ from xnn.evaluation import comparison
 
 settings = xnn.load_study(study)
 plots.style()
-settings
+Markdown(xnn.summary(settings))
 
 # %%
 origin = xnn.stamp(settings)

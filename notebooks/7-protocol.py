@@ -34,7 +34,7 @@ from xnn.evaluation import comparison, protocol, shortcuts
 
 settings = xnn.load_study(study)
 plots.style()
-settings
+Markdown(xnn.summary(settings))
 
 # %%
 origin = xnn.stamp(settings)

@@ -32,7 +32,7 @@ from xnn.evaluation import comparison
 
 settings = xnn.load_sweep(sweep)
 plots.style()
-settings
+Markdown(xnn.summary(settings))
 
 # %%
 study = settings.base_run.study

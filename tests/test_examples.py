@@ -9,7 +9,7 @@ from PIL import Image
 from support.project import PROJECT
 from xnn import BACKBONES, METHODS, load_study
 from xnn.config import schema
-from xnn.report import pipeline
+from xnn.report import pipeline, steps
 
 TEXT = (PROJECT / "pages/reproduce.qmd").read_text()
 
@@ -47,7 +47,7 @@ def registries(monkeypatch):
 def test_own_images_and_classes_make_a_report_and_own_code_runs(mine, registries, monkeypatch, root):
     monkeypatch.setenv("ARCHIVE", str(mine))
     for step in ("1-wrangle", "3-train", "4-evaluate"):
-        pipeline.run_step(step, "mine", *(["small"] if pipeline.STEPS[step].per == "run" else []))
+        pipeline.run_step(step, "mine", *(["small"] if steps.STEPS[step].per == "run" else []))
     pipeline.run_step("6-compare", "mine")
     assert "accuracy" in (load_study("mine").reports / "results.csv").read_text()
     namespace = {}

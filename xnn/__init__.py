@@ -1,6 +1,6 @@
 """xnn: explainable classification of chest radiographs, as notebooks read it.
 
-- studies and runs: `load_study`, `load_run`
+- studies and runs: `load_study`, `load_run`, `summary`
 - data: `wrangle`, `load_records`, `load_images`, `load_masks`, `load_markers`, `audit`
 - models: `Classifier`, `fit`, `load_model`, `predictions`
 - evidence: `metrics`, `integrated_gradients`, `attributions`; the modules `evidence` and `card`

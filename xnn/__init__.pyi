@@ -13,6 +13,7 @@ from .config.provenance import timed as timed
 from .config.provenance import write_json as write_json
 from .config.schema import ParameterError as ParameterError
 from .config.schema import sha256 as sha256
+from .config.summary import summary as summary
 from .data.archive import DataError as DataError
 from .data.features import shortcut_features as shortcut_features
 from .data.leakage import audit as audit

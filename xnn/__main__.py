@@ -1,13 +1,11 @@
 """The command line: ``xnn COMMAND ...``, which Make calls; ``xnn --help`` lists the commands."""
 
-import contextlib
 import errno
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +15,13 @@ from .config import files
 from .config.schema import ROOT, ParameterError
 from .data.archive import DataError
 from .models.weights import WeightsError
-from .report import pipeline
+from .report import pipeline, steps
 from .report.steps import StepError, Task
 
 Study = Annotated[str, typer.Argument(help="A folder of params/.")]
 RunName = Annotated[str, typer.Argument(help="A file of the study's folder, without .yaml.")]
 Runs = Annotated[list[str] | None, typer.Argument(help="Runs; all that need no download by default.")]
-Jobs = Annotated[int, typer.Option(envvar="JOBS", help="Steps executed side by side.")]
+Jobs = Annotated[int, typer.Option(envvar="JOBS", help="Steps, or runs of a sweep, side by side.")]
 Online = Annotated[bool, typer.Option(envvar="ONLINE", help="Include runs whose weights are downloaded.")]
 
 HINTS = {
@@ -42,37 +40,29 @@ cli = typer.Typer(
 )
 
 
-@contextlib.contextmanager
-def one_line() -> Iterator[None]:
-    """Every expected error ends in one clear line and exit status 1, not in a traceback."""
-    try:
-        yield
-    except (ParameterError, StepError, DataError, WeightsError) as error:
-        sys.exit(f"xnn: {error}")
-    except OSError as error:
-        if error.errno not in HINTS:
-            raise
-        place = error.filename or tempfile.gettempdir()
-        sys.exit(f"xnn: {place}: {os.strerror(error.errno)}; {HINTS[error.errno]}")
-
-
 # ---- the report ----------------------------------------------------------------------------------
 
 
 @cli.command()
-def report(study: Study, runs: Runs = None, jobs: Jobs = pipeline.JOBS, online: Online = False) -> None:
+def report(study: Study, runs: Runs = None, jobs: Jobs = 2, online: Online = False) -> None:
     """Make the report of a study, or of some of its runs, and the site."""
-    pipeline.report(study, runs or [], online, jobs)
+    tasks = steps.report(study, runs, online)
+    pipeline.make_all(tasks, jobs)
+    print(f"{len(tasks)} pages of study {study} and on methods are current", flush=True)
+    if not steps.has_lungs(files.load_study(study)):
+        print(f"study {study} has no lung masks, so no page tests whether they matter: set MASKS", flush=True)
+    track(study)
+    site()
 
 
 @cli.command()
 def status(study: Study, runs: Runs = None, online: Online = False) -> None:
     """Print which pages are current, and what the others would take."""
-    pipeline.status(study, runs or [], online)
+    pipeline.status(steps.report(study, runs, online))
 
 
 @cli.command()
-def page(file: Path, jobs: Jobs = pipeline.JOBS) -> None:
+def page(file: Path, jobs: Jobs = 2) -> None:
     """Make one page of reports/ and the pages that it follows."""
     pipeline.make_page(file, jobs)
 
@@ -98,7 +88,10 @@ def site(renderer: Annotated[str | None, typer.Argument(help="quarto or smalldoc
 @cli.command()
 def track(study: Study) -> None:
     """Log the finished runs of a study to MLflow."""
-    pipeline.track(study)
+    from .report.tracking import track
+
+    for run in track(files.load_study(study)):
+        print(f"{run}: logged to MLflow (make mlflow)")
 
 
 @cli.command()
@@ -118,11 +111,12 @@ def restamp(
     from .report import restamp
 
     if current:
-        print("\n".join(restamp.current()))
+        print("\n".join(restamp.results()))
     else:
         before = restamp.current_in(commit)
-        renewed = restamp.restamp(before - set(restamp.current()))
-        print(f"{len(before)} results were current in {commit}, {renewed} have new keys")
+        stale = before - set(restamp.results())
+        renewed = stale & set(restamp.results(renew=stale))
+        print(f"{len(before)} results were current in {commit}, {len(renewed)} have new keys")
 
 
 # ---- runs ----------------------------------------------------------------------------------------
@@ -140,7 +134,7 @@ def train(study: Study, run: RunName) -> None:
 def sweep(
     sweep: Annotated[str, typer.Argument(help="A file of params/sweeps/, or its name.")],
     steps: Annotated[list[str] | None, typer.Argument(help="Steps; the sweep's own by default.")] = None,
-    jobs: Annotated[int, typer.Option(envvar="JOBS", help="Runs side by side.")] = pipeline.JOBS,
+    jobs: Jobs = 2,
     scheduler: Annotated[str | None, typer.Option(envvar="SCHEDULER", help="tcp://... of dask.")] = None,
 ) -> None:
     """Make the runs of a sweep and their summary."""
@@ -189,8 +183,7 @@ def app(
     only: Annotated[str, typer.Argument(help="page: the page alone, for an API elsewhere.")] = "",
 ) -> None:
     """Start the app on this machine: the page and the API."""
-    arguments = ["page"] if only == "page" else []
-    os.execv(sys.executable, [sys.executable, "-m", "xnn.app", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "xnn.app", *(["page"] if only == "page" else [])])
 
 
 @cli.command()
@@ -202,10 +195,17 @@ def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
 
 
 def main() -> None:
-    """Run the command of the command line."""
+    """Run the command; every expected error ends in one clear line and exit status 1, not in a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
-    with one_line():
+    try:
         cli()
+    except (ParameterError, StepError, DataError, WeightsError) as error:
+        sys.exit(f"xnn: {error}")
+    except OSError as error:
+        if error.errno not in HINTS:
+            raise
+        place = error.filename or tempfile.gettempdir()
+        sys.exit(f"xnn: {place}: {error.strerror}; {HINTS[error.errno]}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from support.project import PROJECT, SMALL, write_study
 from xnn.config import files, schema
 from xnn.config.files import load_run, load_study
 from xnn.config.schema import ParameterError, Run
+from xnn.config.summary import summary
 
 STUDY = "{title: t, source: phantom}"
 NUMBERS = itertools.count()
@@ -84,10 +85,10 @@ def test_a_run_knows_its_study_and_its_folders(root):
 
 def test_pages_say_whether_the_data_is_real():
     archive = "{title: t, source: archive, archive: {attribution: from somewhere}}"
-    assert "Synthetic" in study_of(STUDY)._repr_markdown_()
-    assert "Synthetic" in run_of("")._repr_markdown_()
-    assert "Real radiographs.** from somewhere" in study_of(archive)._repr_markdown_()
-    assert "Synthetic" not in study_of(archive)._repr_markdown_()
+    assert "Synthetic" in summary(study_of(STUDY))
+    assert "Synthetic" in summary(run_of(""))
+    assert "Real radiographs.** from somewhere" in summary(study_of(archive))
+    assert "Synthetic" not in summary(study_of(archive))
 
 
 # ---- keys and values that are wrong -------------------------------------------------------------

@@ -42,5 +42,4 @@ def test_streams_are_joined_and_progress_is_dropped():
         out("stream", name="stdout", text="b\n"),
         out("display_data"),
     ]
-    joined = execute._joined(o for o in outputs if not execute._is_progress(o))
-    assert [o.get("text") for o in joined] == ["a\nb\n", None]
+    assert [o.get("text") for o in execute._tidied(outputs)] == ["a\nb\n", None]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from .schema import FLOAT, NAME, ROOT, ParameterError, Run, Study, choice, leaves, validated
+from .schema import FLOAT, NAME, ROOT, ParameterError, Run, Study, choice, leaves, short, validated
 from .sweep import Point, Sweep
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
@@ -32,12 +32,12 @@ def load_study(study: str) -> Study:
     """Return the study of ``params/<study>/study.yaml``; raise ParameterError if it is missing or wrong."""
     _check_name("study", study, studies())
     file = ROOT / "params" / study / "study.yaml"
-    loaded = validated(Study, _values(file), _short(file), name=study)
+    loaded = validated(Study, _values(file), short(file), name=study)
     others = [each for each in studies() if each != study]
     for other in loaded.compare_with:
         if other not in others:
             raise ParameterError(
-                f"{_short(file)}: compare_with: no other study {other!r}{choice(other, others)}"
+                f"{short(file)}: compare_with: no other study {other!r}{choice(other, others)}"
             )
     return loaded
 
@@ -56,7 +56,7 @@ def load_run(study: str, run: str, _before: tuple[str, ...] = (), **given) -> Ru
         return _run(given, f"parameters of run {run}", parent, run, _before)
     _check_name("run", run, runs(study))
     file = parent.file.with_name(f"{run}.yaml")
-    return _agreeing(_run(recipe(file), _short(file), parent, run, _before), given)
+    return _agreeing(_run(recipe(file), short(file), parent, run, _before), given)
 
 
 def recipe(file: Path) -> dict:
@@ -64,7 +64,7 @@ def recipe(file: Path) -> dict:
     values = _values(file)
     for key, place in (("study", file.parent.name), ("run", file.stem)):
         if (name := values.get(key, place)) != place:
-            raise ParameterError(f"{_short(file)}: {key}: {name!r}, but its path says {place!r}")
+            raise ParameterError(f"{short(file)}: {key}: {name!r}, but its path says {place!r}")
     return {key: value for key, value in values.items() if key not in ("study", "run")}
 
 
@@ -72,15 +72,15 @@ def load_sweep(name: str) -> Sweep:
     """Return the sweep of ``params/sweeps/<name>.yaml``; raise ParameterError if one of its runs is wrong."""
     _check_name("sweep", name, sweeps())
     file = ROOT / "params/sweeps" / f"{name}.yaml"
-    sweep = validated(Sweep, _values(file), _short(file), name=name)
+    sweep = validated(Sweep, _values(file), short(file), name=name)
     try:
         base = load_run(sweep.study, sweep.base)
     except ParameterError as error:
-        raise ParameterError(f"{_short(file)}: {error}") from None
+        raise ParameterError(f"{short(file)}: {error}") from None
     problems, made, known = [], [], {}
     for point in sweep.expanded():
         if point.name in known.values():
-            problems.append(f"{_short(file)}: two runs would be called {point.name}: use named points")
+            problems.append(f"{short(file)}: two runs would be called {point.name}: use named points")
         try:
             made.append(_run_of_sweep(sweep, point, base))
         except ParameterError as error:
@@ -88,7 +88,7 @@ def load_sweep(name: str) -> Sweep:
             continue
         same = known.setdefault(made[-1].model_dump_json(), point.name)
         if same != point.name:
-            problems.append(f"{_short(file)}: {same} and {point.name} are the same run: leave one out")
+            problems.append(f"{short(file)}: {same} and {point.name} are the same run: leave one out")
     if problems:
         raise ParameterError("\n".join(dict.fromkeys(problems)))
     return sweep.model_copy(update={"base_run": base, "made": tuple(made)})
@@ -118,16 +118,15 @@ def _run(values: dict, where: str, study: Study, name: str, before: tuple[str, .
 
 def _load_point(study: str, name: str) -> Run:
     """Return the run ``sweeps/<sweep>/<point>`` of a study; raise ParameterError if there is none."""
-    sweep = load_sweep(name.split("/")[1])
-    where = _short(sweep.file)
+    of, _, point = name.removeprefix("sweeps/").partition("/")
+    sweep = load_sweep(of)
+    where = short(sweep.file)
     if sweep.study != study:
         raise ParameterError(f"{where}: study: {sweep.study}, so it has no run of study {study}")
-    points = {run.name: run for run in sweep.runs()}
-    if name not in points:
-        point = name.rpartition("/")[2]
-        known = [each.name for each in sweep.expanded()]
-        raise ParameterError(f"{where}: no point {point!r}{choice(point, known)}")
-    return points[name]
+    points = {run.name.rpartition("/")[2]: run for run in sweep.runs()}
+    if point not in points:
+        raise ParameterError(f"{where}: no point {point!r}{choice(point, points)}")
+    return points[point]
 
 
 def _run_of_sweep(sweep: Sweep, point: Point, base: Run) -> Run:
@@ -141,7 +140,7 @@ def _run_of_sweep(sweep: Sweep, point: Point, base: Run) -> Run:
                 place[part] = {}  # a group that is None by default, such as model.lora; the schema checks it
             place = place[part]
         place[last] = value
-    where = f"{_short(sweep.file)}: {point.name}"
+    where = f"{short(sweep.file)}: {point.name}"
     return _run(values, where, base.study, f"sweeps/{sweep.name}/{point.name}")
 
 
@@ -159,7 +158,7 @@ def _agreeing(run: Run, given: dict) -> Run:
     """Return the run; raise ParameterError if a notebook is given other parameters than those in its file."""
     if not given:
         return run
-    where = _short(run.file)
+    where = short(run.file)
     wanted = leaves(validated(Run, given, where))
     for key, leaf in leaves(run).items():
         if (other := wanted.get(key, leaf)).value != leaf.value:
@@ -199,15 +198,15 @@ def _values(file: Path) -> dict:
     try:
         values = _parsed(file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.reader.ReaderError):
-        raise ParameterError(f"{_short(file)}: not valid YAML: not a text file in UTF-8") from None
+        raise ParameterError(f"{short(file)}: not valid YAML: not a text file in UTF-8") from None
     # PyYAML's constructors raise a wide range of errors: ValueError for the date 2020-13-45, for example
     except Exception as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
         problem = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
-        raise ParameterError(f"{_short(file)}:{line} not valid YAML: {problem}") from None
+        raise ParameterError(f"{short(file)}:{line} not valid YAML: {problem}") from None
     if not isinstance(values, dict | None):
-        raise ParameterError(f"{_short(file)}: expected keys and values, found {type(values).__name__}")
+        raise ParameterError(f"{short(file)}: expected keys and values, found {type(values).__name__}")
     return values or {}
 
 
@@ -215,10 +214,6 @@ def _values(file: Path) -> dict:
 def _parsed(text: str):
     """Return the content of a YAML document: PyYAML is slow, and a study is read again with each run."""
     return yaml.load(text, Loader=_Loader)
-
-
-def _short(file: Path) -> str:
-    return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
 
 
 class _Loader(yaml.SafeLoader):

@@ -51,7 +51,6 @@ def of_cells(cells: Iterable[str]) -> Key:
     page = _Definition(_Module((), ast.Module([node for tree in trees for node in tree.body], [])))
     hidden = _bound(page.module.tree.body)
     page.text = "\n".join(page.write(tree.body, hidden) for tree in trees)
-    page.attributes.add("_repr_markdown_")  # a page displays its study and run
     return _key(page)
 
 

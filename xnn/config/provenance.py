@@ -1,4 +1,4 @@
-"""Provenance of results: hashes of their inputs, and the stamp that each of them carries."""
+"""Files of results: hashes, writing completely or not at all, and the stamp that says where one is from."""
 
 import hashlib
 import importlib.metadata
@@ -8,12 +8,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from . import schema
 from .schema import ROOT, Run, Study
-from .writing import whole
 
 __by_value__ = True  # the provenance of a result decides no number
 PACKAGE = Path(__file__).parents[1]
@@ -110,6 +111,26 @@ def device() -> str:
     names = re.findall(r"^model name\s*: (.+)", info.read_text(), re.MULTILINE) if info.exists() else []
     cpu = " ".join(names[0].split()) if names else "CPU"
     return f"{cpu}, threads: {torch.get_num_threads()}" if torch else cpu
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary file that replaces `path` if the block succeeds and is removed if it does not.
+
+    Its name starts with a dot and keeps the suffix. The folder is created if it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict | None:
+    """Return the JSON result in a file; None if there is none."""
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def write_json(values: dict, path: Path) -> None:

@@ -35,6 +35,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # NumPy's range
 CONTEXT = Field(exclude=True)
 
 
+def short(path: Path) -> str:
+    """Return a path relative to the project's folder, if it is inside."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
 class ParameterError(ValueError):
     """A parameter file that cannot be used; the message names the file, the key and the fix."""
 
@@ -138,16 +143,6 @@ class Study(Parameters):
     @property
     def reports(self) -> Path:
         return ROOT / "reports" / self.name
-
-    def _repr_markdown_(self) -> str:
-        """Return what every page says of its data, first whether it is real."""
-        if self.synthetic:
-            kind = "**Synthetic data.** Every radiograph of this study is a drawn phantom, not a patient."
-        else:
-            kind = f"**Real radiographs.** {self.archive.attribution}".strip()
-        split = "publishers' split" if self.split == "official" else f"split by {self.split}"
-        size = f"{self.image_size} x {self.image_size} pixels"
-        return f"{kind} Study `{self.name}`: {self.title}; {split}, {size}, seed {self.seed}."
 
 
 class Lora(Parameters):
@@ -275,7 +270,7 @@ class Run(Parameters):
     study: Annotated[Study | None, CONTEXT] = None
 
     @model_validator(mode="after")
-    def _batches_can_be_shared(self):
+    def _is_consistent(self):
         size, processes = self.training.batch_size, self.hardware.processes
         if size % processes:
             raise ValueError(
@@ -287,15 +282,8 @@ class Run(Parameters):
                 "training.batch_size: one image has no batch statistics, which a full training needs: "
                 f"use {2 * processes} or more"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_healthy_images(self):
-        if (
-            self.explanation.baseline == "expected"
-            and self.study
-            and self.study.healthy not in self.study.classes
-        ):
+        lacks_healthy = self.study and self.study.healthy not in self.study.classes
+        if lacks_healthy and self.explanation.baseline == "expected":
             raise ValueError(
                 "explanation.baseline: expected needs healthy images, and no class is "
                 f"{self.study.healthy!r}: name the healthy one in study.yaml (healthy: ...)"
@@ -315,12 +303,6 @@ class Run(Parameters):
     @property
     def reports(self) -> Path:
         return self.study.reports / self.name
-
-    def _repr_markdown_(self) -> str:
-        """Return the study's line, then the run's."""
-        note = f" {self.note}" if self.note else ""
-        line = f"Run `{self.name}`: {self.model.backbone}, {self.model.regime}.{note}"
-        return f"{self.study._repr_markdown_()}\n\n{line}"
 
 
 def sha256(*parameters: BaseModel | str | int) -> str:

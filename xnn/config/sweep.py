@@ -99,12 +99,6 @@ class Sweep(Parameters):
         """Return all runs, in the file's order."""
         return list(self.made)
 
-    def _repr_markdown_(self) -> str:
-        """Return the study's line, then the sweep's."""
-        keys = ", ".join(f"`{key}`" for key in self.varied)
-        line = f"Sweep `{self.name}`: {self.title}. Runs like `{self.base}`, with other values of {keys}."
-        return f"{self.base_run.study._repr_markdown_()}\n\n{line}"
-
 
 def _text(value: Any) -> str:
     """Return a value as part of a name."""

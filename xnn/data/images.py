@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-from ..config.writing import whole
+from ..config.provenance import whole
 
 MAX_BYTES = 64 * 2**20  # per file; the largest radiograph of the public archive has 2 MB
 MAX_PIXELS = 50_000_000  # a full-field radiograph has about 10 million

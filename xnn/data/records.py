@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..config.provenance import whole
 from ..config.schema import Study
-from ..config.writing import whole
 from .archive import DataError
 
 COLUMNS = ["path", "label", "patient", "source_split", "split", "sha256"]  # the first of records.csv

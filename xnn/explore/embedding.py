@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 
 from ..config import freshness, schema
 from ..config.files import load_run, runs
+from ..config.provenance import whole
 from ..config.schema import Model, Study
-from ..config.writing import whole
 from ..data.records import load_images
 
 SIDE = 32  # pixels of a thumbnail

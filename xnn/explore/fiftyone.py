@@ -21,8 +21,9 @@ from PIL import Image
 from .. import plots
 from ..config import freshness, leash, provenance
 from ..config.files import load_run, load_study, runs
+from ..config.provenance import whole
 from ..config.schema import Run, Study
-from ..config.writing import whole
+from ..config.summary import summary
 from ..data.records import load_images, load_records
 from ..evaluation import predictions
 from . import mongo
@@ -113,7 +114,7 @@ def make(study: Study, name: str):
         _add_run(dataset, load_run(study.name, run))
     _save_views(dataset, audit)
     dataset.app_config = _appearance(dataset)
-    dataset.description = re.sub(r"[*`]", "", study._repr_markdown_())
+    dataset.description = re.sub(r"[*`]", "", summary(study))
     return dataset
 
 

@@ -1,9 +1,9 @@
 """Trained models and training records that are kept, and the inputs that decide whether they are current."""
 
-import json
 from pathlib import Path
 
 from ..config import files, freshness, provenance, schema
+from ..config.provenance import read_json
 from ..config.schema import ParameterError, Run, Study
 from ..data.records import load_records
 from . import weights
@@ -23,7 +23,7 @@ def inputs(run: Run) -> dict:
         found["lungs"] = provenance.lungs_sha256(run.study)
     if first := run.model.start_from:
         start = files.load_run(run.study.name, first)
-        records = [_read(folder / "training.json") for folder in (start.artifacts, start.reports)]
+        records = [read_json(folder / "training.json") for folder in (start.artifacts, start.reports)]
         found["start"] = next((each["key"] for each in records if each), None)
     elif file := weights.local_file(run.model):
         found["start"] = provenance.file_sha256(file)
@@ -41,7 +41,7 @@ def _seen_sha256(study: Study) -> str | None:
 
 def model(run: Run, now: dict) -> dict | None:
     """Return the record of the run's model if there is one, trained from the inputs `now`."""
-    own, reported = _read(run.artifacts / "training.json"), record(run, now)
+    own, reported = read_json(run.artifacts / "training.json"), record(run, now)
     if own is None or not (run.artifacts / "model").exists():
         return reported if reported and folder(run) else None
     same = reported is not None and reported["key"] == own["key"]
@@ -53,19 +53,19 @@ def folder(run: Run) -> Path | None:
     own, shipped = run.artifacts / "model", schema.ROOT / "models" / f"{run.study.name}-{run.name}"
     if own.exists():
         return own
-    origin, reported = _read(shipped / "shipped.json"), _read(run.reports / "training.json")
+    origin, reported = read_json(shipped / "shipped.json"), read_json(run.reports / "training.json")
     return shipped if origin and reported and origin["training_key"] == reported["key"] else None
 
 
 def record(run: Run, now: dict) -> dict | None:
     """Return the training record in the run's reports if it is of these inputs, its model aside."""
-    reported = _read(run.reports / "training.json")
+    reported = read_json(run.reports / "training.json")
     return reported if reported and not freshness.differences(reported.get("inputs"), now) else None
 
 
 def check_recipe(run: Run) -> None:
     """Raise ParameterError if the run was trained with other parameters than its file has now."""
-    made = (_read(run.reports / "training.json") or {}).get("inputs")
+    made = (read_json(run.reports / "training.json") or {}).get("inputs")
     if made is None:
         return
     names = {key.partition(".")[0] for key in made["parameters"]["run"]}
@@ -78,9 +78,5 @@ def check_recipe(run: Run) -> None:
 
 def seconds(run: Run) -> float | None:
     """Return how long the run's last training took, None if that is not known."""
-    reported = _read(run.reports / "training.json")
+    reported = read_json(run.reports / "training.json")
     return reported and reported["frozen_seconds"] + sum(row["seconds"] for row in reported["history"])
-
-
-def _read(file: Path) -> dict | None:
-    return json.loads(file.read_text()) if file.exists() else None

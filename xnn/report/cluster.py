@@ -4,7 +4,6 @@ A run is the steps of every other run, by papermill, so all that holds for those
 finished is not repeated, an interrupted training goes on, nothing half-written is left.
 """
 
-import json
 import logging
 import os
 import socket
@@ -16,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dask
-from dask.distributed import Client, LocalCluster, as_completed
+from dask.distributed import Client, Future, LocalCluster, as_completed
 from dask.system import CPU_COUNT
 from distributed.scheduler import KilledWorker
 
 from ..config import leash
+from ..config.provenance import read_json
 from ..config.schema import ROOT, Run
 from ..config.sweep import Sweep
 from . import pipeline
@@ -38,23 +38,25 @@ class KilledError(RuntimeError):
 # ---- on a worker ---------------------------------------------------------------------------------
 
 
-def work(root: str, study: str, run: str, steps: list[str], environment: dict[str, str]) -> dict:
+def work(
+    root: str, study: str, run: str, steps: list[str], environment: dict[str, str]
+) -> tuple[float, str | None]:
     """Make the steps of a run, each in a child process that cannot outlive this worker.
 
-    Returns seconds and error (None, or the last line of the failed step). Raises KilledError if a child was
+    Returns seconds and the error line of a failed step, if there is one. Raises KilledError if a child was
     killed, and FileNotFoundError if this host does not see the project's folder.
     """
     began = time.perf_counter()
     if not Path(root, "params", study).is_dir():
-        where = f"{socket.gethostname()}: no {root}/params/{study}"
         raise FileNotFoundError(
-            f"{where}: all workers need the project's folder, on a file system they share"
+            f"{socket.gethostname()}: no {root}/params/{study}: all workers need the project's folder, on a "
+            "file system they share"
         )
     environment = {**os.environ, **environment, "XNN_ROOT": root, **threads()}
+    error = None
     for step in steps:
-        if error := _step(step, study, run, Path(root), environment):
-            return {"seconds": time.perf_counter() - began, "error": error}
-    return {"seconds": time.perf_counter() - began, "error": None}
+        error = error or _step(step, study, run, Path(root), environment)
+    return time.perf_counter() - began, error
 
 
 def threads() -> dict[str, str]:
@@ -69,19 +71,16 @@ def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab+") as out:
         before = out.tell()
-        process = leash.start(
-            *("xnn", "run", step, study, run), cwd=root, env=environment, stdout=out, stderr=subprocess.STDOUT
-        )
-        status = process.wait()
+        output = {"stdout": out, "stderr": subprocess.STDOUT}
+        status = leash.start("xnn", "run", step, study, run, cwd=root, env=environment, **output).wait()
         out.seek(before)
         said = out.read().decode(errors="replace")
+    see = f"(see {log.relative_to(root)})"
     if status < 0 or status > 128:
         number = -status if status < 0 else status - 128
-        raise KilledError(f"{step} of {run} was killed by signal {number} (see {log.relative_to(root)})")
-    if not status:
-        return None
-    told = [line for line in said.splitlines() if line.startswith("xnn: ")]
-    return told[-1].removeprefix("xnn: ") if told else f"{step} of {run} failed (see {log.relative_to(root)})"
+        raise KilledError(f"{step} of {run} was killed by signal {number} {see}")
+    told = [line.removeprefix("xnn: ") for line in said.splitlines() if line.startswith("xnn: ")]
+    return [f"{step} of {run} failed {see}", *told][-1] if status else None
 
 
 # ---- where the user is ---------------------------------------------------------------------------
@@ -103,26 +102,29 @@ def make(sweep: Sweep, jobs: int = 2, scheduler: str | None = None, steps: tuple
     pipeline.run_step("1-wrangle", study.name)
     for run in {run.model.start_from: run for run in left}.values():
         pipeline.provide(Task("3-train", run))  # shared inputs are made once, here
+    handed = {name: os.environ[name] for name in PASSED_ENV if os.environ.get(name)}
+    for name in {"WEIGHTS", "ARCHIVE", "MASKS"} & set(handed):
+        handed[name] = str(Path(handed[name]).absolute())
     failed = 0
-    with _client(jobs, scheduler) as client:
+    with _connected(scheduler) if scheduler else _local(jobs) as client:
         print(f"dashboard: {client.dashboard_link}", flush=True)
-        for number, (run, result) in enumerate(_results(client, left, steps), len(runs) - len(left) + 1):
-            failed += result["error"] is not None
-            print(f"[{number}/{len(runs)}] {_line(run, result)}", flush=True)
+        options = {"pure": False, "retries": RETRIES}
+        futures = {
+            client.submit(work, str(ROOT), study.name, run.name, list(steps), handed, **options): run
+            for run in left
+        }
+        for number, future in enumerate(as_completed(futures), len(runs) - len(left) + 1):
+            run = futures[future]
+            seconds, error = _outcome(future)
+            failed += error is not None
+            line = f"FAILED {error}" if error else f"{_scores(run)}, {seconds:.0f} s"
+            print(f"[{number}/{len(runs)}] {run.name}: {line}", flush=True)
     return failed
 
 
 @contextmanager
-def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=30)
-        except (OSError, ValueError) as error:
-            raise StepError(f"SCHEDULER={scheduler}: no scheduler answers there: {error}") from None
-        with client:
-            _check_workers(client)
-            yield client
-        return
+def _local(jobs: int) -> Iterator[Client]:
+    """A cluster on this machine."""
     cores = int(os.environ.get("OMP_NUM_THREADS") or max(1, CPU_COUNT // jobs))
     # dask then takes another port and prints it
     warnings.filterwarnings("ignore", "Port 8787 is already in use")
@@ -132,65 +134,53 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
         "distributed.deploy.lost-worker-timeout": "1 hour",  # a busy machine starts new ones slowly
     }
     with dask.config.set(settings):
-        # children use the memory, which dask does not see
-        options = {"memory_limit": 0, "env": {"XNN_THREADS": str(cores)}}
         cluster = LocalCluster(
             n_workers=jobs,
             threads_per_worker=1,
             security=True,  # other users of this machine can reach its ports
             dashboard_address="127.0.0.1:8787",
             silence_logs=logging.ERROR,  # a lost worker is expected: its run is tried again
-            **options,
+            memory_limit=0,  # children use the memory, which dask does not see
+            env={"XNN_THREADS": str(cores)},
         )
         with cluster, Client(cluster) as client:
             yield client
 
 
-def _check_workers(client: Client) -> None:
-    """Wait for workers; raise StepError if one would take several runs at a time."""
-    print("waiting for workers ...", flush=True)
-    client.wait_for_workers(1)
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    for address, worker in workers.items():
-        if worker["nthreads"] != 1:
-            raise StepError(
-                f"worker {address} has {worker['nthreads']} threads: start it with --nthreads 1; a run has "
-                "all cores that the worker may use, or XNN_THREADS of them"
-            )
-    print(f"{len(workers)} workers", flush=True)
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Client]:
+    """A cluster that runs already; raise StepError if a worker would take several runs at a time."""
+    try:
+        client = Client(scheduler, timeout=30)
+    except (OSError, ValueError) as error:
+        raise StepError(f"SCHEDULER={scheduler}: no scheduler answers there: {error}") from None
+    with client:
+        print("waiting for workers ...", flush=True)
+        client.wait_for_workers(1)
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        for address, worker in workers.items():
+            if worker["nthreads"] != 1:
+                raise StepError(
+                    f"worker {address} has {worker['nthreads']} threads: start it with --nthreads 1; a run "
+                    "has all cores that the worker may use, or XNN_THREADS of them"
+                )
+        print(f"{len(workers)} workers", flush=True)
+        yield client
 
 
-def _results(client: Client, runs: list[Run], steps: tuple[str, ...]) -> Iterator[tuple[Run, dict]]:
-    """Each run with its result, in the order in which they end."""
-    handed = {name: os.environ[name] for name in PASSED_ENV if os.environ.get(name)}
-    for name in {"WEIGHTS", "ARCHIVE", "MASKS"} & set(handed):
-        handed[name] = str(Path(handed[name]).absolute())
-    futures = {
-        client.submit(
-            work, str(ROOT), run.study.name, run.name, list(steps), handed, pure=False, retries=RETRIES
-        ): run
-        for run in runs
-    }
-    for future in as_completed(futures):
-        try:
-            result = future.result()
-        except KilledWorker:
-            result = {"seconds": 0, "error": f"{futures[future].name}: it lost its worker too often"}
-        except Exception as error:  # the other runs continue
-            result = {"seconds": 0, "error": str(error)}
-        yield futures[future], result
+def _outcome(future: Future) -> tuple[float, str | None]:
+    """Seconds and error of a run; the other runs continue whatever happened to it."""
+    try:
+        return future.result()
+    except KilledWorker:
+        return 0, "it lost its worker too often"
+    except Exception as error:
+        return 0, str(error)
 
 
-def _line(run: Run, result: dict) -> str:
-    """One line on how a run ended: its scores, or its error."""
-    if result["error"]:
-        return f"FAILED {result['error']}"
-    history = _read(run.reports / "training.json")["history"]
-    said = f"{run.name}: validation F1 {max(row['val_f1'] for row in history):.3f}"
-    if (run.reports / "metrics.json").exists():
-        said += f", test {_read(run.reports / 'metrics.json')['scores']['f1_weighted']['value']:.3f}"
-    return f"{said}, {result['seconds']:.0f} s"
-
-
-def _read(file: Path) -> dict:
-    return json.loads(file.read_text())
+def _scores(run: Run) -> str:
+    history = read_json(run.reports / "training.json")["history"]
+    said = f"validation F1 {max(row['val_f1'] for row in history):.3f}"
+    if metrics := read_json(run.reports / "metrics.json"):
+        said += f", test {metrics['scores']['f1_weighted']['value']:.3f}"
+    return said

@@ -6,8 +6,6 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -15,12 +13,18 @@ import nbformat
 from PIL import Image
 from traitlets.config import Config
 
-from .steps import StepError, Task, short, words
+from ..config import freshness
+from ..config.files import load_sweep
+from ..config.provenance import whole
+from ..config.schema import Run, short
+from . import steps
+from .steps import STEPS, StepError, Task
 
 TRIES = 3  # if the kernel dies
 # the caller's environment must not change a page; another backend would lose the figures
 SETTINGS = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "MATPLOTLIBRC": os.devnull,
     "TZ": "UTC",
     "LC_ALL": "C.UTF-8",
     "LANG": "C.UTF-8",
@@ -36,121 +40,90 @@ QUALITY = 80  # of JPEG
 PHOTOGRAPH = 1.2  # a palette picture this many times as large as the JPEG is a photograph
 
 
-def execute(task: Task, made_from: dict, never_made: Iterable[str] = ()) -> None:
+def execute(task: Task) -> None:
     """Execute a task's notebook into its page, which is replaced only on success.
 
-    Sentences that only link to a page of `never_made` are left out. Raises StepError, with one line, if the
-    notebook fails or a figure has no picture.
+    Raises StepError, with one line, if the notebook fails or a figure has no picture.
     """
     import papermill
 
+    made_from = freshness.recorded(steps.inputs(task))  # before execution: files may change meanwhile
     notebook, target = _notebook(task.source, task.values), task.page
-    target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{target.stem}.*.ipynb"):
         left.unlink()  # of a killed execution: this one holds the lock
     failed = target.with_suffix(".failed.ipynb")
-    partial = _partial(target)
-    try:
+    with whole(target) as partial:
         partial.touch()  # fails before the work if the folder cannot be written to
-        _papermill(notebook, partial, task)
-        executed = nbformat.read(partial, as_version=4)
-        _finish(executed, task.title, never_made)
+        try:
+            executed = _papermill(notebook, partial, task)
+        except papermill.PapermillExecutionError as error:
+            partial.replace(failed)
+            raise StepError(_failure(task, error, failed)) from None
+        _finish(executed, task)
         _check_figures(executed, target)
         for place in ("input_path", "output_path"):  # paths of this machine
             executed.metadata.papermill.pop(place, None)
-        executed.metadata["xnn"] = {**made_from, "words": words(task)}
+        executed.metadata["xnn"] = {**made_from, "words": steps.words(task)}
         shrink(executed)
         nbformat.write(executed, partial)
-        partial.replace(target)
-        failed.unlink(missing_ok=True)
-    except papermill.PapermillExecutionError as error:
-        partial.replace(failed)
-        of = task.title.split(" / ")[-1] or "the methods"
-        raise StepError(_failure(target.stem, of, error, failed)) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
 
 
-def refresh(task: Task, never_made: Iterable[str] = ()) -> bool:
+def refresh(task: Task) -> bool:
     """Update the prose of an executed page from its source and keep its outputs; return whether it changed.
 
     Raises StepError if page and source differ in their number of code cells.
     """
+    import papermill
+
+    source = _notebook(task.source, task.values)
     old = nbformat.read(task.page, as_version=4)
-    new = _given(task)
-    _finish(new, task.title, never_made)
-    code = [[cell for cell in each.cells if cell.cell_type == "code"] for each in (old, new)]
-    if len(code[0]) != len(code[1]):
-        raise StepError(f"{task} has {len(code[0])} code cells, its source {len(code[1])}: delete the page")
-    for before, after in zip(*code, strict=True):
-        after.update(outputs=before.outputs, execution_count=before.execution_count, id=before.id)
-        after.metadata = before.metadata | {"tags": after.metadata.get("tags", [])}
-    prose = [[cell for cell in each.cells if cell.cell_type != "code"] for each in (old, new)]
-    for before, after in zip(*prose, strict=False):
-        after.update(id=before.id, metadata=before.metadata)
+    new = papermill.execute_notebook(source, None, task.values, prepare_only=True)
+    _finish(new, task)
+    for is_code in (True, False):
+        before, after = (
+            [cell for cell in each.cells if (cell.cell_type == "code") == is_code] for each in (old, new)
+        )
+        if is_code and len(before) != len(after):
+            raise StepError(f"{task} has {len(before)} code cells, its source {len(after)}: delete the page")
+        for one, other in zip(before, after, strict=False):
+            other.update({key: one[key] for key in ("id", "outputs", "execution_count") if key in one})
+            other.metadata = one.metadata | {"tags": other.metadata.get("tags", [])}
     changed = [(c.cell_type, c.source) for c in old.cells] != [(c.cell_type, c.source) for c in new.cells]
     new.metadata = old.metadata
     new.metadata.papermill["parameters"] = task.values
-    new.metadata["xnn"]["words"] = words(task)
-    nbformat.write(new, _partial(task.page))
-    _partial(task.page).replace(task.page)
+    new.metadata["xnn"]["words"] = steps.words(task)
+    with whole(task.page) as partial:
+        nbformat.write(new, partial)
     return changed
 
 
-def _given(task: Task) -> nbformat.NotebookNode:
-    """A task's notebook with its parameters injected by papermill."""
-    from papermill.iorw import load_notebook_node
-    from papermill.parameterize import parameterize_notebook
-
-    with tempfile.TemporaryDirectory(prefix="xnn-") as folder:
-        file = Path(folder) / "notebook.ipynb"
-        nbformat.write(_notebook(task.source, task.values), file)
-        notebook = load_notebook_node(str(file))
-    return parameterize_notebook(notebook, task.values) if task.values else notebook
-
-
-def _partial(target: Path) -> Path:
-    return target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
-
-
-def _papermill(notebook: nbformat.NotebookNode, output: Path, task: Task) -> None:
+def _papermill(notebook: nbformat.NotebookNode, output: Path, task: Task) -> nbformat.NotebookNode:
     """Execute a notebook; retry if its kernel does not start, which happens on busy machines."""
     import papermill
 
-    for attempt in range(TRIES):
-        with tempfile.TemporaryDirectory(prefix="xnn-") as folder, _settings(Path(folder)):
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    for _ in range(TRIES):
+        with tempfile.TemporaryDirectory(prefix="xnn-") as folder:
+            own = kept | SETTINGS | {"IPYTHONDIR": f"{folder}/ipython"}
             # sockets in files: ports are raced for by other processes, and open to other users
             socket = {"transport": "ipc", "ip": f"{folder}/kernel"} if os.name == "posix" else {}
             try:
-                papermill.execute_notebook(
-                    notebook,
-                    output,
-                    task.values,
-                    cwd=task.source.parent,  # as in JupyterLab; pages on methods import helpers from there
-                    progress_bar=False,
-                    request_save_on_cell_execute=False,  # only at the end
-                    stdout_file=sys.stdout,
-                    stderr_file=sys.stderr,
-                    config=Config(KernelManager=socket),
-                )
-                return
-            except papermill.PapermillExecutionError:
-                raise
+                with mock.patch.dict(os.environ, own, clear=True):
+                    return papermill.execute_notebook(
+                        notebook,
+                        output,
+                        task.values,
+                        cwd=task.source.parent,  # as in JupyterLab; pages on methods have helpers there
+                        progress_bar=False,
+                        request_save_on_cell_execute=False,  # only at the end
+                        stdout_file=sys.stdout,
+                        stderr_file=sys.stderr,
+                        config=Config(KernelManager=socket),
+                    )
             except RuntimeError as error:  # nbclient has no specific class
-                if attempt == TRIES - 1:
-                    raise StepError(f"the kernel died {TRIES} times: {error}") from None
-
-
-@contextmanager
-def _settings(folder: Path) -> Iterator[None]:
-    """The environment of a kernel: nothing of the caller's that could change a page."""
-    rc = folder / "matplotlibrc"
-    rc.touch()
-    own = {**SETTINGS, "MATPLOTLIBRC": str(rc), "IPYTHONDIR": str(folder / "ipython")}
-    with mock.patch.dict(os.environ, own):
-        for name in UNSET:
-            os.environ.pop(name, None)
-        yield
+                reason = error
+    raise StepError(f"the kernel died {TRIES} times: {reason}")
 
 
 def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
@@ -168,18 +141,27 @@ def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
     return notebook
 
 
-def _finish(notebook, name: str, never_made: Iterable[str]) -> None:
-    """Put the study or run into the title, fold code, drop progress bars."""
+def _finish(notebook, task: Task) -> None:
+    """Put the study or run into the title, fold code, drop progress bars and links to pages never made."""
+    unmade = never_made(task)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            for page in never_made:
+            for page in unmade:
                 cell.source = without_pointer(cell.source, page)
-        if cell.cell_type == "raw" and name:
-            cell.source = cell.source.replace("\ntitle: ", f"\ntitle: {name} · ", 1)
+        if cell.cell_type == "raw" and task.title:
+            cell.source = cell.source.replace("\ntitle: ", f"\ntitle: {task.title} · ", 1)
         if cell.cell_type == "code":
             if "injected-parameters" not in cell.metadata.get("tags", []):
                 cell.source = f"{FOLD}{cell.source}"
-            cell.outputs = _joined(o for o in cell.outputs if not _is_progress(o))
+            cell.outputs = _tidied(cell.outputs)
+
+
+def never_made(task: Task) -> list[str]:
+    """Pages that other runs have and this one will not: a sweep may leave out explanations."""
+    if not isinstance(task.subject, Run) or not task.subject.name.startswith("sweeps/"):
+        return []
+    made = load_sweep(task.subject.file.stem).steps
+    return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per == "run" and step not in made]
 
 
 def _check_figures(notebook, target: Path) -> None:
@@ -201,31 +183,29 @@ def without_pointer(text: str, to: str) -> str:
     return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
 
 
-def _joined(outputs) -> list:
-    """Outputs with consecutive pieces of one stream joined."""
-    joined = []
+def _tidied(outputs) -> list:
+    """Outputs without progress bars, and with consecutive pieces of one stream joined."""
+    kept = []
     for output in outputs:
-        last = joined[-1] if joined else None
-        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
-            last.text += output.text
-        else:
-            joined.append(output)
-    return joined
+        if output.output_type == "stream":
+            # a nested bar moves down a line and up again
+            is_bar = re.search("\r|\x1b\\[A", output.text) or not output.text.strip()
+            if output.name == "stderr" and is_bar:
+                continue
+            if kept and kept[-1].get("name") == output.name:
+                kept[-1].text += output.text
+                continue
+        kept.append(output)
+    return kept
 
 
-def _is_progress(output) -> bool:
-    if output.output_type != "stream" or output.name != "stderr":
-        return False
-    # a nested bar moves down a line and up again
-    return any(mark in output.text for mark in ("\r", "\x1b[A")) or not output.text.strip()
-
-
-def _failure(step: str, of: str, error, failed: Path) -> str:
+def _failure(task: Task, error, failed: Path) -> str:
     """One line on a failed notebook: its error and the file to look into."""
+    of = task.subject.name if task.subject else "the methods"
     message = (str(error.evalue) or error.ename).splitlines()[0]
     known = error.ename.removeprefix("xnn.") in ("DataError", "WeightsError", "ParameterError", "OSError")
     kind = "" if known else f"{error.ename}: "
-    return f"{step} of {of} failed: {kind}{message} (see {short(failed)})"
+    return f"{task.step} of {of} failed: {kind}{message} (see {short(failed)})"
 
 
 # ---- pictures ------------------------------------------------------------------------------------

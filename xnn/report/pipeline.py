@@ -3,21 +3,17 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from filelock import FileLock
 
-from ..config import files, leash, schema
-from ..config.files import load_sweep
-from ..config.schema import Run
+from ..config import files, leash
+from ..config.schema import ROOT, Run
 from ..models import kept, prediction
 from . import steps
-from .steps import STEPS, StepError, Task
-
-JOBS = 2  # steps side by side
-
+from .steps import StepError, Task
 
 # ---- one step ------------------------------------------------------------------------------------
 
@@ -38,38 +34,28 @@ def make(task: Task, force: bool = False) -> Path:
         if not force and not steps.doubts(task):
             refresh(task)
             return task.page
-        from ..config import freshness  # nbformat and papermill take a second to import
-        from . import execute
+        from .execute import execute  # papermill takes a second to import
 
         provide(task)
         print(f"{task} ...", flush=True)
-        made_from = freshness.recorded(steps.inputs(task))  # before execution: files may change meanwhile
-        execute.execute(task, made_from, never_made(task))
+        execute(task)
     return task.page
 
 
 def refresh(task: Task) -> None:
     """Update the prose of a current page from its source."""
-    if steps.metadata(task.page)["xnn"].get("words") == steps.words(task):
-        return
-    from . import execute
+    if steps.metadata(task.page)["xnn"].get("words") != steps.words(task):
+        from . import execute
 
-    if execute.refresh(task, never_made(task)):
-        print(f"{task}: prose updated", flush=True)
-
-
-def never_made(task: Task) -> list[str]:
-    """Pages that other runs have and this one will not: a sweep may leave out explanations."""
-    if not isinstance(task.subject, Run) or not task.subject.name.startswith("sweeps/"):
-        return []
-    made = load_sweep(task.subject.file.stem).steps
-    return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per == "run" and step not in made]
+        if execute.refresh(task):
+            print(f"{task}: prose updated", flush=True)
 
 
 def provide(task: Task) -> None:
     """Make the records and models that a task needs; a fresh clone lacks them, as they are not in git.
 
-    Raises StepError if that needs a training on real radiographs without TRAIN=1.
+    Models are trained in a separate process: this one loads no torch. Raises StepError if that needs a
+    training on real radiographs without TRAIN=1.
     """
     study = task.study
     if study is None or task.step == "1-wrangle":
@@ -81,15 +67,9 @@ def provide(task: Task) -> None:
         if task.step == "3-train" and not kept.record(task.subject, kept.inputs(task.subject)):
             needed.remove(task.subject)  # its notebook trains it
         for run in needed:
-            _train(run)
-
-
-def _train(run: Run) -> None:
-    """Train a run in a separate process: this one loads no torch."""
-    print(f"{run.study.name}/{run.name}: its model is not here; training ...", flush=True)
-    process = leash.start("xnn", "train", run.study.name, run.name)
-    if process.wait():
-        raise StepError(f"training of {run.name} failed: see above")
+            print(f"{run.study.name}/{run.name}: its model is not here; training ...", flush=True)
+            if leash.start("xnn", "train", run.study.name, run.name).wait():
+                raise StepError(f"training of {run.name} failed: see above")
 
 
 # ---- trainings -----------------------------------------------------------------------------------
@@ -97,32 +77,28 @@ def _train(run: Run) -> None:
 
 def trainings(tasks: Iterable[Task]) -> list[Run]:
     """Runs that must be trained before some tasks can be executed, in order."""
-    found: list[Run] = []
-    for task in tasks:
-        if isinstance(task.subject, Run) and _needs_training(task.subject, task.step):
-            _add(found, task.subject)
-    return found
+    runs = [task.subject for task in tasks if isinstance(task.subject, Run) and _needs_training(task)]
+    return list({each.name: each for run in runs for each in _untrained(run)}.values())
 
 
-def _needs_training(run: Run, step: str) -> bool:
+def _needs_training(task: Task) -> bool:
     """Whether a step of a run cannot be executed before its model is trained, once or again."""
-    now = kept.inputs(run)
+    run, now = task.subject, kept.inputs(task.subject)
     if kept.model(run, now):
         return False
-    splits = {"3-train": ("test",), "4-evaluate": ("test", "val")}.get(step)
-    if splits is None or not kept.record(run, now):  # the first asks the model itself
+    splits = {"3-train": ("test",), "4-evaluate": ("test", "val")}.get(task.step)
+    if splits is None or not kept.record(run, now):  # other steps ask the model itself
         return True
     return now["records"] is not None and not all(prediction.are_kept(run, split) for split in splits)
 
 
-def _add(found: list[Run], run: Run) -> None:
-    """Add a run after the runs that it starts from, if their models are missing."""
+def _untrained(run: Run) -> Iterator[Run]:
+    """The runs without a model that a run starts from, and the run itself."""
     if first := run.model.start_from:
         start = files.load_run(run.study.name, first)
         if not kept.model(start, kept.inputs(start)):
-            _add(found, start)
-    if run not in found:
-        found.append(run)
+            yield from _untrained(start)
+    yield run
 
 
 def announcement(runs: list[Run]) -> str:
@@ -149,30 +125,28 @@ def allow(runs: list[Run]) -> None:
 
 
 def make_all(tasks: list[Task], jobs: int) -> None:
-    """Make tasks in order, up to `jobs` side by side.
+    """Make tasks in order, up to `jobs` side by side, each in a child process.
 
     Trainings are announced first. Raises StepError if a task fails, after the running ones have ended.
     """
-    stale = [task for task in tasks if steps.doubts(task)]
-    if needed := trainings(stale):
+    if needed := trainings(task for task in tasks if steps.doubts(task)):
         allow(needed)
         print(announcement(needed), flush=True)
-    by_page = {task.page: task for task in tasks}
-    place = {task.page: number for number, task in enumerate(tasks)}  # earlier tasks block more of the others
-    order = TopologicalSorter({task.page: [u.page for u in steps.upstream(task, tasks)] for task in tasks})
+    place = {task: number for number, task in enumerate(tasks)}  # earlier tasks block more of the others
+    order = TopologicalSorter({task: steps.upstream(task, tasks) for task in tasks})
     order.prepare()
-    ready: list[Path] = []
-    running: dict[Path, subprocess.Popen] = {}
+    ready: list[Task] = []
+    running: dict[Task, subprocess.Popen] = {}
     try:
         while order.is_active():
             ready = sorted([*ready, *order.get_ready()], key=place.get)
             while ready and len(running) < jobs:
-                page = ready.pop(0)
-                if steps.doubts(by_page[page]):
-                    running[page] = _start(by_page[page])
+                task = ready.pop(0)
+                if steps.doubts(task):
+                    running[task] = leash.start("xnn", "run", task.step, *task.names.values())
                 else:
-                    refresh(by_page[page])
-                    order.done(page)
+                    refresh(task)
+                    order.done(task)
                     ready += order.get_ready()
             order.done(*_ended(running))
     finally:
@@ -180,45 +154,26 @@ def make_all(tasks: list[Task], jobs: int) -> None:
             process.terminate()
 
 
-def _start(task: Task) -> subprocess.Popen:
-    """Make a task in a child process that cannot outlive this one."""
-    environment = {**os.environ, "XNN_ROOT": str(schema.ROOT)}
-    return leash.start("xnn", "run", task.step, *task.names.values(), env=environment)
-
-
-def _ended(running: dict[Path, subprocess.Popen]) -> list[Path]:
+def _ended(running: dict[Task, subprocess.Popen]) -> list[Task]:
     """Wait until a task has ended; remove and return those that have.
 
     Raises StepError if one has failed, after the others have ended.
     """
     while running and all(process.poll() is None for process in running.values()):
         time.sleep(0.05)
-    ended = [page for page, process in running.items() if process.poll() is not None]
-    if any(running[page].returncode for page in ended):
+    ended = [task for task, process in running.items() if process.poll() is not None]
+    if any(running[task].returncode for task in ended):
         for process in running.values():
             process.wait()
         raise StepError("stopped: see above; run make again to continue")
-    for page in ended:
-        del running[page]
+    for task in ended:
+        del running[task]
     return ended
-
-
-def report(study: str, runs: list[str], online: bool, jobs: int) -> None:
-    """Make a study's report, log its runs to MLflow, render the site."""
-    tasks = steps.report(study, runs, online)
-    make_all(tasks, jobs)
-    print(f"{len(tasks)} pages of study {study} and on methods are current", flush=True)
-    if not steps.has_lungs(files.load_study(study)):
-        print(f"study {study} has no lung masks, so no page tests whether they matter: set MASKS", flush=True)
-    track(study)
-    from .site import render
-
-    render()
 
 
 def make_page(file: Path, jobs: int) -> None:
     """Make a page of reports/ and the pages that it depends on."""
-    wanted = steps.task_of((schema.ROOT / file).resolve())
+    wanted = steps.task_of((ROOT / file).resolve())
     if wanted.study is None or wanted.spec.per == "sweep":
         make(wanted)
         return
@@ -230,26 +185,16 @@ def make_page(file: Path, jobs: int) -> None:
     make_all(found, jobs)
 
 
-def status(study: str, runs: list[str], online: bool) -> None:
+def status(tasks: list[Task]) -> None:
     """Print which pages are stale and why, how long they took, and which trainings they need."""
-    tasks = steps.report(study, runs, online)
-    why = {task.page: steps.doubts(task) for task in tasks}
-    follows: set[Path] = set()
+    why = {task: steps.doubts(task) for task in tasks}
+    stale = set()
     for task in tasks:
-        if why[task.page] or any(u.page in follows for u in steps.upstream(task, tasks)):
-            follows.add(task.page)
-    for task in (task for task in tasks if task.page in follows):
-        took = steps.metadata(task.page).get("papermill", {}).get("duration")
-        reason = "; ".join(why[task.page][:3]) or "only if an upstream result changes"
-        print(f"{task}: {reason}{f' (took {took / 60:.1f} min)' if took else ''}")
-    print(f"{len(tasks) - len(follows)} of {len(tasks)} pages are current")
-    needed = trainings(task for task in tasks if why[task.page])
+        if why[task] or stale.intersection(steps.upstream(task, tasks)):
+            stale.add(task)
+            took = steps.metadata(task.page).get("papermill", {}).get("duration")
+            reason = "; ".join(why[task][:3]) or "only if an upstream result changes"
+            print(f"{task}: {reason}{f' (took {took / 60:.1f} min)' if took else ''}")
+    print(f"{len(tasks) - len(stale)} of {len(tasks)} pages are current")
+    needed = trainings(task for task in tasks if why[task])
     print(announcement(needed) if needed else "no training is needed")
-
-
-def track(study: str) -> None:
-    """Log the finished runs of a study to MLflow."""
-    from .tracking import track
-
-    for run in track(files.load_study(study)):
-        print(f"{run}: logged to MLflow (make mlflow)")

@@ -5,64 +5,54 @@ whether a change leaves every number as it was: see that ``make verify`` is gree
 the change is neutral.
 """
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import nbformat
 
 from ..config import files, freshness, provenance
-from ..config.schema import ROOT, Run
+from ..config.schema import ROOT, short
 from ..evaluation import predictions
 from ..models import kept, prediction
 from . import steps
 
 
-def current() -> Iterator[str]:
-    """Names of all current results in reports/: pages, training records, tables of predictions."""
-    for page in steps.pages():
-        if not steps.doubts(steps.task_of(page)):
-            yield steps.short(page)
-    for run in _runs():
+def results(renew: Collection[str] = ()) -> Iterator[str]:
+    """Names of all current results in reports/, after new keys for those in `renew`.
+
+    Results are training records, tables of predictions and pages, each after those that it is made from.
+    """
+    for file in sorted((ROOT / "reports").rglob("training.json")):
+        study, *name = file.relative_to(ROOT / "reports").parts[:-1]
+        run = files.load_run(study, "/".join(name))
+        if short(file) in renew:
+            record = provenance.read_json(file)
+            record["inputs"] = _renewed(record["inputs"], kept.inputs(run))
+            provenance.write_json(record, file)
         if kept.record(run, kept.inputs(run)):
-            yield steps.short(run.reports / "training.json")
-        for split in predictions.FILES:
-            if prediction.are_kept(run, split):
-                yield steps.short(predictions.files(run, split)[1])
-
-
-def restamp(names: set[str]) -> int:
-    """Renew the keys of some results; return how many."""
-    renewed = 0
-    for run in _runs():
-        file = run.reports / "training.json"
-        if steps.short(file) in names:
-            record = json.loads(file.read_text())
-            provenance.write_json(
-                {**record, "inputs": renewed_inputs(record["inputs"], kept.inputs(run))}, file
-            )
-            renewed += 1
+            yield short(file)
         for split in predictions.FILES:
             table, key = predictions.files(run, split)
-            if steps.short(key) in names:
+            if short(key) in renew:
                 vouched = {"key": prediction.key(run, split), "sha256": provenance.file_sha256(table)}
                 provenance.write_json(vouched, key)
-                renewed += 1
+            if prediction.are_kept(run, split):
+                yield short(key)
     for page in steps.pages():
-        if steps.short(page) in names:
+        task = steps.task_of(page)
+        if short(page) in renew:
             notebook = nbformat.read(page, as_version=4)
-            now = steps.inputs(steps.task_of(page))
-            notebook.metadata["xnn"] = renewed_inputs(notebook.metadata["xnn"], now)
+            notebook.metadata["xnn"] = _renewed(notebook.metadata["xnn"], steps.inputs(task))
             nbformat.write(notebook, page)
-            renewed += 1
-    return renewed
+        if not steps.doubts(task):
+            yield short(page)
 
 
-def renewed_inputs(then: dict, now: dict) -> dict:
+def _renewed(then: dict, now: dict) -> dict:
     """`then` with the values of `now`; missing inputs (archive, weights, records) stay as recorded."""
     return {**then, **{name: part for name, part in freshness.recorded(now).items() if part is not None}}
 
@@ -82,10 +72,3 @@ def current_in(commit: str) -> set[str]:
         finally:
             subprocess.run([*git, "remove", "--force", tree], check=True)
     return set(told.stdout.split())
-
-
-def _runs() -> Iterator[Run]:
-    """Every run, sweeps included, that has a training record in reports/."""
-    for file in sorted((ROOT / "reports").rglob("training.json")):
-        study, *run = file.relative_to(ROOT / "reports").parts[:-1]
-        yield files.load_run(study, "/".join(run))

@@ -9,11 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 from filelock import FileLock
 
-from ..config.schema import ROOT, ParameterError
-from ..config.writing import whole
+from ..config.provenance import whole
+from ..config.schema import ROOT, ParameterError, short
 from . import steps
 from .steps import StepError
 
@@ -26,18 +25,25 @@ def render(renderer: str | None = None) -> None:
     Warnings of the renderer are printed. Raises StepError if a notebook in reports/ did not end well, or if
     rendering fails.
     """
+    renderer = renderer or ("quarto" if shutil.which("quarto") else "smalldocs")
     (ROOT / "artifacts").mkdir(exist_ok=True)
     with FileLock(ROOT / "artifacts/.site.lock"):
-        _render(renderer or ("quarto" if shutil.which("quarto") else "smalldocs"))
+        notebooks = steps.pages()
+        for notebook in notebooks:
+            if not steps.metadata(notebook):
+                raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
+        index_galleries()
+        _run(renderer)
+        for file in (ROOT / SITE).rglob("*.html"):
+            file.write_text(offline(file.read_text()))
+        for notebook in notebooks:
+            if why := _complete(notebook):
+                print(f"{short(notebook)} carries a banner: {why[0]}")
+        print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
 
-def _render(renderer: str) -> None:
-    notebooks = steps.pages()
-    for notebook in notebooks:
-        if not steps.metadata(notebook):
-            name = notebook.relative_to(ROOT)
-            raise StepError(f"{name} was cut off or ended in an error: run make report again")
-    index_galleries()
+def _run(renderer: str) -> None:
+    """Run a renderer, and print its warnings; raise StepError if it fails."""
     beside = {"smalldocs": str(Path(sys.executable).with_name("smalldocs"))}
     command = [beside.get(renderer, renderer), "render"]
     plain = {**os.environ, "NO_COLOR": "1"}
@@ -47,34 +53,28 @@ def _render(renderer: str) -> None:
     for line in result.stderr.splitlines():
         if line.lower().startswith("warn"):
             print(line)
-    for file in (ROOT / SITE).rglob("*.html"):
-        file.write_text(offline(file.read_text()))
-    doubtful = [notebook for notebook in notebooks if _complete(notebook)]
-    for notebook in doubtful:
-        print(f"{notebook.relative_to(ROOT)} carries a banner: {doubts(notebook)[0]}")
-    print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
 
 def index_galleries(root: Path = ROOT) -> Path:
     """Write ``gallery.js``, the list of runs that have a gallery, beside ``gallery.html``."""
     found = sorted(root.glob("reports/*/*/gallery/data.js"))
-    names = [str(file.parent.relative_to(root).as_posix()) for file in found]
     target = root / "pages/gallery.js"
     with whole(target) as partial:
+        names = [file.parent.relative_to(root).as_posix() for file in found]
         partial.write_text(f"list({json.dumps(names)});\n")
     return target
 
 
 def doubts(notebook: Path) -> list[str]:
     """Sentences on why an executed notebook may be out of date."""
-    found = []
     try:
         stale = steps.doubts(steps.task_of(notebook))
     except (ParameterError, KeyError):
         return ["The study or run of this page is no longer in the project."]
+    found = []
     if stale:
         found.append("This page is older than its parameters, code or records: make report would renew it.")
-    if _dirty(notebook):
+    if "| dirty | True |" in notebook.read_text():  # in the table of its provenance
         found.append("This page was made with code or parameters that were not committed.")
     return found
 
@@ -102,29 +102,18 @@ def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
     return page
 
 
-def _complete(notebook: Path) -> bool:
-    """Add banners and links to a rendered page; return whether it has banners."""
+def _complete(notebook: Path) -> list[str]:
+    """Add banners and links to a rendered page, and the notebooks that they lead to; return the banners."""
     file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
     if not file.exists():
-        raise StepError(f"{notebook.relative_to(ROOT)} was not rendered: is it in _quarto.yml?")
+        raise StepError(f"{short(notebook)} was not rendered: is it in _quarto.yml?")
     why = doubts(notebook)
-    source = steps.short(steps.task_of(notebook).source)
-    for each in (notebook, ROOT / source):
-        copy = ROOT / SITE / each.relative_to(ROOT)
+    source = steps.task_of(notebook).source
+    for each in (notebook, source):
+        copy = ROOT / SITE / short(each)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(each, copy)
-    up = "../" * (len(notebook.relative_to(ROOT).parts) - 1)
-    links = {"This notebook, executed": notebook.name, "its source": up + source}
+    up = "../" * short(notebook).count("/")
+    links = {"This notebook, executed": notebook.name, "its source": up + short(source)}
     file.write_text(marked(file.read_text(), why, links))
-    return bool(why)
-
-
-def _dirty(notebook: Path) -> bool:
-    """Whether the provenance of a page says that code was not committed."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    text = "".join(
-        output.get("data", {}).get("text/markdown", "")
-        for cell in cells[-1:]
-        for output in cell.get("outputs", [])
-    )
-    return "| dirty | True |" in text
+    return why

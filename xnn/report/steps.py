@@ -4,17 +4,15 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..config import files, freshness, provenance, schema
 from ..config.files import load_sweep
-from ..config.schema import ROOT, Run, Study
+from ..config.schema import ROOT, Run, Study, short
 from ..config.sweep import Sweep
 
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
-UNCOUNTED = ("provenance",)  # parts of a result that are in no hash
 
 
 class StepError(RuntimeError):
@@ -51,46 +49,49 @@ class Task(NamedTuple):
     step: str
     subject: Study | Run | Sweep | None
 
+    def __hash__(self):
+        return hash(self.page)
+
     @property
     def spec(self) -> Step:
-        return ON_METHODS if self.subject is None else STEPS[self.step]
+        return STEPS[self.step] if self.subject else ON_METHODS
 
     @property
     def source(self) -> Path:
         """The text of the notebook."""
-        return ROOT / ("methods" if self.subject is None else "notebooks") / f"{self.step}.py"
+        return ROOT / ("notebooks" if self.subject else "methods") / f"{self.step}.py"
 
     @property
     def page(self) -> Path:
         """The executed notebook."""
-        folder = ROOT / "reports/methods" if self.subject is None else self.subject.reports
+        folder = self.subject.reports if self.subject else ROOT / "reports/methods"
         return folder / f"{self.step}.ipynb"
 
     @property
     def artifacts(self) -> Path:
-        return ROOT / "artifacts/methods" if self.subject is None else self.subject.artifacts
+        return self.subject.artifacts if self.subject else ROOT / "artifacts/methods"
 
     @property
     def study(self) -> Study | None:
-        if isinstance(self.subject, Sweep):
-            return self.subject.base_run.study
-        return self.subject.study if isinstance(self.subject, Run) else self.subject
-
-    @property
-    def title(self) -> str:
-        """The prefix of its page's title."""
-        if isinstance(self.subject, Run):
-            return f"{self.subject.study.name} / {self.subject.name}"
-        return self.subject.name if self.subject else ""
+        subject = self.subject.base_run if isinstance(self.subject, Sweep) else self.subject
+        return subject.study if isinstance(subject, Run) else subject
 
     @property
     def names(self) -> dict[str, str]:
         """Names of its subject by the notebook parameters that take them."""
-        if isinstance(self.subject, Run):
-            return {"study": self.subject.study.name, "run": self.subject.name}
-        if self.subject is None:
-            return {}
-        return {"sweep" if isinstance(self.subject, Sweep) else "study": self.subject.name}
+        match self.subject:
+            case Run(name=run, study=study):
+                return {"study": study.name, "run": run}
+            case Study(name=study):
+                return {"study": study}
+            case Sweep(name=sweep):
+                return {"sweep": sweep}
+        return {}
+
+    @property
+    def title(self) -> str:
+        """The prefix of its page's title."""
+        return " / ".join(self.names.values())
 
     @property
     def values(self) -> dict:
@@ -146,11 +147,7 @@ def task_of(page: Path) -> Task:
 def pages() -> list[Path]:
     """All executed notebooks in reports/."""
     found = sorted((ROOT / "reports").rglob("[!.]*.ipynb"))
-    return [
-        page
-        for page in found
-        if not page.name.endswith(".failed.ipynb") and ".ipynb_checkpoints" not in page.parts
-    ]
+    return [page for page in found if not re.search(r"\.failed\.|\.ipynb_checkpoints", short(page))]
 
 
 def report(study: str, runs: list[str] | None = None, online: bool = False) -> list[Task]:
@@ -160,19 +157,20 @@ def report(study: str, runs: list[str] | None = None, online: bool = False) -> l
     if `online`.
     """
     all_runs = {name: files.load_run(study, name) for name in files.runs(study)}
-    chosen = [files.load_run(study, name).name for name in runs or ()]
-    chosen = chosen or [name for name, run in all_runs.items() if online or not run.online]
-    for name in chosen:  # grows during the loop: starts may have starts
-        if (first := all_runs[name].model.start_from) and first not in chosen:
-            chosen.append(first)
-    chosen.sort(key=lambda name: (_depth(all_runs, name), name))
-    of_study = {step: Task(step, files.load_study(study)) for step in STEPS if STEPS[step].per == "study"}
+    chosen = [files.load_run(study, name) for name in sorted(runs or ())]
+    ordered = {}
+    for run in chosen or (run for run in all_runs.values() if online or not run.online):
+        line = [run]
+        while first := line[0].model.start_from:
+            line.insert(0, all_runs[first])
+        ordered |= {each.name: each for each in line}
+    of_study = [Task(step, files.load_study(study)) for step, spec in STEPS.items() if spec.per == "study"]
     per_run = [step for step, spec in STEPS.items() if spec.per == "run"]
     if not has_lungs(files.load_study(study)):
         per_run.remove("4-regions")
-    of_runs = [Task(step, all_runs[name]) for name in chosen for step in per_run]
-    before = [each for step, each in of_study.items() if not STEPS[step].reads]
-    after = [each for step, each in of_study.items() if STEPS[step].reads]
+    of_runs = [Task(step, run) for run in ordered.values() for step in per_run]
+    before = [task for task in of_study if not task.spec.reads]
+    after = [task for task in of_study if task.spec.reads]
     return [*before, *of_runs, *after, *(Task(page, None) for page in on_methods())]
 
 
@@ -183,21 +181,14 @@ def has_lungs(study: Study) -> bool:
 
 def upstream(of: Task, tasks: list[Task]) -> list[Task]:
     """The tasks that have to be done before one of them."""
-    return [each for each in tasks if _precedes(each, of)]
 
+    def precedes(one: Task) -> bool:
+        if isinstance(one.subject, Run) and isinstance(of.subject, Run) and one.subject != of.subject:
+            starts = of.subject.model.start_from == one.subject.name
+            return starts and one.step == of.step == "3-train"
+        return one.step in of.spec.after
 
-def _precedes(one: Task, other: Task) -> bool:
-    if one.subject is None or other.subject is None:
-        return False
-    if isinstance(one.subject, Run) and isinstance(other.subject, Run) and one.subject != other.subject:
-        starts = other.subject.model.start_from == one.subject.name
-        return starts and one.step == other.step == "3-train"
-    return one.step in other.spec.after
-
-
-def _depth(runs: dict[str, Run], name: str) -> int:
-    first = runs[name].model.start_from
-    return 1 + _depth(runs, first) if first else 0
+    return [each for each in tasks if precedes(each)]
 
 
 # ---- what a task is made from ----------------------------------------------------------------------
@@ -206,21 +197,20 @@ def _depth(runs: dict[str, Run], name: str) -> int:
 def inputs(of: Task) -> dict:
     """Everything that decides a task's page and exists, for ``freshness.differences``."""
     code, own = code_of(of.source)
+    subjects, results = _read(of, code)
     named = {"notebook": own} if own else {}
-    if of.subject is None:
-        return {"step": of.step, "code": code.sha256, "parameters": named, "results": {}}
-    named |= {key: schema.leaves(each, code.groups(type(each))) for key, each in _settings(of, code)}
+    named |= {name: schema.leaves(each, code.groups(type(each))) for name, each in subjects.items()}
     made = {
         "step": of.step,
         "code": code.sha256,
         "parameters": named,
-        "results": {short(file): result_sha256(file) for file in _results(of, code) if file.exists()},
+        "results": {short(file): result_sha256(file) for file in results if file.exists()},
     }
-    if of.step != "1-wrangle":
+    if of.study and of.step != "1-wrangle":
         made["records"] = provenance.records_sha256(of.study)
         if of.spec.lungs:
             made["lungs"] = provenance.lungs_sha256(of.study)
-    elif not of.study.synthetic and os.environ.get("ARCHIVE"):
+    elif of.study and not of.study.synthetic and os.environ.get("ARCHIVE"):
         from ..data.archive import archive
         from ..data.lungs import masks_source
 
@@ -263,41 +253,29 @@ def code_cells(text: str) -> list[tuple[str, str]]:
     return [(header, code) for header, code in cells if not re.match(r" *\[(markdown|raw)\]", header)]
 
 
-def _settings(of: Task, code: freshness.Key) -> Iterator[tuple[str, Study | Run | Sweep]]:
-    """Names and content of the parameter files that a page reads."""
-    for study in _studies(of, code):
-        yield study.name, study
-    if isinstance(of.subject, Sweep):
-        yield f"sweeps/{of.subject.name}", of.subject
-    for run in _runs(of, code):
-        yield f"{run.study.name}/{run.name}", run
-
-
-def _studies(of: Task, code: freshness.Key) -> list[Study]:
+def _read(of: Task, code: freshness.Key) -> tuple[dict[str, Study | Run | Sweep], list[Path]]:
+    """Parameter files that a page reads, as name and content, and files of results that it may read."""
+    subject, reads = of.subject, of.spec.reads
+    if subject is None:
+        return {}, []
     others = of.study.compare_with if "compare_with" in code.attributes else []
-    return [of.study, *map(files.load_study, others)]
-
-
-def _runs(of: Task, code: freshness.Key) -> list[Run]:
-    """The run of a page, or the runs whose results it reads."""
-    if isinstance(of.subject, Run):
-        return [of.subject]
-    if not of.spec.reads:
-        return []
-    if isinstance(of.subject, Sweep):
-        return of.subject.runs()
-    runs = [files.load_run(each.name, name) for each in _studies(of, code) for name in files.runs(each.name)]
-    return [run for run in runs if any((run.reports / name).exists() for name in of.spec.reads)]
-
-
-def _results(of: Task, code: freshness.Key) -> Iterator[Path]:
-    """Files of results that a page reads."""
-    for run in _runs(of, code):
-        yield from (run.reports / name for name in of.spec.reads)
-    if of.step == "3-train" and (first := of.subject.model.start_from):
-        yield of.study.reports / first / "training.json"
-    if of.spec.reads:
-        yield from (study.reports / "siblings.json" for study in _studies(of, code)[1:])
+    studies = [of.study, *map(files.load_study, others)]
+    named, results = {study.name: study for study in studies}, []
+    if isinstance(subject, Run):
+        runs = [subject]
+        if of.step == "3-train" and (first := subject.model.start_from):
+            results.append(of.study.reports / first / "training.json")
+    elif isinstance(subject, Sweep):
+        named[f"sweeps/{subject.name}"] = subject
+        runs = subject.runs()
+    else:
+        names = [(study.name, run) for study in studies if reads for run in files.runs(study.name)]
+        runs = [files.load_run(*each) for each in names]
+        runs = [run for run in runs if any((run.reports / name).exists() for name in reads)]
+    named |= {f"{run.study.name}/{run.name}": run for run in runs}
+    results += [run.reports / name for run in runs for name in reads]
+    results += [study.reports / "siblings.json" for study in studies[1:] if reads]
+    return named, results
 
 
 def result_sha256(file: Path) -> str:
@@ -307,7 +285,7 @@ def result_sha256(file: Path) -> str:
     content = json.loads(file.read_text())
     if file.name == "training.json":
         return content["key"]
-    return freshness.digest({name: part for name, part in content.items() if name not in UNCOUNTED})
+    return freshness.digest({name: part for name, part in content.items() if name != "provenance"})
 
 
 def words(of: Task) -> str:
@@ -318,18 +296,8 @@ def words(of: Task) -> str:
 def metadata(page: Path) -> dict:
     """Metadata of a successfully executed notebook, otherwise empty."""
     try:
-        notebook = json.loads(page.read_text())
-        found = notebook["metadata"]
-        papermill = found["papermill"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(page.read_text())["metadata"]
+        ended = found["papermill"].get("end_time") and not found["papermill"].get("exception")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    ended = papermill.get("end_time") and not papermill.get("exception")
     return found if ended else {}
-
-
-def short(path: Path) -> str:
-    """A path relative to the project's root."""
-    base = next(
-        (each for each in (ROOT, provenance.PACKAGE.parent) if path.is_relative_to(each)), path.parent
-    )
-    return path.relative_to(base).as_posix()

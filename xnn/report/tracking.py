@@ -1,7 +1,6 @@
 """Finished runs in MLflow, logged from their result files."""
 
 import base64
-import contextlib
 import errno
 import hashlib
 import json
@@ -14,6 +13,7 @@ from filelock import FileLock
 from pandas import json_normalize
 
 from ..config import files, schema
+from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
 
 KEY = "xnn.results"  # tag with the hash of the result files; set last, so it marks a complete log
@@ -36,22 +36,14 @@ def track(study: Study) -> list[str]:
     from mlflow import MlflowClient
 
     (ROOT / "artifacts").mkdir(exist_ok=True)
-    logged = []
-    with FileLock(ROOT / "artifacts/.mlflow.lock"), _in_use():  # the first user makes the tables
-        client = MlflowClient(uri())
-        experiment = _experiment(client, study)
-        for run in (files.load_run(study.name, name) for name in files.runs(study.name)):
-            if (run.reports / "training.json").exists() and _log(client, experiment, run):
-                logged.append(run.name)
-    return logged
-
-
-@contextlib.contextmanager
-def _in_use():
-    """Turn the errors of MLflow and SQLAlchemy for a locked database into an OSError."""
+    runs = [files.load_run(study.name, name) for name in files.runs(study.name)]
+    runs = [run for run in runs if (run.reports / "training.json").exists()]
     try:
-        yield
-    except Exception as error:
+        with FileLock(ROOT / "artifacts/.mlflow.lock"):  # the first user makes the tables
+            client = MlflowClient(uri())
+            experiment = _experiment(client, study)
+            return [run.name for run in runs if _log(client, experiment, run)]
+    except Exception as error:  # of MLflow or SQLAlchemy
         if "database is locked" not in str(error):
             raise
         raise OSError(errno.EBUSY, "in use by another program", "artifacts/mlflow.db") from None
@@ -77,7 +69,7 @@ def _log(client, experiment: str, run: Run) -> bool:
         return False
     for each in found:
         client.delete_run(each.info.run_id)
-    record = _read(run, "training.json")
+    record = read_json(run.reports / "training.json")
     started = datetime.fromisoformat(record["provenance"]["started"]).timestamp() * 1000
     new = client.create_run(experiment, start_time=int(started), run_name=run.name).info.run_id
     _log_values(client, new, run, record, int(started))
@@ -91,18 +83,16 @@ def _log_values(client, new: str, run: Run, record: dict, started: int) -> None:
     """Log parameters, one value per epoch of each curve, and the test scores."""
     from mlflow.entities import Metric, Param, RunTag
 
-    values = json_normalize(
-        run.model_dump(mode="json") | {"study": run.study.model_dump(mode="json")}
-    ).to_dict("records")[0]
+    values = run.model_dump(mode="json") | {"study": run.study.model_dump(mode="json")}
+    values = json_normalize(values).to_dict("records")[0]
     curves, now = [], started
     for row in record["history"]:
         now += int(row["seconds"] * 1000)
         curves += [Metric(k, v, now, row["epoch"]) for k, v in row.items() if k != "epoch"]
-    scores = _read(run, "metrics.json").get("scores", {})
-    for name, score in scores.items():
-        bounds = {f"test_{name}": score["value"], f"test_{name}_low": score["low"]}
-        bounds[f"test_{name}_high"] = score["high"]
-        curves += [Metric(k, v, now, 0) for k, v in bounds.items() if v is not None]
+    for name, score in (read_json(run.reports / "metrics.json") or {}).get("scores", {}).items():
+        for bound, value in score.items():
+            if value is not None:
+                curves.append(Metric(f"test_{name}_{bound}".removesuffix("_value"), value, now, 0))
     told = ("weights", "regime", "stopped", "precision", "best_epoch", "images_per_second")
     tags = {name: record[name] for name in told} | record["parameters"] | record["provenance"]
     client.log_batch(
@@ -130,25 +120,14 @@ def _log_files(client, new: str, run: Run) -> None:
 
 def _figures(page: Path) -> list[tuple[str, bytes]]:
     """Kind (png or jpeg) and bytes of the pictures of an executed notebook."""
-    if not page.exists():
-        return []
-    cells = nbformat.read(page, as_version=4).cells
-    pictures = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    return [
-        (kind, base64.b64decode(data[f"image/{kind}"]))
-        for data in pictures
-        for kind in ("png", "jpeg")
-        if f"image/{kind}" in data
-    ]
+    cells = nbformat.read(page, as_version=4).cells if page.exists() else []
+    shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    pictures = [(kind, data.get(f"image/{kind}")) for data in shown for kind in ("png", "jpeg")]
+    return [(kind, base64.b64decode(picture)) for kind, picture in pictures if picture]
 
 
 def _key(run: Run) -> str:
     """Hash of the run's result files and parameters, and of whether its model is here."""
-    parts = [json.dumps(_read(run, name)) for name in RESULTS]
+    parts = [json.dumps(read_json(run.reports / name) or {}) for name in RESULTS]
     parts += [schema.sha256(run), str((run.artifacts / "model").exists())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _read(run: Run, name: str) -> dict:
-    file = run.reports / name
-    return json.loads(file.read_text()) if file.exists() else {}

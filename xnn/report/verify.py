@@ -4,7 +4,6 @@ Every score is recomputed from the predictions beside it; models that are here p
 made again where their source is here, and the run with the shortest training is trained again.
 """
 
-import json
 import math
 import os
 import shutil
@@ -18,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..config import files, provenance
+from ..config import files
+from ..config.provenance import file_sha256, read_json
 from ..config.schema import ROOT, Run, Study
 from ..data.records import load_images, load_records
 from ..evaluation import calibration, comparison, intervals
@@ -70,7 +70,7 @@ def verify(study: Study) -> Iterator[Check]:
 
 def scores_again(run: Run) -> Check:
     """Check of metrics.json, recomputed from predictions.csv and validation.csv."""
-    committed = _json(run.reports / "metrics.json")
+    committed = read_json(run.reports / "metrics.json")
     test, classes = read(run.reports / "predictions.csv"), run.study.classes
     how = run.evaluation.resamples, run.seed
     again = {"study": run.study.name, "run": run.name}
@@ -93,7 +93,7 @@ def answers_again(run: Run) -> Check:
     """Check of predictions.csv against new predictions of the run's model, if it is here."""
     what = f"{run.name}: predictions.csv"
     record = run.artifacts / "training.json"
-    if not record.exists() or _json(record)["key"] != _json(run.reports / "training.json")["key"]:
+    if not record.exists() or read_json(record)["key"] != read_json(run.reports / "training.json")["key"]:
         return Check(what, why="the model of this training is not here")
     from ..models.classifier import load_model, logits, probabilities  # takes seconds to import
 
@@ -108,7 +108,7 @@ def answers_again(run: Run) -> Check:
 def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Check]:
     """Checks of the records and of the run with the shortest training, made again in an empty folder."""
     first = [run for run in runs if not run.model.start_from]
-    run = min(first, key=lambda run: comparison.minutes(_json(run.reports / "training.json")))
+    run = min(first, key=lambda run: comparison.minutes(read_json(run.reports / "training.json")))
     if not study.synthetic and not os.environ.get("ARCHIVE"):
         why = "the radiographs are not here: set ARCHIVE"
         yield from (Check(what, why=why) for what in ("records", f"{run.name}, trained again"))
@@ -121,14 +121,15 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
         if subprocess.run(command, env=here, stdout=sys.stderr).returncode:
             yield Check(f"{run.name}, trained again", lost=(f"{step} failed: see above",))
             return
-    wanted = _json(run.reports / "metrics.json")["provenance"]["records_sha256"]
-    records = provenance.file_sha256(folder / "artifacts" / study.name / "records.csv")
-    yield Check("records", numbers=1, lost=() if records == wanted else ("records.csv differs",))
     made = folder / "reports" / study.name / run.name
-    results = {
-        name: (_json(run.reports / name), _json(made / name)) for name in ("training.json", "metrics.json")
+    pairs = {
+        name: (read_json(run.reports / name), read_json(made / name))
+        for name in ("training.json", "metrics.json")
     }
-    yield from trained_again(f"{run.name}, trained again", results)
+    records = file_sha256(folder / "artifacts" / study.name / "records.csv")
+    same = records == pairs["metrics.json"][0]["provenance"]["records_sha256"]
+    yield Check("records", numbers=1, lost=() if same else ("records.csv differs",))
+    yield from trained_again(f"{run.name}, trained again", pairs)
 
 
 def trained_again(what: str, results: dict[str, tuple[dict, dict]]) -> Iterator[Check]:
@@ -136,18 +137,13 @@ def trained_again(what: str, results: dict[str, tuple[dict, dict]]) -> Iterator[
 
     Otherwise only scores are compared, within a tolerance: training diverges with different rounding.
     """
-    same = all(_place(one) == _place(two) for one, two in results.values())
-    for name, (one, two) in results.items():
-        if same:
-            yield compare(f"{what}: {name}", one, two)
-        else:
-            scores = (_only_scores(one), _only_scores(two))
-            yield compare(f"{what}: {name}", *scores, ANOTHER_TRAINING, DIVERGED)
-
-
-def _place(result: dict) -> list:
-    """Provenance that must be equal for equal numbers: packages, processor and threads, parameters."""
-    return [result["provenance"][each] for each in ("versions", "device", "params_sha256")]
+    places = ("versions", "device", "params_sha256")
+    same = all(
+        one["provenance"][each] == two["provenance"][each] for one, two in results.values() for each in places
+    )
+    for name, pair in results.items():
+        how = pair if same else (*map(_only_scores, pair), ANOTHER_TRAINING, DIVERGED)
+        yield compare(f"{what}: {name}", *how)
 
 
 def _only_scores(result: dict) -> dict:
@@ -191,10 +187,6 @@ def leaves(value, name: str = "") -> Iterator[tuple[str, object]]:
             yield from leaves(each, f"{name}[{number}]")
     else:
         yield name, value
-
-
-def _json(file: Path) -> dict:
-    return json.loads(file.read_text())
 
 
 def report(study: str) -> int:

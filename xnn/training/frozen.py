@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from ..config import freshness, schema
+from ..config.provenance import whole
 from ..config.schema import Run
-from ..config.writing import whole
 from ..models.classifier import BATCH, Classifier, channels_last, to_input
 from .batches import Radiographs
 from .recipe import precision
