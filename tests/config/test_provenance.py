@@ -107,3 +107,14 @@ def test_a_stamp_without_a_commit_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert shutil.which("git") is None
     assert stamped(monkeypatch, tmp_path) == without_commit("git is not installed")
+
+
+def test_a_result_without_a_value_is_json(tmp_path):
+    values = {"a": [1.5, float("nan")], "b": {"c": float("inf")}, "d": (float("-inf"), "x", None)}
+    provenance.write_json(values, tmp_path / "result.json")
+    text = (tmp_path / "result.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": [1.5, None],
+        "b": {"c": None},
+        "d": [None, "x", None],
+    }

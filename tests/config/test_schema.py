@@ -450,3 +450,13 @@ def test_a_notebook_takes_a_file_whole_or_makes_a_run_of_its_own():
         load_run("own", "fast")
     with pytest.raises(ParameterError, match=r"no run .\.\./a"):
         load_run("own", "../a", seed=2)
+
+
+@pytest.mark.parametrize(("train", "refused"), [("all", True), ("head", False), ("15", False)])
+def test_a_batch_of_one_has_no_statistics_to_train_all_layers_with(train, refused):
+    write_study("single", run=f"model: {{train: {train}}}\ntraining: {{batch_size: 1}}")
+    if not refused:
+        assert files.load_run("single", "run").training.batch_size == 1
+        return
+    with pytest.raises(schema.ParameterError, match=r"batch_size: one image has no batch statistics.*use 2"):
+        files.load_run("single", "run")

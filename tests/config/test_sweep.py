@@ -78,7 +78,10 @@ def test_a_key_that_needs_a_section_makes_it(small):
 def test_no_page_leads_to_an_explanation_that_a_sweep_does_not_make(small):
     write("few", "grid: {seed: [1, 2]}")
     write("all", "grid: {seed: [1, 2]}", "explain: true")
-    assert execute.never_made(Task("3-train", load_sweep("few").runs()[0])) == ["4-regions.ipynb", "5-explain.ipynb"]
+    assert execute.never_made(Task("3-train", load_sweep("few").runs()[0])) == [
+        "4-regions.ipynb",
+        "5-explain.ipynb",
+    ]
     assert execute.never_made(Task("3-train", load_sweep("all").runs()[0])) == ["4-regions.ipynb"]
     assert not execute.never_made(Task("3-train", load_run(small, "plain")))
     text = "Of each kind. [What it\nsaw](5-explain.ipynb#the-most).\n\n[How](3-train.ipynb)."

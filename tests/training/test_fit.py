@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from xnn import fit, load_model, load_run
+from xnn.config.schema import ParameterError
 from xnn.models import kept
 from xnn.training import fit as training
 from xnn.training import recipe
@@ -112,6 +113,16 @@ def test_fine_tuning_starts_from_the_other_run(record, small):
     assert tuned["regime"] == "fine-tuning"
     first = [load_model(load_run(small, name)).backbone[0][0].weight for name in ("plain", "tuned")]
     assert torch.equal(*first)
+
+
+def test_a_training_that_diverges_names_its_learning_rate_and_keeps_nothing(small):
+    plain = load_run(small, "plain")
+    hot = plain.training.model_copy(update={"learning_rate": 1e9, "schedule": "cosine"})
+    run = plain.model_copy(update={"name": "diverges", "training": hot})
+    with pytest.raises(ParameterError, match=r"learning_rate: 1e\+09 is too high: the loss is not finite"):
+        fit(run)
+    assert not list(run.artifacts.glob("*"))
+    assert not (run.reports / "training.json").exists()
 
 
 def test_a_model_that_is_not_there_says_what_to_do(small):
