@@ -71,8 +71,9 @@ plots.sweep_scores(table, varied, "validation", "validation F1")
 # `half_width` half the length of its interval, which measures the variation over patients.
 
 # %%
-settled, seeds = comparison.by_setting(table), table.seed.nunique()
-settled.style.format(precision=3, na_rep="-") if seeds > 1 else Markdown("Every setting has one seed.")
+settled = comparison.by_setting(table)
+one = settled.seeds.max() == 1
+Markdown("Every setting has one seed.") if one else settled.style.format(precision=3, na_rep="-")
 
 # %%
 #| fig-alt: Validation and test F1 of every run, a row a setting.
