@@ -141,7 +141,7 @@ def _heat_map(means, varied, score, title):
 def _parallel(means, varied, score, title):
     """A line for each setting across an axis for each value; its colour and the last axis are the score."""
     figure, axes = look.subplots(2 + 1.4 * len(varied), 3.6)
-    places = {name: _place(means[name]) for name in varied} | {score: _scale(means[score])}
+    places = {name: _axis(means[name]) for name in varied} | {score: _axis(means[score], scaled=True)}
     norm = Normalize(means[score].min(), means[score].max())
     colours = sns.color_palette("viridis", as_cmap=True)
     heights = np.column_stack([height for height, _ in places.values()])
@@ -155,17 +155,12 @@ def _parallel(means, varied, score, title):
     return figure
 
 
-def _place(values):
-    """Heights from 0 to 1 of values on an axis, and its ticks: in equal steps where there are few."""
-    if values.nunique() > 6 and pd.api.types.is_numeric_dtype(values):
-        return _scale(values)
+def _axis(values, scaled=False):
+    """Heights from 0 to 1 of values, in proportion if there are many and else in equal steps, and ticks."""
+    if scaled or (values.nunique() > 6 and pd.api.types.is_numeric_dtype(values)):
+        low, span = values.min(), np.ptp(values) or 1
+        ticks = np.linspace(low, low + span, 4)
+        return (values - low) / span, [((tick - low) / span, f"{tick:.3g}") for tick in ticks]
     distinct = sorted(set(values), key=lambda each: (isinstance(each, str), each))
     steps = {value: number / max(1, len(distinct) - 1) for number, value in enumerate(distinct)}
     return values.map(steps), [(height, str(value)) for value, height in steps.items()]
-
-
-def _scale(values):
-    """Heights from 0 to 1 in proportion to the values, and four ticks."""
-    low, span = values.min(), np.ptp(values) or 1
-    ticks = np.linspace(low, low + span, 4)
-    return (values - low) / span, [((tick - low) / span, f"{tick:.3g}") for tick in ticks]
