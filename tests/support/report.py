@@ -8,7 +8,7 @@ from pathlib import Path
 from support.project import PROJECT, SMALL, TINY, environment
 
 STUDY = "tiny"
-STEPS_OF_A_RUN = ("3-train", "4-evaluate", "5-explain")
+STEPS_OF_A_RUN = ("3-train", "4-evaluate", "4-regions", "5-explain")
 
 
 def recipe(run: str, start: str) -> str:
