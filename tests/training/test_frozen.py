@@ -7,6 +7,7 @@ import torch
 from xnn import build, fit, load_run
 from xnn.training import fit as training
 from xnn.training import frozen as features
+from xnn.training.batches import Radiographs
 
 
 def changed(run, **updates):
@@ -55,11 +56,11 @@ def test_features_are_computed_once(run, monkeypatch):
     features.FrozenRadiographs(run, model)
 
 
-@pytest.mark.parametrize("what", ["weights", "augmentation", "seed", "frozen layers"])
+@pytest.mark.parametrize("what", ["weights", "augmentation", "seed", "frozen layers", "region", "split"])
 def test_what_decides_features_is_in_their_key(run, what):
-    model, records = build(run).model, training.Radiographs(run).part("train")
-    before = features.key(run, model, records, 10)
-    assert features.key(run, build(run).model, records, 10) == before
+    model, data = build(run).model, Radiographs.dataset(Radiographs(run), "train")
+    before = features.key(run, model, data, 10)
+    assert features.key(run, build(run).model, data, 10) == before
     if what == "weights":
         model.backbone[0][0].weight.data += 1
     if what == "augmentation":
@@ -68,7 +69,12 @@ def test_what_decides_features_is_in_their_key(run, what):
         run = run.model_copy(update={"seed": 1})
     if what == "frozen layers":
         model.requires_grad_(False)
-    assert features.key(run, model, records, 10) != before
+    if what == "region":  # the same records, other pixels
+        run = run.model_copy(update={"model": run.model.model_copy(update={"region": "lungs_only"})})
+        data = Radiographs.dataset(Radiographs(run), "train")
+    if what == "split":
+        data = Radiographs.dataset(Radiographs(run), "val")
+    assert features.key(run, model, data, 10) != before
 
 
 def test_an_interrupted_file_is_not_taken_for_a_whole_one(run, monkeypatch):

@@ -74,12 +74,11 @@ def _check_header(image: Image.Image) -> None:
 
 
 def write_images(path: Path, count: int, size: int, images: Iterable[np.ndarray]) -> None:
-    """Write `count` grey images of (size, size) to an .npy file, after the records beside it are removed.
+    """Write `count` grey images of (size, size) to an .npy file, one after the other.
 
-    Their rows must not refer to other images. On a full disk plain writes raise OSError, where a memory map
-    would crash. Raises ValueError if the images are of another number or size.
+    Plain writes: on a full disk they raise OSError, where a memory map would crash. Raises ValueError if the
+    images are of another number or size.
     """
-    path.with_name("records.csv").unlink(missing_ok=True)
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
     written = 0
     with whole(path) as partial, partial.open("wb") as file:

@@ -49,6 +49,11 @@ def wrangle(study: Study) -> Wrangled:
     return Wrangled(records, found.loc[found.reason != "", ["path", "reason"]].reset_index(drop=True))
 
 
+def _forget(study: Study) -> None:
+    """Remove earlier records: their rows must not refer to other images."""
+    (study.artifacts / "records.csv").unlink(missing_ok=True)
+
+
 def _draw(study: Study) -> pd.DataFrame:
     records = phantom.cohort(study.patients, study.seed)
     size, rows = study.image_size, list(records.itertuples())
@@ -56,6 +61,7 @@ def _draw(study: Study) -> pd.DataFrame:
         phantom.draw(r.label, r.patient, r.image, size, study.seed, study.marker)
         for r in tqdm(rows, desc="drawing", leave=False)
     ]
+    _forget(study)
     for name in ("mask", "marker", "image"):
         write_images(study.artifacts / f"{name}s.npy", len(rows), size, (getattr(r, name) for r in drawn))
     records["sha256"] = [hashlib.sha256(each.image.tobytes()).hexdigest() for each in drawn]
@@ -80,6 +86,7 @@ def _read(study: Study) -> pd.DataFrame:
                 facts.append((len(facts), *others))
                 yield image
 
+    _forget(study)
     write_images(study.artifacts / "images.npy", len(named), study.image_size, images())
     facts = pd.DataFrame(facts, named.index, ["row", "sha256", *SIZES, "reason"])
     found = found.join(facts.drop(columns="reason"))

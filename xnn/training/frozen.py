@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -20,7 +19,7 @@ from ..config import freshness, schema
 from ..config.provenance import whole
 from ..config.schema import Run
 from ..models.classifier import BATCH, Classifier, channels_last, to_input
-from .batches import Radiographs
+from .batches import Radiographs, Views
 from .recipe import precision
 
 CAPACITY = 16 * 2**30  # bytes of a study's cache; the oldest files go first
@@ -61,7 +60,7 @@ class FrozenRadiographs(Radiographs):
         items = [(index, view) for index in range(len(views)) for view in numbers]
         folder = self.run.study.artifacts / "features"
         folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{key(self.run, self.model, self.part(split), len(items))}.bin"
+        file = folder / f"{key(self.run, self.model, views, len(items))}.bin"
         dtype = torch.bfloat16 if precision(self.run) == "bf16-mixed" else torch.float32
         shape = self._frozen(views[0][0].unsqueeze(0)).shape[1:]
         size = len(items) * shape.numel()
@@ -87,16 +86,20 @@ class FrozenRadiographs(Radiographs):
             return self.model.forward_range(channels_last(to_input(images.to(device))), 0, self.first)
 
 
-def key(run: Run, model: Classifier, records: pd.DataFrame, views: int) -> str:
-    """Return a hash of all that decides cached outputs: layers, images, views, precision, code."""
+def key(run: Run, model: Classifier, data: Views, views: int) -> str:
+    """Return a hash of all that decides cached outputs: layers, pixels, views, precision, code."""
     layers = model.layers()[: model.first_trainable()]
     tensors = [tensor for layer in layers for tensor in layer.state_dict().values()]
     weights = hashlib.sha256(b"".join(each.cpu().contiguous().numpy().tobytes() for each in tensors))
+    pixels = hashlib.sha256()
+    for row in data.rows:
+        pixels.update(data.images[row])
     parts = [
         weights.hexdigest(),
         f"{layers} {model.image_size} {run.study.image_size} {views} {run.seed} {precision(run)}",
         schema.sha256(run.augmentation),
-        records[["row", "path", "sha256"]].to_csv(index=False),
+        data.rows.tolist(),  # a random view depends on the row
+        pixels.hexdigest(),
         freshness.of_function(__name__, "FrozenRadiographs").sha256,
     ]
     return freshness.digest(parts)
