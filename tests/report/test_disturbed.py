@@ -53,7 +53,7 @@ def test_a_full_disk_is_one_line_and_a_plain_rerun_does(folder, full):
     place = f"{full}/{STUDY}"
     done = bash(
         folder,
-        f"mount -t tmpfs -o size=96k none {place} && head -c 60000 /dev/zero > {place}/other\n"
+        f"mount -t tmpfs -o size=96k none {place} && head -c 80000 /dev/zero > {place}/other\n"
         f"{XNN} run 1-wrangle {STUDY}; echo status $?\n"
         f"ls {place}; mount -o remount,size=100m {place}; rm {place}/other\n"
         f"{XNN} run 1-wrangle {STUDY} >&2; echo status $?\n"
