@@ -71,7 +71,9 @@ def ship(run: Run, folder: Path) -> Path:
         explanation = {"baseline": run.explanation.baseline, "tolerance": run.explanation.tolerance}
         effects = {"rounding": rounding, "far_test_images": far}
         sha256 = provenance.file_sha256(trained / WEIGHTS)
-        key = json.loads((run.reports / "training.json").read_text())["key"]
+        key = (provenance.read_json(run.artifacts / "training.json") or {}).get(
+            "key"
+        )  # None: not by a report
         origin = {"training_key": key, "weights_sha256": sha256, "provenance": provenance.timed(stamp)}
         provenance.write_json({**names, **decision, **explanation, **effects, **origin}, fresh / SHIPPED)
         card = (trained / CARD).read_text().rstrip()
