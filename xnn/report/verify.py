@@ -84,7 +84,9 @@ def scores_again(run: Run) -> Check:
 def table_again(study: Study) -> Check:
     """Check of results.csv, recomputed from the results of the runs."""
     committed = pd.read_csv(study.reports / "results.csv").set_index("run")
-    again = comparison.result_table(*comparison.load_results(study)).set_index("run")
+    metrics, training = comparison.load_results(study)
+    validation = comparison.validation_f1(study, metrics)
+    again = comparison.result_table(metrics, training, validation).set_index("run")
     tables = (each.astype(str).to_dict("index") for each in (committed, again))
     return compare("results.csv", *tables)
 
