@@ -77,6 +77,7 @@ SWEEP = pd.DataFrame(
         "high": 1.0,
     }
 )
+REGIONS = pd.DataFrame({"input": ["whole", "lungs_removed"], "value": [0.9, 0.6], "low": 0.5, "high": 1.0})
 FIGURES = {  # how it is made, and how many axes it has
     "class_counts": (lambda: plots.class_counts(RECORDS), 1),
     "images_per_patient": (lambda: plots.images_per_patient(RECORDS), 1),
@@ -94,6 +95,7 @@ FIGURES = {  # how it is made, and how many axes it has
     "risk_coverage": (lambda: plots.risk_coverage(RISK), 1),
     "compare_scores": (lambda: plots.compare_scores(RUNS, "F1"), 1),
     "differences": (lambda: plots.differences(RUNS.rename(columns={"run": "pair"}), "F1"), 1),
+    "region_scores": (lambda: plots.region_scores({"mean": REGIONS, "inpainted": REGIONS}, "AUROC"), 1),
     "score_by_size": (lambda: plots.score_by_size(SIZES, "F1"), 1),
     "sweep_scores": (lambda: plots.sweep_scores(SWEEP, ["rate", "decay"], "validation", "F1"), 1),
     "seed_spread": (lambda: plots.seed_spread(SWEEP), 1),
@@ -141,6 +143,12 @@ def test_a_map_leaves_out_what_is_set_aside():
 def test_figures_are_complete():
     drawn = {name for name, item in vars(plots).items() if hasattr(item, "__wrapped__")}
     assert drawn == set(FIGURES)
+
+
+def test_a_region_without_a_score_beside_the_whole_image_and_chance():
+    axes = plots.region_scores({"mean": REGIONS, "inpainted": REGIONS}, "AUROC").axes[0]
+    assert [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1][-2:] == [0.9, 0.5]
+    assert texts(axes.get_yticklabels()) == ["whole", "lungs removed"]
 
 
 def heights(axes):

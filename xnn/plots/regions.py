@@ -27,6 +27,6 @@ def region_scores(tables: dict[str, pd.DataFrame], label: str):
     if "AUROC" in label:
         axes.axvline(0.5, color=look.GREY, linestyle=":", linewidth=1, label="chance")
     axes.set_yticks(places, [name.replace("_", " ") for name in places.index])
-    axes.set(xlabel=f"{label}; higher is better")
+    axes.set(xlabel=f"{label}; higher is better", title="Scores with a part of the radiograph removed")
     axes.legend(title="removed part filled with", loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
