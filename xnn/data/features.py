@@ -8,8 +8,6 @@ from ..config.schema import Study
 from .lungs import load_lungs
 from .records import load_images
 
-SIZE = ("width", "height", "aspect")
-
 
 def shortcut_features(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     """Return width, height, aspect, sharpness and file_bytes of each record, in their order.
