@@ -36,15 +36,13 @@ def load_markers(study: Study) -> np.ndarray | None:
     return np.load(study.artifacts / "markers.npy", mmap_mode="r") if study.synthetic else None
 
 
-def file_features(records: pd.DataFrame, images=None) -> pd.DataFrame:
-    """Return width, height, bytes and aspect of each record's file and, given images, its mean intensity.
+def file_features(records: pd.DataFrame) -> pd.DataFrame:
+    """Return width, height, bytes and aspect of each record's file.
 
     Columns with a single value are left out: they predict nothing.
     """
     table = records[SIZES].astype(float)
     table["aspect"] = table.width / table.height
-    if images is not None:
-        table["mean intensity"] = [images[row].mean() for row in records.row]
     return table.loc[:, table.nunique() > 1]
 
 

@@ -23,6 +23,11 @@ def patient_weights(patients, resamples: int = 2000, seed: int = 0) -> np.ndarra
     return drawn[:, owner]
 
 
+def all_and_resampled(patients, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Return the weights of images for `summary`, (1 + B, N): each once, then those of `patient_weights`."""
+    return np.concatenate([np.ones((1, len(patients))), patient_weights(patients, resamples, seed)])
+
+
 def interval(values, level: float = 0.95) -> dict[str, float]:
     """Return {"low", "high"}, the percentile interval of resampled values (B,); NaN is left out."""
     values = values[~np.isnan(values)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .intervals import patient_weights, summary
+from .intervals import all_and_resampled, summary
 from .scoring import mean, scores
 
 SCORES = ("auroc_pneumonia", "auroc_bacteria_vs_virus", "f1_weighted")
@@ -15,9 +15,8 @@ def by_input(labels, probabilities: dict[str, np.ndarray], classes, patients, re
     for all inputs, so the intervals of differences are paired. Result: name -> score -> value, low, high and
     difference (value, low, high). Scores that the classes do not have are left out.
     """
-    weights = patient_weights(patients, resamples, seed)
-    both = np.concatenate([np.ones((1, len(labels))), weights])  # first all images once
-    found = {name: scores(labels, each, classes, both) for name, each in probabilities.items()}
+    weights = all_and_resampled(patients, resamples, seed)
+    found = {name: scores(labels, each, classes, weights) for name, each in probabilities.items()}
     whole = next(iter(found.values()))
     return {
         name: {
@@ -46,5 +45,5 @@ def moved(before, after, patients, resamples=2000, seed=0) -> dict[str, dict[str
         "changed": after.argmax(axis=1) != chosen,
         "shift": np.abs(log_odds(after) - log_odds(before)),
     }
-    weights = np.concatenate([np.ones((1, len(rows))), patient_weights(patients, resamples, seed)])
+    weights = all_and_resampled(patients, resamples, seed)
     return {name: summary(mean(each, weights)) for name, each in values.items()}

@@ -7,7 +7,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from ..config import files
 from ..config.schema import Run, Study
 from .comparison import read_results, with_interval
-from .intervals import metrics, patient_weights, summary
+from .intervals import all_and_resampled, metrics, summary
 from .predictions import predictions_table, read
 from .scoring import auroc, mean
 
@@ -24,7 +24,7 @@ def shortcuts(study: Study, records: pd.DataFrame, features: pd.DataFrame, resam
     """
     train, test = (records.split == name for name in ("train", "test"))
     ill = (records.label != study.healthy).to_numpy()
-    weights = _weights(records.patient[test], study, resamples)
+    weights = all_and_resampled(records.patient[test], resamples, study.seed)
     alone = {}
     for name, values in features.items() if study.healthy in study.classes else ():
         values = values.to_numpy()
@@ -136,7 +136,7 @@ def between_parts(
         chosen = ((records.label == label) & records.source_split.isin(("train", "test"))).to_numpy()
         of_test = (records.source_split[chosen] == "test").to_numpy()
         if of_test.any() and not of_test.all():
-            weights = _weights(records.patient[chosen], study, resamples)
+            weights = all_and_resampled(records.patient[chosen], resamples, study.seed)
             rows += [
                 {
                     "class": label,
@@ -164,7 +164,7 @@ def of_false_alarms(run: Run, records: pd.DataFrame, features: pd.DataFrame, res
     alarm = predicted != study.classes.index(study.healthy)
     found = []
     if alarm.any() and not alarm.all():
-        weights = _weights(records.patient.iloc[rows], study, resamples)
+        weights = all_and_resampled(records.patient.iloc[rows], resamples, study.seed)
         found = [
             {"feature": name, **summary(auroc(alarm, -values.to_numpy()[rows], weights))}
             for name, values in features.items()
@@ -189,13 +189,9 @@ def subgroups(run: Run, records: pd.DataFrame, resamples=2000) -> pd.DataFrame:
     rows = []
     for key in keys:
         for (label, group), each in table.groupby(["label", key]):
-            found = summary(mean(each.right.to_numpy(), _weights(each.patient, study, resamples)))
+            found = summary(
+                mean(each.right.to_numpy(), all_and_resampled(each.patient, resamples, study.seed))
+            )
             sizes = {"n": len(each), "patients": each.patient.nunique()}
             rows.append({"class": label, "group": group, **sizes, **found})
     return pd.DataFrame(rows)
-
-
-def _weights(patients, study: Study, resamples: int) -> np.ndarray:
-    """Return the weights of images (1 + resamples, N): all once, then resamples of patients."""
-    drawn = patient_weights(patients, resamples, study.seed)
-    return np.concatenate([np.ones((1, drawn.shape[1])), drawn])
