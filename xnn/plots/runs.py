@@ -46,6 +46,18 @@ def compare_scores(table: pd.DataFrame, score: str):
 
 
 @look.styled
+def beside_published(table: pd.DataFrame, score: str):
+    """Return a score with its interval, and those of others without one, from run, value, low and high."""
+    figure, axes = _intervals(table.iloc[::-1], "run")
+    others = table.low.iloc[::-1].isna().to_numpy()
+    axes.plot(
+        table.value.iloc[::-1][others], np.flatnonzero(others), "s", color="white", markeredgecolor=look.GREY
+    )
+    axes.set(xlabel=f"{score}; squares: published without intervals")
+    return figure
+
+
+@look.styled
 def differences(table: pd.DataFrame, score: str = "score"):
     """Return differences with their intervals and a line at 0, from the columns pair, value, low and high."""
     figure, axes = _intervals(table.iloc[::-1], "pair")
