@@ -30,6 +30,8 @@ COPIED = (
 )
 # read by Quarto alone: smalldocs takes the width from the style sheet
 WIDE = "format: {html: {grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}}}\n"
+# what scrolls can be reached with a keyboard
+FOCUS = 'document.querySelectorAll(".scroll").forEach(e => e.scrollWidth > e.clientWidth && (e.tabIndex = 0))'
 BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOTALL)
 
 
@@ -130,7 +132,7 @@ def finished(page: str) -> str:
         own = "" if "<caption" in found[0] else f"<caption>{heading}</caption>"
         return f'<div class="scroll">{found[2]}{own}{found[3]}</div>'
 
-    return BLOCK.sub(put, offline(page))
+    return BLOCK.sub(put, offline(page)).replace("</body>", f"<script>{FOCUS}</script></body>", 1)
 
 
 def offline(page: str) -> str:
