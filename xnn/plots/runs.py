@@ -53,7 +53,9 @@ def beside_published(table: pd.DataFrame, score: str):
     axes.plot(
         table.value.iloc[::-1][others], np.flatnonzero(others), "s", color="white", markeredgecolor=look.GREY
     )
-    axes.set(xlabel=f"{score}; squares: published without intervals")
+    axes.set(
+        xlabel=f"{score}; higher is better", title="Dots: this report. Squares: published, without intervals"
+    )
     return figure
 
 

@@ -50,6 +50,7 @@ def parts(folder: Path) -> dict[str, str]:
         "clone": repository(),
         "rows": rows(study, networks.head(5), metrics),
         "cite": cite(),
+        "credit": "{title}, {version}, {license}".format(**_citation() | {"title": "xnn"}),
     }
 
 
@@ -96,7 +97,7 @@ def forest(study: Study, metrics: dict, target: Path) -> None:
             {"run": f"{each.source}, {each.differs.split(',')[0].split(';')[0]}", "value": each.auroc}
             for each in sorted(known, key=lambda each: -each.auroc)
         ]
-    figure = plots.beside_published(pd.DataFrame(rows), f"{SCORES['auroc_pneumonia']}; higher is better")
+    figure = plots.beside_published(pd.DataFrame(rows), SCORES["auroc_pneumonia"])
     figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
 
 

@@ -22,6 +22,7 @@ ANSWER, STAMP = "**Answer.** ", "| provenance | |"
 QUESTION = re.compile(r"\*\*([^*]+\?)\*\*\s*")
 OPTIONS = re.compile(r"(?:#\|.*\n)+")
 WRITES = re.compile(r"write_json|write_text|to_csv|savefig|gallery\.write|\bstamp\(", re.MULTILINE)
+IDENTIFIER = re.compile(r"[a-z0-9]+([_ ][a-z0-9]+)*")
 HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b")
 CODE = '```{=html}\n<label class="show-code"><input type="checkbox"> Code</label>\n```'
 STEPS_SHOWN = {
@@ -37,7 +38,8 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
 
     `save` keeps a file beside the page under a name and returns its address.
     """
-    title = _title(notebook)
+    own = yaml.safe_load(notebook.cells[0].source.strip("-\n"))
+    title = own["title"].rpartition(" · ")[2]
     cells = [part for cell in notebook.cells[1:] for part in _parts(cell)]
     answer, stamp, cells = _taken(cells)
     known = named(task, page)
@@ -47,7 +49,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     question = QUESTION.match(cells[0].source) if cells else None
     if question:
         cells[0].source = cells[0].source[question.end() :]
-    front = _front(task, title, answer, _picture(cells, page, save))
+    front = _front(task, title, own.get("description") or sentence(answer), _picture(cells, page, save))
     top = [nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---")]
     lead = f"**{question[1]}**\n\n" if question else ""
     if answer:
@@ -105,9 +107,12 @@ def _address(subject: Study | Run, step: str, up: str) -> str:
 def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
     """Return Markdown with the readable names of runs and studies, linked where they stood in backticks."""
 
+    said = set()
+
     def put(found: re.Match) -> str:
         name, to = known.get(found[1], (None, None))
-        return found[0] if name is None else f"[{name}]({to})" if to else name
+        first = not (found[1] in said or said.add(found[1]))  # the others are not linked
+        return found[0] if name is None else f"[{name}]({to})" if to and first else name
 
     text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, tables.intervals(text))
     return re.sub(r"(?<=\| )([\w.-]+)(?= \|)", put, text)
@@ -128,12 +133,14 @@ def beside(task: Task, page: Path) -> str:
     return " · ".join(links)
 
 
-def _front(task: Task, title: str, answer: str, picture: str) -> dict:
+def _front(task: Task, title: str, description: str, picture: str) -> dict:
     """The front matter of a page: what lists of pages show of it."""
     subject = task.subject
-    front = {"title": f"{names.of(subject)} · {title}" if subject else title}
+    front = {"title": f"{names.of(subject)} · {title}" if subject else title, "description": description}
+    if picture:
+        front |= {"image": picture, "image-alt": f"The first figure of {front['title']}"}
     if not subject:
-        return front | {"description": sentence(answer), "image": picture}
+        return front
     kinds = [names.of_study(task.study)]
     subtitle = f"Study {task.study.name}" if isinstance(subject, Study) else names.of_study(task.study)
     if isinstance(subject, Run):
@@ -143,10 +150,7 @@ def _front(task: Task, title: str, answer: str, picture: str) -> dict:
             value = f"{f1['value']:.3f} ({f1['low']:.3f} to {f1['high']:.3f})"
             subtitle = f"{subtitle} · weighted F1 {value}"
             front["order"] = f"{not task.study.compare_with:d} {task.study.name} {1 - f1['value']:.4f}"
-    front |= {"subtitle": subtitle, "description": sentence(answer), "categories": kinds}
-    if picture:
-        front |= {"image": picture, "image-alt": f"The first figure of {front['title']}"}
-    return front
+    return front | {"subtitle": subtitle, "categories": kinds}
 
 
 # ---- cells -----------------------------------------------------------------------------------------
@@ -154,11 +158,6 @@ def _front(task: Task, title: str, answer: str, picture: str) -> dict:
 
 def _markdown(text: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_markdown_cell(text)
-
-
-def _title(notebook: nbformat.NotebookNode) -> str:
-    """The title of a notebook, without the name of its run or study."""
-    return yaml.safe_load(notebook.cells[0].source.strip("-\n"))["title"].rpartition(" · ")[2]
 
 
 def _parts(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -278,7 +277,8 @@ class _Numbered:
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
         stem = text.removesuffix(" (random weights)")
-        name, to = self.known.get(stem, (text.replace("_", " ") if text.islower() else text, ""))
+        spoken = tables.spoken(text) if IDENTIFIER.fullmatch(text) else text
+        name, to = self.known.get(stem, (spoken, ""))
         name = html.escape(name)
         return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name
 

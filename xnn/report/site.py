@@ -75,8 +75,9 @@ def stage(notebooks: list[Path]) -> None:
     for file in benchmarks:
         title, rest = file.read_text().split("\n", 1)
         file.write_text(f"{title}\n\n::: {{.beside}}\n{menu}\n:::\n{rest}")
-    index = STAGED / "index.qmd"
-    index.write_text(Template(index.read_text()).safe_substitute(landing.parts(STAGED / "pages")))
+    parts = landing.parts(STAGED / "pages")
+    for file in (STAGED / "_quarto.yml", STAGED / "index.qmd"):
+        file.write_text(Template(file.read_text()).safe_substitute(parts))
     for notebook in notebooks:
         target = STAGED / notebook.relative_to(ROOT)
         folder = target.with_name(f"{target.stem}-files")

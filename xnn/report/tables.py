@@ -30,7 +30,8 @@ INTERVAL = re.compile(r"(?<=\d|%) [(\[](-?[\d.]+)(?:-|, )(-?[\d.]+)[)\]]")
 
 def spoken(text: str) -> str:
     """Return an identifier in words: ``auroc_pneumonia`` is AUROC pneumonia."""
-    return " ".join(WORDS.get(word, word) for word in text.replace("_", " ").split(" "))
+    words = " ".join(WORDS.get(word, word) for word in text.replace("_", " ").split(" "))
+    return re.sub(r"^F1 (weighted|macro)$", r"\1 F1", words)
 
 
 def intervals(text: str) -> str:
