@@ -128,5 +128,12 @@ def test_names_say_what_a_study_and_a_run_are():
     assert names.of_run(load_run("named", "run"), seed=False).endswith("class weights")
 
 
+def test_formulas_are_mathml():
+    text = present.formulas("The mean $x_i$ of\n\n$$a\n= 1$$\n")
+    assert "The mean `<math" in text
+    assert 'display="block"' in text
+    assert "$" not in text
+
+
 def test_the_citation_is_bibtex():
     assert landing.cite().startswith("@software{xnn,\n  title = {")

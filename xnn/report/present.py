@@ -118,6 +118,20 @@ def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
     return re.sub(r"(?<=\| )([\w.-]+)(?= \|)", put, text)
 
 
+def formulas(text: str) -> str:
+    """Return Markdown with its TeX formulas as MathML, for which a browser needs no script."""
+    text = re.sub(
+        r"\$\$(.+?)\$\$", lambda tex: f"```{{=html}}\n{_math(tex[1], 'block')}\n```", text, flags=re.S
+    )
+    return re.sub(r"\$([^$\n]+)\$", lambda tex: f"`{_math(tex[1], 'inline')}`{{=html}}", text)
+
+
+def _math(tex: str, display: str) -> str:
+    from latex2mathml import converter
+
+    return converter.convert(" ".join(tex.split()), display=display)
+
+
 def beside(task: Task, page: Path) -> str:
     """Return links to the other pages of a page's run."""
     if not isinstance(task.subject, Run):
@@ -227,7 +241,7 @@ class _Numbered:
         if cell.cell_type == "markdown":
             if heading := re.match(r"## (.+)", cell.source):
                 self.section, self.count = heading[1], 0
-            cell.source = self._explained(linked(cell.source, self.known))
+            cell.source = formulas(self._explained(linked(cell.source, self.known)))
             return cell
         head = OPTIONS.match(cell.source)
         own = yaml.safe_load(re.sub("^#\\|", "", head[0], flags=re.MULTILINE)) if head else {}
