@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from ..config.provenance import whole
 from ..config.schema import ROOT, ParameterError, short
-from . import steps
+from . import checklists, steps
 from .steps import StepError
 
 SITE = "_site"
@@ -33,7 +33,9 @@ def render(renderer: str | None = None) -> None:
             if not steps.metadata(notebook):
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
         index_galleries()
+        checklists.write()
         _run(renderer)
+        checklists.check(ROOT / SITE)
         for file in (ROOT / SITE).rglob("*.html"):
             file.write_text(offline(file.read_text()))
         for notebook in notebooks:
