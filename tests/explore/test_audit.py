@@ -94,3 +94,6 @@ def test_the_committed_splits_keep_patients_apart():
     assert table.groupby("patient")["image split"].nunique().max() > 1
     assert (table["official split"] == "test").sum() == 624
     assert (table.duplicate_group != "").sum() > 0
+    assert set(table.doubtful_label) == {"True", "False"}
+    assert table.mask_id[table.mask_id != ""].is_unique
+    assert ((table.mask_id == "") == (table.true_width == "")).all()
