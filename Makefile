@@ -10,11 +10,12 @@ TRAIN ?=## 1: retrain runs of a committed report on real radiographs whose model
 SWEEP ?= params/sweeps/phantom-rates.yaml## sweep to make
 SCHEDULER ?=## tcp://...: make the sweep on the workers of this dask scheduler
 BENCH ?= report training## names of benchmarks to run
+ONLY ?=## parts that verify recomputes, of scores, predictions and training; by default all
 JOBS ?= 2## steps, and runs of a sweep, to execute in parallel
 MODEL ?= models/kermany-mobilenetv2-full## model that the app serves: a folder, or a Hugging Face id
 LOCK ?= requirements.lock## packages to install; requirements-report.lock is enough for reports and smaller
 PYTHON ?= python3## Python (3.11 or later) that creates the environment
-export ARCHIVE MASKS WEIGHTS ONLINE TRAIN JOBS SCHEDULER
+export ARCHIVE MASKS WEIGHTS ONLINE TRAIN JOBS SCHEDULER ONLY
 
 # By default glibc returns each training step's memory to the system and requests it again; keeping it makes
 # training on a CPU faster.
