@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from ..config.provenance import whole
 from ..config.schema import ROOT, ParameterError, short
-from . import checklists, steps
+from . import checklists, metadata, steps
 from .steps import StepError
 
 SITE = "_site"
@@ -41,6 +41,7 @@ def render(renderer: str | None = None) -> None:
         for notebook in notebooks:
             if why := _complete(notebook):
                 print(f"{short(notebook)} carries a banner: {why[0]}")
+        metadata.write(ROOT / SITE)
         print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
 
