@@ -106,17 +106,19 @@ def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
 
 
 def _complete(notebook: Path) -> list[str]:
-    """Add banners and links to a rendered page, and the notebooks that they lead to; return the banners."""
+    """Add banners and links to a rendered page, and the files that they lead to; return the banners."""
     file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
     if not file.exists():
         raise StepError(f"{short(notebook)} was not rendered: is it in _quarto.yml?")
     why = doubts(notebook)
     source = steps.task_of(notebook).source
-    for each in (notebook, source):
+    results = sorted(each for kind in ("*.json", "*.csv") for each in notebook.parent.glob(kind))
+    for each in (notebook, source, *results):
         copy = ROOT / SITE / short(each)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(each, copy)
     up = "../" * short(notebook).count("/")
     links = {"This notebook, executed": notebook.name, "its source": up + short(source)}
+    links |= {each.name: each.name for each in results}
     file.write_text(marked(file.read_text(), why, links))
     return why
