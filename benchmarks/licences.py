@@ -29,8 +29,8 @@ EXCEPTIONS = {
     "multivolumefile": "LGPL, a separate library that FiftyOne's eta asks for",
     "paramiko": "LGPL, a separate library that FiftyOne's eta asks for",
 }
-# packages whose metadata names no licence; taken from their licence files
-READ = {"huey": "MIT", "skops": "MIT"}
+# packages whose metadata names no licence; taken from the licence files of their sources
+READ = {"huey": "MIT", "skops": "MIT", "mlcroissant": "Apache-2.0"}
 
 
 def licence(package: importlib.metadata.Distribution) -> str:

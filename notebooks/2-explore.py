@@ -221,8 +221,9 @@ plots.image_sheet(images[records.row[worst.index].to_numpy()], titles, columns=8
 # %% [markdown]
 # ## Split tables
 #
-# The patient, duplicate group and split of every image under each protocol, by file name. If this study is
-# compared with others, the table is written to `splits.csv` beside this page.
+# By file name, what is known of every image: patient, split under each protocol, duplicate group, likelier
+# class and doubtful label, true size of the original and id of its lung mask. If this study is compared with
+# others, the table is written to `splits.csv` beside this page.
 
 # %%
 #| tbl-cap: The first rows of the table of splits.

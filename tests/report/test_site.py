@@ -110,6 +110,8 @@ def test_every_result_page_leads_to_its_notebook(root, pages):
     for file in (root / "_site/reports").rglob("[1-9]-*.html"):
         assert file.with_suffix(".ipynb").name in pages[file].links
         assert any(link.endswith(f"notebooks/{file.stem}.py") for link in pages[file].links)
+        beside = (root / file.relative_to(root / "_site")).parent.iterdir()
+        assert {each.name for each in beside if each.suffix in (".csv", ".json")} <= set(pages[file].links)
 
 
 @pytest.fixture(scope="module")

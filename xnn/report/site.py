@@ -13,7 +13,7 @@ import nbformat
 from filelock import FileLock
 
 from ..config.schema import ROOT, ParameterError, short
-from . import landing, present, steps
+from . import checklists, landing, metadata, present, steps
 from .steps import StepError
 
 SITE = "_site"
@@ -24,7 +24,10 @@ COPIED = (
     "pages/*",
     "benchmarks/*.md",
     "reports/*/_*.md",
-    "reports/*/splits.csv",
+    "reports/*/*.csv",
+    "reports/*/*.json",
+    "reports/*/*/*.csv",
+    "reports/*/*/*.json",
     "reports/*/*/*.png",
     "reports/*/*/gallery/*",
 )
@@ -48,15 +51,18 @@ def render(renderer: str | None = None) -> None:
         for notebook in notebooks:
             if not steps.metadata(notebook):
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
+        checklists.write()
         stage(notebooks)
         _run(renderer)
         shutil.rmtree(ROOT / SITE, ignore_errors=True)
         shutil.move(STAGED / SITE, ROOT / SITE)
+        checklists.check(ROOT / SITE)
         for file in (ROOT / SITE).rglob("*.html"):
             file.write_text(finished(file.read_text()))
         for notebook in notebooks:
             if why := _complete(notebook):
                 print(f"{short(notebook)} carries a banner: {why[0]}")
+        metadata.write(ROOT / SITE)
         print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
 
@@ -160,17 +166,19 @@ def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
 
 
 def _complete(notebook: Path) -> list[str]:
-    """Add banners and links to a rendered page, and the notebooks that they lead to; return the banners."""
+    """Add banners and links to a rendered page, and the files that they lead to; return the banners."""
     file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
     if not file.exists():
         raise StepError(f"{short(notebook)} was not rendered: is it in _quarto.yml?")
     why = doubts(notebook)
     source = steps.task_of(notebook).source
-    for each in (notebook, source):
+    results = sorted(each for kind in ("*.json", "*.csv") for each in notebook.parent.glob(kind))
+    for each in (notebook, source, *results):
         copy = ROOT / SITE / short(each)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(each, copy)
     up = "../" * short(notebook).count("/")
     links = {"This notebook, executed": notebook.name, "its source": up + short(source)}
+    links |= {each.name: each.name for each in results}
     file.write_text(marked(file.read_text(), why, links))
     return why
