@@ -30,7 +30,7 @@ EXCEPTIONS = {
     "paramiko": "LGPL, a separate library that FiftyOne's eta asks for",
 }
 # packages whose metadata names no licence; taken from their licence files
-READ = {"huey": "MIT", "skops": "MIT"}
+READ = {"axe-playwright-python": "MIT, with axe-core: MPL-2.0", "huey": "MIT", "skops": "MIT"}
 
 
 def licence(package: importlib.metadata.Distribution) -> str:
