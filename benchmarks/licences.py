@@ -30,7 +30,12 @@ EXCEPTIONS = {
     "paramiko": "LGPL, a separate library that FiftyOne's eta asks for",
 }
 # packages whose metadata names no licence; taken from the licence files of their sources
-READ = {"huey": "MIT", "skops": "MIT", "mlcroissant": "Apache-2.0"}
+READ = {
+    "axe-playwright-python": "MIT, with axe-core: MPL-2.0",
+    "huey": "MIT",
+    "mlcroissant": "Apache-2.0",
+    "skops": "MIT",
+}
 
 
 def licence(package: importlib.metadata.Distribution) -> str:

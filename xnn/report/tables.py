@@ -40,13 +40,13 @@ def intervals(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a cell with three decimals at most and its interval in words."""
+    """Return a cell with three decimals, or two digits if it is small, and its interval in words."""
     if NUMBER.fullmatch(text) and "." in text:
         value = float(text.replace(",", ""))
         if text.endswith(".0") or abs(value) >= 1000:
             return f"{value:,.0f}"
         if len(text.rpartition(".")[2]) > 3:
-            return f"{value:.3f}" if abs(value) >= 0.0005 or not value else f"{value:.1e}"
+            return f"{value:.3f}" if abs(value) >= 0.01 or not value else f"{value:.2g}"
     return CELLS.get(text, intervals(text))
 
 
