@@ -72,7 +72,8 @@ plots.image_sheet(*removal.examples(tested), columns=7)
 
 # %%
 network = xnn.load_model(settings)
-found = removal.region_test(settings, network, tested)
+whole = removal.answers(settings, network, tested.images)
+found = removal.region_test(settings, network, tested, whole)
 removal.table(found)
 
 # %%
@@ -99,7 +100,7 @@ plots.region_scores(removal.by_score(found, "f1_weighted"), "weighted F1, three 
 # Markers are bright letters and clips beside the lungs, found by their brightness and size.
 
 # %%
-changes = removal.small_changes(settings, network, tested)
+changes = removal.small_changes(settings, network, tested, whole)
 removal.shown(changes)
 
 # %%

@@ -28,7 +28,7 @@ def png(mask, mode="1") -> bytes:
 
 @pytest.fixture
 def study():
-    made = Study(title="masked", source="archive", classes=["a", "b"], image_size=SIZE, name="masked")
+    made = Study(title="masked", source="archive", classes=["a", "b"], image_size=SIZE, name="lungs")
     made.artifacts.mkdir(parents=True, exist_ok=True)
     return made
 

@@ -47,9 +47,10 @@ def test_a_network_that_reads_the_marker_is_told_from_its_control(monkeypatch, m
     assert told["fires"] == fires, told
 
     tested = removal.load(run)
-    without = removal.region_test(run, model, tested)["inpainted"]
+    whole = removal.answers(run, model, tested.images)
+    without = removal.region_test(run, model, tested, whole)["inpainted"]
     f1 = {name: without[name]["f1_weighted"]["value"] for name in ("lungs_removed", "lungs_only")}
-    changed = removal.small_changes(run, model, tested).set_index("change").changed
+    changed = removal.small_changes(run, model, tested, whole).set_index("change").changed
     # the lesion is in the lungs, the marker is not
     assert (f1["lungs_removed"] > f1["lungs_only"]) == fires, f1
     for name in ("marker removed", "marker pasted from another radiograph"):

@@ -22,6 +22,14 @@ class Reads(torch.nn.Module):
         return torch.stack([torch.zeros_like(score), score, torch.full_like(score, -9.0)], dim=1)
 
 
+def region_test(run, network, tested):
+    return removal.region_test(run, network, tested, removal.answers(run, network, tested.images))
+
+
+def small_changes(run, network, tested):
+    return removal.small_changes(run, network, tested, removal.answers(run, network, tested.images))
+
+
 @pytest.fixture
 def run(small):
     return load_run(small, "plain")
@@ -46,18 +54,16 @@ def auroc(found, name, fill="mean"):
 
 @pytest.mark.parametrize("fill", ["mean", "inpainted"])
 def test_a_network_that_reads_the_corner_is_exposed(run, tested, fill):
-    found = removal.region_test(run, Reads(slice(0, 3), slice(0, 3), 0.5), tested)
+    found = region_test(run, Reads(slice(0, 3), slice(0, 3), 0.5), tested)
     assert auroc(found, "whole")["value"] == 1
     for name in ("lungs_removed", "lungs_removed_wide", "box_removed"):
         assert auroc(found, name, fill)["value"] == 1, "it does not need the lungs"
-    assert "nothing that exceeds chance" in removal.answer(
-        found, removal.small_changes(run, _blind(), tested)
-    )
+    assert "nothing that exceeds chance" in removal.answer(found, small_changes(run, _blind(), tested))
 
 
 def test_a_network_that_reads_the_lungs_needs_them(run, tested):
     middle = slice(10, 20), slice(4, 28)
-    found = removal.region_test(run, Reads(*middle, 0.45), tested)
+    found = region_test(run, Reads(*middle, 0.45), tested)
     assert auroc(found, "whole")["value"] > 0.95
     assert auroc(found, "lungs_only")["value"] > 0.95
     gone = auroc(found, "box_removed", "inpainted")
@@ -70,7 +76,7 @@ def _blind():
 
 
 def test_changes_count_the_answers_that_they_move(run, tested):
-    table = removal.small_changes(run, _blind(), tested).set_index("change")
+    table = small_changes(run, _blind(), tested).set_index("change")
     assert (table.n == len(tested.images)).sum() == 4
     quiet = table.loc["enlarged 4 times and reduced"]
     assert quiet.changed["value"] <= 0.05

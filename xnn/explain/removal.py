@@ -59,10 +59,13 @@ def examples(tested: Tested) -> tuple[list[np.ndarray], list[str]]:
     return shown, [name.replace("_", " ") for name in regions.INPUTS] * len(regions.FILLS)
 
 
-def region_test(run: Run, network: Classifier, tested: Tested) -> dict[str, dict]:
-    """Return a network's scores on each input, as `evaluation.regions.by_input` does, by the fill's name."""
+def region_test(run: Run, network: Classifier, tested: Tested, whole: np.ndarray) -> dict[str, dict]:
+    """Return a network's scores on each input, as `evaluation.regions.by_input` does, by the fill's name.
+
+    ``whole`` are its answers to the unchanged images.
+    """
     labels = pd.Index(run.study.classes).get_indexer(tested.records.label)
-    patients, found, result = tested.records.patient, {}, {}
+    patients, found, result = tested.records.patient, {"whole": whole}, {}
     for fill in regions.FILLS:
         for name in regions.INPUTS:
             if name not in found or name not in regions.UNFILLED:
@@ -77,14 +80,13 @@ def answers(run: Run, network: Classifier, images: np.ndarray) -> np.ndarray:
     return probabilities(logits(network, images, run.evaluation.flip))
 
 
-def small_changes(run: Run, network: Classifier, tested: Tested) -> pd.DataFrame:
-    """Return how far each of CHANGES, and each change of the side marker, moves the answers.
+def small_changes(run: Run, network: Classifier, tested: Tested, before: np.ndarray) -> pd.DataFrame:
+    """Return how far each of CHANGES, and each change of the side marker, moves the answers from `before`.
 
     Columns change, n, changed and shift, as from `evaluation.regions.moved`. A marker is removed or moved to
     the mirrored place where one is found, and pasted from another radiograph where none is.
     """
-    before, table = answers(run, network, tested.images), []
-    patients = tested.records.patient.to_numpy()
+    patients, table = tested.records.patient.to_numpy(), []
     for name, rows, images in _changes(tested, np.random.default_rng(run.seed)):
         after = answers(run, network, images)
         found = moved(before[rows], after, patients[rows], RESAMPLES, run.seed)
