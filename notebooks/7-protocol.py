@@ -182,6 +182,7 @@ lines = [
     f"As a mean over batches sorted by class the weighted F1 of `{best.run}` would read "
     f"{averaged['sorted']:.3f} instead of {averaged['whole']:.3f}.",
     shortcuts.sentence(found, metrics[best.run]["scores"], best.run),
+    *shortcuts.trained_on_parts(settings),
 ]
 lines += [
     f"On `{row.study}`, where {row.patient_and_class:.0%} of the test images have a sibling in training "
@@ -205,7 +206,6 @@ if len(explained):
         f"controls, which do not depend on the network, and worse than one of them {told} of the runs."
     ]
 (settings.reports / "_findings.md").write_text("".join(f"- {line}\n" for line in lines))
-(settings.reports / "_headline.md").write_text(shortcuts.headline(found, settings, best.run))
 
 # %%
 accuracy = shifted[shifted.score == "accuracy"].set_index("way").value
