@@ -13,12 +13,21 @@ from ..config.schema import ROOT, Study
 from ..evaluation import comparison
 from . import names
 
-SCORES = {"f1_weighted": "Weighted F1", "auroc_pneumonia": "AUROC, pneumonia"}
+MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}
+TITLE = "Explainable neural networks on chest radiographs"
+SCORES = {"f1_weighted": "weighted F1", "auroc_pneumonia": "AUROC for pneumonia"}
 
 
-def main_study() -> Study:
-    """Return the study that is compared with others."""
-    return next(study for study in map(files.load_study, files.studies()) if study.compare_with)
+def main_study() -> Study | None:
+    """Return the study that the page is about: compared with others, or any other that has results."""
+    studies = map(files.load_study, files.studies())
+    made = [study for study in studies if comparison.read_results(study, "metrics.json")]
+    return max(made, key=lambda study: len(study.compare_with), default=None)
+
+
+def shown_scores(metrics: dict) -> list[str]:
+    """Return the names of the scores that are shown: a study of other classes has no pneumonia."""
+    return [name for name in SCORES if name in metrics["scores"]]
 
 
 def ranked(study: Study) -> pd.DataFrame:
@@ -38,19 +47,23 @@ def ranked(study: Study) -> pd.DataFrame:
 
 def parts(folder: Path) -> dict[str, str]:
     """Return the generated parts of the landing page by their names there; write its figure to `folder`."""
-    study = main_study()
+    own = {
+        "clone": repository(),
+        "cite": cite(),
+        "credit": "{title}, {version}, {license}".format(**_citation() | {"title": "xnn"}),
+    }
+    if not (study := main_study()):
+        said = "No study has results yet: run `make report`."
+        return own | {"finding": TITLE, "good": said, "trust": said, "rows": said}
     networks = ranked(study)
     best = networks.runs.iloc[0][0]
     metrics = comparison.read_results(study, "metrics.json")
     forest(study, metrics[best], folder / "published.svg")
-    return {
+    return own | {
         "finding": finding(study, best),
         "good": good(study, metrics[best]),
         "trust": trust(study, best),
-        "clone": repository(),
         "rows": rows(study, networks.head(5), metrics),
-        "cite": cite(),
-        "credit": "{title}, {version}, {license}".format(**_citation() | {"title": "xnn"}),
     }
 
 
@@ -58,7 +71,7 @@ def finding(study: Study, run: str) -> str:
     """Return the headline: what a network loses with the lungs."""
     tested = read_json(study.reports / run / "regions.json")
     if tested is None or "auroc_pneumonia" not in tested["inputs"]["whole"]:
-        return "Explainable neural networks on chest radiographs"
+        return TITLE
     whole, gone = (tested["inputs"][name]["auroc_pneumonia"]["value"] for name in ("whole", "lungs_removed"))
     kept = "almost as well" if gone - 0.5 > 0.9 * (whole - 0.5) else "less well"
     return f"Without the lungs, a network detects pneumonia {kept}: AUROC {gone:.3f} instead of {whole:.3f}"
@@ -67,11 +80,14 @@ def finding(study: Study, run: str) -> str:
 def good(study: Study, metrics: dict) -> str:
     """Return how good the chosen network is, here and on the split that others published numbers for."""
     run = files.load_run(study.name, metrics["run"])
-    f1, auroc = (_with_interval(metrics["scores"][name]) for name in SCORES)
+    scores = [
+        f"{SCORES[each]} **{_with_interval(metrics['scores'][each])}**" for each in shown_scores(metrics)
+    ]
+    kind = "**Synthetic data: drawn phantoms.** " if study.synthetic else ""
     text = (
-        f"[{names.of_run(run)}](reports/{study.name}/{run.name}/4-evaluate.ipynb), chosen by validation: "
-        f"weighted F1 **{f1}**, AUROC for pneumonia **{auroc}**, on {metrics['n']} radiographs of "
-        f"{metrics['patients']} patients who are in no other split."
+        f"{kind}[{names.of_run(run)}](reports/{study.name}/{run.name}/4-evaluate.ipynb), chosen by "
+        f"validation: {', '.join(scores)}, on {metrics['n']} radiographs of {metrics['patients']} patients "
+        f"({names.of_study(study).lower()})."
     )
     for other in map(files.load_study, study.compare_with):
         if known := [each for each in other.published if each.auroc and each.task == "pneumonia"]:
@@ -87,7 +103,8 @@ def good(study: Study, metrics: dict) -> str:
 
 def forest(study: Study, metrics: dict, target: Path) -> None:
     """Draw the AUROC of the chosen networks beside those that others published."""
-    rows = [{"run": f"this report, {names.of_study(study).lower()}", **metrics["scores"]["auroc_pneumonia"]}]
+    score = shown_scores(metrics)[-1]
+    rows = [{"run": f"this report, {names.of_study(study).lower()}", **metrics["scores"][score]}]
     for other in map(files.load_study, study.compare_with):
         known = [each for each in other.published if each.auroc and each.task == "pneumonia"]
         if known:
@@ -97,7 +114,7 @@ def forest(study: Study, metrics: dict, target: Path) -> None:
             {"run": f"{each.source}, {each.differs.split(',')[0].split(';')[0]}", "value": each.auroc}
             for each in sorted(known, key=lambda each: -each.auroc)
         ]
-    figure = plots.beside_published(pd.DataFrame(rows), SCORES["auroc_pneumonia"])
+    figure = plots.beside_published(pd.DataFrame(rows), SCORES[score])
     figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
 
 
@@ -109,7 +126,9 @@ def _chosen(study: Study) -> dict:
 def trust(study: Study, best: str) -> str:
     """Return what the measures of all explanations say, and what the network can do without the lungs."""
     explained = comparison.explanations(study)
-    columns = {"insertion auc": "insertion", "deletion auc": "deletion"}
+    if not {*MEASURES} <= {*explained}:
+        return "No run is explained yet."
+    columns = MEASURES
     better = {name: int((explained[column] == "better").sum()) for column, name in columns.items()}
     worse = {name: int((explained[column] == "worse").sum()) for column, name in columns.items()}
     most = max(better.values())
@@ -134,18 +153,25 @@ def trust(study: Study, best: str) -> str:
 
 def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
     """Return the best networks as a Markdown table, a row each, averaged over seeds."""
-    lines = [f"| Network | Seeds | Validation F1 | {' | '.join(SCORES.values())} |", "| --- |" + " --- |" * 4]
+    shown = shown_scores(metrics[networks.runs.iloc[0][0]])
+    titles = ["network", "seeds", "validation F1", *(SCORES[name] for name in shown)]
+    lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
     for row in networks.itertuples():
         scores = [
             {key: sum(metrics[run]["scores"][name][key] for run in row.runs) / len(row.runs) for key in each}
-            for name in SCORES
+            for name in shown
             for each in [metrics[row.runs[0]]["scores"][name]]
         ]
         name = names.of_run(files.load_run(study.name, row.runs[0]), seed=False)
-        shown = [f"[{name}](reports/{study.name}/{row.runs[0]}/4-evaluate.ipynb)", len(row.runs)]
-        shown += [f"{row.validation:.3f}", *map(_with_interval, scores)]
-        lines.append(f"| {' | '.join(map(str, shown))} |")
-    return "\n".join(lines)
+        cells = [f"[{name}](reports/{study.name}/{row.runs[0]}/4-evaluate.ipynb)", str(len(row.runs))]
+        cells += [f"{row.validation:.3f}", *map(_with_interval, scores)]
+        lines.append(f"| {' | '.join(cells)} |")
+    caption = (
+        f": {names.of_study(study)}: test scores of the networks with the best validation F1, with 95 % "
+        "intervals over patients. Scores and limits are means over seeds. "
+        f"[All networks](reports/{study.name}/6-compare.ipynb)."
+    )
+    return "\n".join([*lines, "", caption])
 
 
 def repository() -> str:
@@ -179,11 +205,11 @@ def _with_interval(score: dict[str, float]) -> str:
 
 def galleries(root: Path) -> str:
     """Return the script that lists the runs with a gallery and their names, the main study's best first."""
-    studies = [study for study in map(files.load_study, files.studies()) if study.compare_with]
-    best = [study.reports / first for study in studies for first in [*ranked(study).runs.str[0], ""][:1]]
+    study = main_study()
+    best = study and study.reports / ranked(study).runs.iloc[0][0]
     found = []
     for file in sorted(root.glob("reports/*/*/gallery/data.js")):
         run = files.load_run(*file.relative_to(root).parts[1:3])
         name = f"{names.of_run(run)} ({names.of_study(run.study).lower()})"
-        found.append([run.reports not in best, file.parent.relative_to(root).as_posix(), name])
+        found.append([run.reports != best, file.parent.relative_to(root).as_posix(), name])
     return f"list({json.dumps([each[1:] for each in sorted(found)])});\n"
