@@ -122,8 +122,8 @@ notebooks: | $(ENVIRONMENT)
 	@$(BIN)/jupytext --quiet --sync notebooks/*.py methods/*.py
 
 lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-	  --LabApp.news_url=None notebooks
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab --LabApp.news_url=None \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 clean: ## remove the study's report and artifacts, and the site
 	@rm -rf artifacts/$(STUDY) _site $(if $(filter phantom%,$(STUDY)),reports/$(STUDY))
