@@ -179,10 +179,10 @@ xnn.write_json(found | {"provenance": result["provenance"]}, settings.reports / 
 # %%
 explained = comparison.explanations(settings)
 lines = [
-    f"As a mean over batches sorted by class the weighted F1 of `{best.run}` would read "
-    f"{averaged['sorted']:.3f} instead of {averaged['whole']:.3f}.",
     shortcuts.sentence(found, metrics[best.run]["scores"], best.run),
     *shortcuts.trained_on_parts(settings),
+    f"As a mean over batches sorted by class the weighted F1 of `{best.run}` would read "
+    f"{averaged['sorted']:.3f} instead of {averaged['whole']:.3f}.",
 ]
 lines += [
     f"On `{row.study}`, where {row.patient_and_class:.0%} of the test images have a sibling in training "
@@ -216,7 +216,7 @@ lines += [
     f"{off.trained:.0%} off; for the estimated one the accuracy of `{best.run}` goes from "
     f"{accuracy.iloc[0]:.3f} to {accuracy.iloc[1]:.3f}."
 ]
-Markdown("**Answer.** " + " ".join(lines))
+Markdown(f"**Answer.** {lines[0]}\n\n" + "".join(f"- {line}\n" for line in lines[1:]))
 
 # %%
 xnn.Stamp(result["provenance"])
