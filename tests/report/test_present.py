@@ -86,7 +86,7 @@ def page():
     digest = "0123456789abcdef" * 4
     cells = [
         nbformat.v4.new_raw_cell("---\ntitle: shown / run · Evaluation\n---"),
-        MARKDOWN("**How good is `run`?**\n\nBy calibration.\n\n## First"),
+        MARKDOWN("**How good is `run`?**\n\nBy calibration. [The\nmaps](5-explain.ipynb#cases).\n\n## First"),
         CODE('study = "phantom"', metadata={"tags": ["parameters"]}),
         CODE("import xnn", outputs=[said]),
         CODE("#| tbl-cap: Counts.\ncounts", outputs=[output(html="<table><tr><td>1</td></tr></table>")]),
@@ -110,6 +110,10 @@ def test_the_answer_comes_first_and_the_provenance_last(page):
     assert texts[-1].startswith("## Provenance")
     assert "| 0123456789ab |" in texts[-1]
     assert not any("## Empty" in text or "study =" in text for text in texts)
+
+
+def test_no_sentence_leads_to_a_page_that_was_not_made(page):
+    assert not any("5-explain" in cell.source for cell in page.cells)
 
 
 def test_code_that_only_prepares_is_hidden_and_what_it_reports_is_left_out(page):

@@ -14,7 +14,7 @@ from ..config import files
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
 from . import names, tables
-from .execute import PICTURES
+from .execute import PICTURES, without_pointer
 from .steps import Task
 
 GLOSSARY = "pages/glossary.qmd"
@@ -44,6 +44,9 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     answer, stamp, cells = _taken(cells)
     known = named(task, page)
     numbered = _Numbered(title, known, up_from(page), save)
+    for cell in cells:
+        for to in _unmade(task, page) if cell.cell_type == "markdown" else []:
+            cell.source = without_pointer(cell.source, to)
     cells = [numbered.cell(cell) for cell in cells if cell]
     cells = _without_empty_sections(cells)
     question = QUESTION.match(cells[0].source) if cells else None
@@ -145,6 +148,12 @@ def beside(task: Task, page: Path) -> str:
             f"[Gallery]({up_from(page)}pages/gallery.qmd#run={page.parent.relative_to(ROOT).as_posix()}/gallery)"
         )
     return " · ".join(links)
+
+
+def _unmade(task: Task, page: Path) -> list[str]:
+    """Pages of a run that were not made: they may need a model that is not here."""
+    names = [f"{step}.ipynb" for step in STEPS_SHOWN if isinstance(task.subject, Run)]
+    return [name for name in names if not page.with_name(name).exists()]
 
 
 def _front(task: Task, title: str, description: str, picture: str) -> dict:
