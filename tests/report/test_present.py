@@ -9,6 +9,7 @@ import pytest
 
 from support.project import PROJECT, SMALL, write_study
 from xnn import load_run, load_study
+from xnn.config import files
 from xnn.report import landing, names, present, tables
 from xnn.report.steps import ROOT, Task
 
@@ -67,6 +68,17 @@ def test_a_table_without_rows_is_left_out():
 
 def output(**data):
     return nbformat.v4.new_output("display_data", {f"text/{kind}": text for kind, text in data.items()})
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """No other study than those of these tests: some tests write studies that cannot be read."""
+    monkeypatch.setattr(
+        files, "studies", lambda: [n for n in ("named", "shown") if (ROOT / "params" / n).exists()]
+    )
+    names.compared.cache_clear()
+    yield
+    names.compared.cache_clear()
 
 
 @pytest.fixture(autouse=True)
