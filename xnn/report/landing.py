@@ -11,7 +11,7 @@ from ..config import files
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Study
 from ..evaluation import comparison
-from . import names
+from . import names, tables
 
 MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}
 TITLE = "Explainable neural networks on chest radiographs"
@@ -200,7 +200,7 @@ def _citation() -> dict:
 
 
 def _with_interval(score: dict[str, float]) -> str:
-    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+    return tables.intervals(comparison.with_interval(score))
 
 
 def galleries(root: Path) -> str:
