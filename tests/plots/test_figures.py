@@ -34,7 +34,7 @@ RECORDS = pd.DataFrame(
 HISTORY = pd.DataFrame(
     {
         "epoch": [0, 1, 2],
-        "train_loss": [np.nan, 0.8, 0.5],
+        "sample_loss": [1.1, 0.8, 0.5],
         "val_loss": [1.0, 0.7, 0.6],
         "val_f1": [0.4, 0.9, 0.8],
         "lr": [1e-3, 1e-4, 1e-5],
@@ -198,12 +198,11 @@ def test_class_means_are_mean_and_deviation():
     np.testing.assert_allclose(shown[5], virus.std(axis=0), atol=1e-6)
 
 
-def test_learning_curves_leave_out_empty_cells_and_name_the_best_epoch():
+def test_learning_curves_compare_losses_and_name_the_best_epoch():
     losses, f1, rate = plots.learning_curves(HISTORY).axes
-    np.testing.assert_array_equal(losses.lines[0].get_xydata(), [[1, 0.8], [2, 0.5]])
+    np.testing.assert_array_equal(losses.lines[0].get_xydata(), [[0, 1.1], [1, 0.8], [2, 0.5]])
     assert f1.get_title() == "Validation F1, best 0.900 at epoch 1"
     assert rate.get_yscale() == "log"
-    plots.learning_curves(HISTORY.assign(val_f1=np.nan))
 
 
 def test_precision_recall_curves_name_their_average_precision():

@@ -14,26 +14,25 @@ from . import look
 def learning_curves(history: pd.DataFrame):
     """Return the losses, validation F1 and learning rate by epoch, with the best epoch marked.
 
-    ``history`` has the columns epoch, train_loss, val_loss, val_f1 and lr; cells may be empty.
+    ``history`` has the columns epoch, sample_loss (of training images, measured like val_loss), val_loss,
+    val_f1 and lr.
     """
     figure, (losses, f1, rate) = look.subplots(9, 2.7, columns=3)
     for axes, column, label, colour in (
-        (losses, "train_loss", "training", look.GREY),
+        (losses, "sample_loss", "training", look.GREY),
         (losses, "val_loss", "validation", look.BLUE),
         (f1, "val_f1", None, look.BLUE),
         (rate, "lr", None, look.GREY),
     ):
-        drawn = history[["epoch", column]].dropna()
-        axes.plot(drawn["epoch"], drawn[column], marker=".", label=label, color=colour)
+        axes.plot(history["epoch"], history[column], marker=".", label=label, color=colour)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    losses.set(title="Loss", xlabel="epoch", ylabel="loss (nats)")
+    losses.set(title="Loss of training and validation images", xlabel="epoch", ylabel="loss (nats)")
     losses.legend()
     f1.set(title="Validation F1", xlabel="epoch", ylabel="F1")
     rate.set(title="Learning rate", xlabel="epoch", ylabel="learning rate (log scale)", yscale="log")
-    if history["val_f1"].notna().any():
-        best = history.loc[history["val_f1"].idxmax()]
-        f1.axvline(best["epoch"], color=look.GREY, linestyle=":", linewidth=1)
-        f1.set_title(f"Validation F1, best {best['val_f1']:.3f} at epoch {best['epoch']:.0f}")
+    best = history.loc[history["val_f1"].idxmax()]
+    f1.axvline(best["epoch"], color=look.GREY, linestyle=":", linewidth=1)
+    f1.set_title(f"Validation F1, best {best['val_f1']:.3f} at epoch {best['epoch']:.0f}")
     return figure
 
 
