@@ -1,6 +1,4 @@
 # ---
-# title: ConvNeXtV2
-# description: from ResNet step by step, global response normalisation, masked pre-training
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # ConvNeXtV2
 
 # %% [markdown]
 # **What turns a ResNet into a ConvNeXtV2, what does each step cost, and what does the new layer do?**

@@ -1,6 +1,4 @@
 # ---
-# title: Integrated Gradients
-# description: what they promise, and how many steps it takes to keep the promise
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Integrated Gradients
 
 # %% [markdown]
 # **What do Integrated Gradients promise, and how many steps does it take to keep the promise?**

@@ -1,6 +1,4 @@
 # ---
-# title: MobileNetV2
-# description: where computation is saved, and why narrow layers have no ReLU
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # MobileNetV2
 
 # %% [markdown]
 # **Where does MobileNetV2 save computation, and why do its narrow layers have no ReLU?**

@@ -1,6 +1,4 @@
 # ---
-# title: AdamW
-# description: weight decay under AdamW and an L2 penalty under Adam
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # AdamW
 
 # %% [markdown]
 # **Is weight decay under AdamW the same as an L2 penalty under Adam?**

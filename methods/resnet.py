@@ -1,6 +1,4 @@
 # ---
-# title: ResNet
-# description: why depth hurts a plain network, and what adding the input back changes
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # ResNet
 
 # %% [markdown]
 # **Why does a deeper plain network train worse, and what does adding the input back change?**

@@ -1,5 +1,4 @@
 # ---
-# title: Lungs
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Lungs
 
 # %% [markdown]
 # **Does this network look at the lungs?**

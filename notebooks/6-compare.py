@@ -1,5 +1,4 @@
 # ---
-# title: Results
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Results
 
 # %% [markdown]
 # **Which network performs best on this study, and which differences exceed chance?**

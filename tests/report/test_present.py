@@ -97,7 +97,7 @@ def page():
     said = nbformat.v4.new_output("stream", text="predictions are kept\n")
     digest = "0123456789abcdef" * 4
     cells = [
-        nbformat.v4.new_raw_cell("---\ntitle: shown / run · Evaluation\n---"),
+        MARKDOWN("# Evaluation"),
         MARKDOWN("**How good is `run`?**\n\nBy calibration. [The\nmaps](5-explain.ipynb#cases).\n\n## First"),
         CODE('study = "phantom"', metadata={"tags": ["parameters"]}),
         CODE("import xnn", outputs=[said]),
