@@ -8,7 +8,7 @@ on the removed pixels: the mean of the whole image would tell how bright they we
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.provenance import file_sha256
 from ..config.schema import Study
