@@ -36,8 +36,8 @@ UNSET = ("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE", "
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FIGURE = "#| fig-alt: "  # first line of a cell with a figure
-QUALITY = 80  # of JPEG
-PHOTOGRAPH = 1.2  # a palette picture this many times as large as the JPEG is a photograph
+COLOURS, QUALITY = 128, 80  # of palettes, of JPEG
+PHOTOGRAPH = 1.1  # a palette picture this many times as large as the JPEG is a photograph
 
 
 def execute(task: Task) -> None:
@@ -210,7 +210,7 @@ def _failure(task: Task, error, failed: Path) -> str:
 
 
 def shrink(notebook: nbformat.NotebookNode) -> None:
-    """Reduce every PNG picture of a notebook to a palette of 256 colours, photographs to JPEG."""
+    """Reduce every PNG picture of a notebook to a palette, photographs to JPEG."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
@@ -224,8 +224,8 @@ def smaller(png: bytes) -> tuple[str, bytes]:
         flat = Image.new("RGB", picture.size, "white")
         flat.paste(picture, mask=picture.getchannel("A") if "A" in picture.getbands() else None)
     palette, photograph = io.BytesIO(), io.BytesIO()
-    flat.quantize(256, dither=Image.Dither.NONE).save(palette, "PNG", optimize=True)
-    flat.save(photograph, "JPEG", quality=QUALITY)
+    flat.quantize(COLOURS, dither=Image.Dither.NONE).save(palette, "PNG", optimize=True)
+    flat.save(photograph, "JPEG", quality=QUALITY, optimize=True, progressive=True)
     if palette.tell() > PHOTOGRAPH * photograph.tell():
         return "image/jpeg", photograph.getvalue()
     return "image/png", min(png, palette.getvalue(), key=len)
