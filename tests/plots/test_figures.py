@@ -65,7 +65,11 @@ MAPS = np.random.default_rng(1).normal(size=(9, 16, 16))
 
 FILES = RECORDS.assign(width=range(100, 109), height=200, bytes=range(5000, 5009))
 POINTS = np.random.default_rng(2).normal(size=(9, 2))
-SIZES = RUNS.assign(parameters=[1e6, 2e6, 3e7], weights=["imagenet", "random", "imagenet"])
+SIZES = RUNS.assign(
+    backbone=["ResNet-18", "ResNet-50", "ResNet-18"],
+    parameters=[1e6, 2e6, 3e7],
+    weights=["imagenet", "random", "imagenet"],
+)
 SWEEP = pd.DataFrame(
     {
         "setting": ["a", "a", "b", "c", "d"],
@@ -246,10 +250,11 @@ def test_differences_have_a_zero_line():
 def test_starting_weights_have_a_colour_each():
     axes = plots.score_by_size(SIZES, "F1").axes[0]
     assert axes.get_xscale() == "log"
-    assert texts(axes.get_legend().get_texts()) == ["imagenet", "random"]
-    dots = [container.lines[0] for container in axes.containers]
-    assert [dot.get_xdata()[0] for dot in dots] == [1e6, 2e6, 3e7]
-    assert dots[0].get_color() == dots[2].get_color() != dots[1].get_color()
+    assert {"imagenet", "random", *SIZES.backbone} <= {*texts(axes.get_legend().get_texts())}
+    lines, dots = axes.collections
+    np.testing.assert_allclose(dots.get_offsets(), SIZES[["parameters", "value"]])
+    first, second, third = map(tuple, lines.get_colors())
+    assert first == third != second
 
 
 def test_overlay_is_green_above_zero_red_below_and_clear_at_zero():

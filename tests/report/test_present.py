@@ -9,8 +9,8 @@ import pytest
 
 from support.project import PROJECT, SMALL, write_study
 from xnn import load_run, load_study
-from xnn.config import files
-from xnn.report import landing, names, present, tables
+from xnn.config import files, names
+from xnn.report import landing, present, tables
 from xnn.report.steps import ROOT, Task
 
 MARKDOWN, CODE = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell

@@ -10,10 +10,10 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ..config import files
+from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
-from . import names, tables
+from . import tables
 from .execute import PICTURES, without_pointer
 from .steps import Task
 
@@ -299,9 +299,8 @@ class _Numbered:
 
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
-        stem = text.removesuffix(" (random weights)")
         spoken = tables.spoken(text) if IDENTIFIER.fullmatch(text) else text
-        name, to = self.known.get(stem, (spoken, ""))
+        name, to = self.known.get(text, (spoken, ""))
         name = html.escape(name)
         return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name
 
