@@ -31,7 +31,7 @@ def test_results_are_in_the_order_of_validation_whatever_the_test_says():
     table = comparison.result_table(metrics, {"a": TRAINING, "b": TRAINING}, validation)
     assert table.run.tolist() == ["b", "a"]
     assert table["validation f1"].tolist() == [0.9, 0.6]
-    assert table["f1 weighted"].tolist() == ["0.500 (0.700-0.900)", "0.750 (0.700-0.900)"]
+    assert table["f1 weighted"].tolist() == ["0.500 (0.700 to 0.900)", "0.750 (0.700 to 0.900)"]
     assert table.minutes.tolist() == [2.0, 2.0]
 
 

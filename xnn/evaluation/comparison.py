@@ -94,10 +94,10 @@ def minutes(record: dict) -> float:
 
 
 def with_interval(score: dict[str, float | None]) -> str:
-    """Return a score as 0.842 (0.811-0.870); a dash where it is undefined."""
+    """Return a score as 0.842 (0.811 to 0.870); a dash where it is undefined."""
     if score["value"] is None:
         return "-"
-    return f"{score['value']:.3f} ({score['low']:.3f}-{score['high']:.3f})"
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
 
 
 def markdown(table: pd.DataFrame) -> str:

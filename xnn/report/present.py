@@ -68,11 +68,6 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     return notebook
 
 
-def answer_of(notebook: nbformat.NotebookNode) -> str:
-    """Return the answer that a notebook has computed, without its first word."""
-    return _taken(list(notebook.cells))[0]
-
-
 def sentence(text: str) -> str:
     """Return the first sentence of a Markdown text, without its marks."""
     plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("*", "").replace("`", "")
@@ -117,7 +112,7 @@ def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
         first = not (found[1] in said or said.add(found[1]))  # the others are not linked
         return found[0] if name is None else f"[{name}]({to})" if to and first else name
 
-    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, tables.intervals(text))
+    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, text)
     return re.sub(r"(?<=\| )([\w.-]+)(?= \|)", put, text)
 
 
