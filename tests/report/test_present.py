@@ -125,6 +125,11 @@ def test_no_sentence_leads_to_a_page_that_was_not_made(page):
     assert not any("5-explain" in cell.source for cell in page.cells)
 
 
+def test_only_the_sentence_that_leads_to_a_page_is_left_out():
+    text = "Of each kind. [What it\nsaw](5-explain.ipynb#the-most).\n\n[How](3-train.ipynb)."
+    assert present.without_pointer(text, "5-explain.ipynb") == "Of each kind.\n\n[How](3-train.ipynb)."
+
+
 def test_code_that_only_prepares_is_hidden_and_what_it_reports_is_left_out(page):
     (imports,) = [cell for cell in page.cells if "import xnn" in cell.source]
     assert "#| echo: false" in imports.source

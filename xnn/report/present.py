@@ -14,7 +14,7 @@ from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
 from . import tables
-from .execute import PICTURES, without_pointer
+from .execute import PICTURES
 from .steps import Task
 
 GLOSSARY = "pages/glossary.qmd"
@@ -149,6 +149,11 @@ def _unmade(task: Task, page: Path) -> list[str]:
     """Pages of a run that were not made: they may need a model that is not here."""
     names = [f"{step}.ipynb" for step in STEPS_SHOWN if isinstance(task.subject, Run)]
     return [name for name in names if not page.with_name(name).exists()]
+
+
+def without_pointer(text: str, to: str) -> str:
+    """Return Markdown without the sentences that consist of a link to a page."""
+    return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
 
 
 def _front(task: Task, title: str, description: str, picture: str) -> dict:
