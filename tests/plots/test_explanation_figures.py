@@ -50,7 +50,7 @@ def test_a_table_of_overlays_has_a_column_a_method():
 
 def test_without_a_case_the_figure_says_so():
     for figure in (plots.overlay_table(IMAGES[:0], {}, []), plots.overlays(IMAGES[:0], MAPS[:0], [])):
-        assert figure.axes[0].texts[0].get_text() == "none"
+        assert figure.axes[0].texts[0].get_text() == "there is none"
 
 
 def test_captions_tell_sum_gap_and_cost():

@@ -130,13 +130,13 @@ def test_every_figure_is_labelled_and_belongs_to_its_caller(name):
 
 def test_a_sheet_of_no_image_says_so():
     (axes,) = plots.image_sheet(IMAGES[:0], []).axes
-    assert texts(axes.texts) == ["none"]
+    assert texts(axes.texts) == ["there is none"]
 
 
 def test_files_of_one_size_have_no_histogram():
     table = file_features(RECORDS.assign(width=1, height=1, bytes=1))
     (axes,) = plots.sizes(table, RECORDS.label).axes
-    assert texts(axes.texts) == ["none"]
+    assert texts(axes.texts) == ["there is none"]
 
 
 def test_a_map_leaves_out_what_is_set_aside():

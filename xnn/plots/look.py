@@ -84,7 +84,7 @@ def nothing():
     """Return a figure that says that it has nothing to show."""
     figure, axes = subplots(3, 0.5)
     axes.axis("off")
-    axes.text(0, 0.5, "none")
+    axes.text(0, 0.5, "there is none")
     return figure
 
 
