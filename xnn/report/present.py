@@ -112,7 +112,7 @@ def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
         first = not (found[1] in seen or seen.add(found[1]))  # the others are not linked
         return found[0] if name is None else f"[{name}]({to})" if to and first else name
 
-    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, tables.intervals(text))
+    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, text)
     return re.sub(r"(?<=\| )([\w.-]+)(?= \|)", put, text)
 
 
