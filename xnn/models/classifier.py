@@ -204,7 +204,13 @@ def load_model(run: Run) -> Classifier:
         raise FileNotFoundError(
             f"run {run.name} of study {run.study.name} has no model yet: execute 3-train or `make report`"
         )
-    return Classifier.from_pretrained(folder)
+    return Classifier.from_pretrained(folder).to(device())
+
+
+def device() -> torch.device:
+    """Return where networks are asked: on the first GPU if there is one."""
+    torch.backends.cudnn.allow_tf32 = False  # a GPU's answers are then a CPU's, but for rounding
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def freeze(model: Classifier, train: str | int) -> None:
@@ -278,13 +284,13 @@ def logits(model: Classifier, images: np.ndarray, flip: bool = False) -> np.ndar
     """
     # before inference mode: parameters that are converted in it have no gradients any more
     model.eval().to(memory_format=torch.channels_last)
-    results = []
+    place, results = next(model.parameters()).device, []
     with torch.inference_mode():
         for start in tqdm(range(0, len(images), BATCH), desc="predicting", unit="batch", leave=False):
-            batch = to_input(np.asarray(images[start : start + BATCH]))
+            batch = to_input(np.asarray(images[start : start + BATCH])).to(place)
             result = model(batch)
             results.append((result + model(batch.flip(-1))) / 2 if flip else result)
-    return torch.cat(results).numpy()
+    return torch.cat(results).cpu().numpy()
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
