@@ -284,10 +284,10 @@ def logits(model: Classifier, images: np.ndarray, flip: bool = False) -> np.ndar
     """
     # before inference mode: parameters that are converted in it have no gradients any more
     model.eval().to(memory_format=torch.channels_last)
-    place, results = next(model.parameters()).device, []
+    place, results = next((p.device for p in model.parameters()), None), []
     with torch.inference_mode():
         for start in tqdm(range(0, len(images), BATCH), desc="predicting", unit="batch", leave=False):
-            batch = to_input(np.asarray(images[start : start + BATCH])).to(place)
+            batch = to_input(np.asarray(images[start : start + BATCH])).to(device=place)
             result = model(batch)
             results.append((result + model(batch.flip(-1))) / 2 if flip else result)
     return torch.cat(results).cpu().numpy()
