@@ -193,9 +193,16 @@ class Augmentation(Parameters):
     """Random views of a training image; with all values 0 (crop 1), the image itself."""
 
     crop: Annotated[float, Field(gt=0, le=1)] = 0.75  # smallest fraction of the area that is kept
+    # width / height of the crop, log-uniform in 1 / aspect to aspect, of those that fit (at most 1 / crop)
+    aspect: Annotated[float, Field(ge=1)] = 1.1
     degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # rotation in either direction
     jitter: Annotated[float, Field(ge=0, lt=1)] = 0.25  # brightness and contrast, relative
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the grey values, relative
     flip: Fraction = 0.5  # probability of a mirror image
+    # probability that fine detail is lost: reduced to a quarter of its side or more, and enlarged again
+    low_pass: Fraction = 0.0
+    noise: Annotated[float, Field(ge=0)] = 0.0  # largest standard deviation of Gaussian noise, grey levels
+    recompress: Fraction = 0.0  # probability of a JPEG of quality 40 to 95
     trivial: bool = False  # one more change of random kind and strength (TrivialAugment, arXiv 2103.10158)
 
 
