@@ -37,13 +37,15 @@ def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
 
 def _with_gamma(largest: float, image: torch.Tensor) -> torch.Tensor:
     """Return grey values raised to a random power, 1 - largest to 1 + largest."""
-    return v2.functional.adjust_gamma(image, 1 + largest * (2 * torch.rand(()).item() - 1))
+    exponent = 1 + largest * (2 * torch.rand(()).item() - 1)
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)  # fewer powers than pixels
+    return v2.functional.adjust_gamma(levels, exponent).take(image.long())
 
 
 def _with_noise(largest: float, image: torch.Tensor) -> torch.Tensor:
     """Return an image with Gaussian noise; v2.GaussianNoise has a fixed strength, and rounds towards 0."""
-    noise = largest * torch.rand(()) * torch.randn(image.shape)
-    return (image + noise).round().clamp(0, 255).to(torch.uint8)
+    deviation = largest * torch.rand(())
+    return torch.randn(image.shape).mul_(deviation).add_(image).round_().clamp_(0, 255).to(torch.uint8)
 
 
 class Views(Dataset):
