@@ -166,8 +166,9 @@ class Model(Parameters):
     train: Literal["head", "all"] | Count = "all"
     lora: Lora | None = None  # train low-rank updates of their layers instead of the tensors themselves
     image_size: Annotated[int, Field(ge=32, le=1024)] | None = None  # inside the network; None: the study's
-    # what it is given of each radiograph; of parts see xnn/data/regions.py
-    region: Literal["whole", "lungs_only", "lungs_removed"] = "whole"
+    # what it is given of each radiograph, see xnn/data/regions.py; lungs_box: the lungs' box, enlarged;
+    # letterbox: the whole in its true aspect ratio, between black bars
+    region: Literal["whole", "lungs_only", "lungs_removed", "lungs_box", "letterbox"] = "whole"
 
     @field_validator("backbone")
     @classmethod
