@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
-from .backbones import BACKBONES
+from .backbones import BACKBONES, TIMM, is_known
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
 
@@ -155,7 +155,7 @@ class Lora(Parameters):
 class Model(Parameters):
     """A backbone, its starting weights, its head, and which part of it is trained."""
 
-    backbone: str = "mobilenet_v2"  # a name in xnn.BACKBONES
+    backbone: str = "mobilenet_v2"  # a name in xnn.BACKBONES, or timm/ and a network of timm
     # imagenet, none, the name of a file in WEIGHTS, or (convnextv2) a hub id or a folder
     weights: str = "imagenet"
     start_from: str | None = None  # a run of the same study, to start from its trained model
@@ -173,8 +173,8 @@ class Model(Parameters):
     @field_validator("backbone")
     @classmethod
     def _is_registered(cls, name):
-        if name not in BACKBONES:
-            raise ValueError(f"no backbone of this name in xnn.BACKBONES{choice(name, BACKBONES)}")
+        if not is_known(name):
+            raise ValueError(f"no backbone of this name{choice(name, [*BACKBONES, f'{TIMM}<name>'])}")
         return name
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ BACKBONES = {
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
     "convnextv2": "ConvNeXtV2",
+    "timm/tf_efficientnet_lite0": "EfficientNet-Lite0",
 }
 REGIMES = {"full": "all layers", "fine-tuning": "last layers", "feature extraction": "head only"}
 
