@@ -51,6 +51,7 @@ def of_run(run: Run, seed: bool = True) -> str:
         "class weights": training.class_weights,
         "mix-up": training.mixup,
         "TrivialAugment": run.augmentation.trivial,
+        "robust views": run.augmentation.low_pass,
         f"seed {run.seed}": seed and run.seed,
     }
     if run.name.startswith("sweeps/"):
