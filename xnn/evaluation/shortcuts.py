@@ -116,9 +116,10 @@ def trained_on_parts(study: Study) -> list[str]:
     recipes = {}
     for name, found in read_results(study, "regions.json", files.runs(study.name)).items():
         run = files.load_run(study.name, name)
-        own = found["inputs"][run.model.region]
+        own = found["inputs"].get(run.model.region, {})  # nothing of a region that is not a part
         scores = [f"{key} {with_interval(own[name])}" for name, key in GRID.items() if name in own]
-        recipes.setdefault(recipe(run, "model.region"), {})[run.model.region] = ", ".join(scores)
+        if scores:
+            recipes.setdefault(recipe(run, "model.region"), {})[run.model.region] = ", ".join(scores)
     return [
         "One recipe, trained and tested on different parts of the radiographs: "
         + "; ".join(f"{region.replace('_', ' ')}, {scores}" for region, scores in arms.items())
