@@ -1,5 +1,4 @@
 # ---
-# title: Wrangling
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Wrangling
 
 # %% [markdown]
 # **Which images are there, which can be used, and is any patient in two splits?**

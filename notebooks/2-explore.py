@@ -1,5 +1,4 @@
 # ---
-# title: Exploring
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Exploring
 
 # %% [markdown]
 # **What do the radiographs look like, how are they distributed over classes and patients, and what could a

@@ -1,5 +1,4 @@
 # ---
-# title: Evaluation
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Evaluation
 
 # %% [markdown]
 # **How good is this network on the test split, and how certain is that?**

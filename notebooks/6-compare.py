@@ -1,5 +1,4 @@
 # ---
-# title: Results
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Results
 
 # %% [markdown]
 # **Which network performs best on this study, and which differences exceed chance?**
@@ -66,7 +68,7 @@ columns += ["f1 weighted", "auroc pneumonia", "test images"]
 short = table[[name for name in columns if name in table]]
 (settings.reports / "_results.md").write_text(comparison.markdown(short))
 sizes = comparison.networks(settings, training)
-names = comparison.titles(sizes)
+names = comparison.titles(settings, metrics)
 short
 
 # %%
@@ -114,7 +116,7 @@ plots.differences(shown.assign(pair=shown.run + " - " + shown.against), "weighte
 
 # %%
 #| fig-alt: Weighted F1 of every run over the size of its network, a colour for each kind of starting weights.
-#| fig-cap: The best of each size is named; the intervals of a size overlap.
+#| fig-cap: "Shape: network. Colour: starting weights. Networks of one size lie above each other."
 table = f1.merge(sizes, on="run").merge(validation, left_on="run", right_index=True)
 plots.score_by_size(table, "weighted F1")
 

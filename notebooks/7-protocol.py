@@ -1,5 +1,4 @@
 # ---
-# title: Protocol
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Protocol
 
 # %% [markdown]
 # **How much of a score is due to the network, and how much to the protocol?**

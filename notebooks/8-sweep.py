@@ -1,5 +1,4 @@
 # ---
-# title: Sweep
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Sweep
 
 # %% [markdown]
 # **Which values train the best network here, and does their lead exceed the variation over seeds?**

@@ -108,9 +108,11 @@ def test_a_run_has_the_starting_weights_of_the_run_it_starts_from(study):
     assert table.parameters.tolist() == [7, 7]
 
 
-def test_runs_from_random_weights_say_so():
-    table = pd.DataFrame({"run": ["one", "two"], "weights": ["imagenet", "random"]})
-    assert comparison.titles(table) == {"one": "one", "two": "two (random weights)"}
+def test_the_names_of_runs_are_words(study):
+    assert comparison.titles(study, ["plain", "weighted"]) == {
+        "plain": "MobileNetV2, all layers, random start",
+        "weighted": "MobileNetV2, all layers, random start, class weights",
+    }
 
 
 def test_the_smallest_network_is_compared_with_larger_ones_that_started_alike():

@@ -9,8 +9,8 @@ import pytest
 
 from support.project import PROJECT, SMALL, write_study
 from xnn import load_run, load_study
-from xnn.config import files
-from xnn.report import landing, names, present, tables
+from xnn.config import files, names
+from xnn.report import landing, present, tables
 from xnn.report.steps import ROOT, Task
 
 MARKDOWN, CODE = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
@@ -97,7 +97,7 @@ def page():
     said = nbformat.v4.new_output("stream", text="predictions are kept\n")
     digest = "0123456789abcdef" * 4
     cells = [
-        nbformat.v4.new_raw_cell("---\ntitle: shown / run · Evaluation\n---"),
+        MARKDOWN("# Evaluation"),
         MARKDOWN("**How good is `run`?**\n\nBy calibration. [The\nmaps](5-explain.ipynb#cases).\n\n## First"),
         CODE('study = "phantom"', metadata={"tags": ["parameters"]}),
         CODE("import xnn", outputs=[said]),

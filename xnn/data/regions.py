@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy import ndimage
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.provenance import file_sha256
 from ..config.schema import Study

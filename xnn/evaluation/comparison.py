@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ..config import files
+from ..config.names import BACKBONES, of_run
 from ..config.schema import Run, Study
 from ..config.sweep import Sweep
 from .intervals import paired_differences
@@ -116,15 +117,15 @@ def networks(study: Study, training: dict[str, dict]) -> pd.DataFrame:
         while run.model.start_from:
             run = files.load_run(study.name, run.model.start_from)
         weights = "random" if run.model.weights == "none" else run.model.weights
-        row = {"run": name, "backbone": run.model.backbone, "parameters": record["parameters"]["total"]}
+        backbone = BACKBONES.get(run.model.backbone, run.model.backbone)
+        row = {"run": name, "backbone": backbone, "parameters": record["parameters"]["total"]}
         rows.append({**row, "weights": weights})
     return pd.DataFrame(rows)
 
 
-def titles(networks: pd.DataFrame) -> dict[str, str]:
-    """Return the name of each run for tables and figures; it mentions random starting weights."""
-    random = {"random": " (random weights)"}
-    return {row.run: row.run + random.get(row.weights, "") for row in networks.itertuples()}
+def titles(study: Study, runs: Iterable[str]) -> dict[str, str]:
+    """Return the readable name of each run for tables and figures."""
+    return {run: of_run(files.load_run(study.name, run)) for run in runs}
 
 
 def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) -> pd.DataFrame:

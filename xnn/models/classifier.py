@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors.torch import load_model as load_safetensors
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.backbones import BACKBONES, TIMM, is_known
 from ..config.provenance import file_sha256

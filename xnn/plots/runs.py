@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.colors import Normalize
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from . import look
 
@@ -14,26 +13,25 @@ from . import look
 def learning_curves(history: pd.DataFrame):
     """Return the losses, validation F1 and learning rate by epoch, with the best epoch marked.
 
-    ``history`` has the columns epoch, train_loss, val_loss, val_f1 and lr; cells may be empty.
+    ``history`` has the columns epoch, sample_loss (of training images, measured like val_loss), val_loss,
+    val_f1 and lr.
     """
     figure, (losses, f1, rate) = look.subplots(9, 2.7, columns=3)
     for axes, column, label, colour in (
-        (losses, "train_loss", "training", look.GREY),
+        (losses, "sample_loss", "training", look.GREY),
         (losses, "val_loss", "validation", look.BLUE),
         (f1, "val_f1", None, look.BLUE),
         (rate, "lr", None, look.GREY),
     ):
-        drawn = history[["epoch", column]].dropna()
-        axes.plot(drawn["epoch"], drawn[column], marker=".", label=label, color=colour)
+        axes.plot(history["epoch"], history[column], marker=".", label=label, color=colour)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    losses.set(title="Loss", xlabel="epoch", ylabel="loss (nats)")
+    losses.set(title="Loss of training and validation images", xlabel="epoch", ylabel="loss (nats)")
     losses.legend()
     f1.set(title="Validation F1", xlabel="epoch", ylabel="F1")
     rate.set(title="Learning rate", xlabel="epoch", ylabel="learning rate (log scale)", yscale="log")
-    if history["val_f1"].notna().any():
-        best = history.loc[history["val_f1"].idxmax()]
-        f1.axvline(best["epoch"], color=look.GREY, linestyle=":", linewidth=1)
-        f1.set_title(f"Validation F1, best {best['val_f1']:.3f} at epoch {best['epoch']:.0f}")
+    best = history.loc[history["val_f1"].idxmax()]
+    f1.axvline(best["epoch"], color=look.GREY, linestyle=":", linewidth=1)
+    f1.set_title(f"Validation F1, best {best['val_f1']:.3f} at epoch {best['epoch']:.0f}")
     return figure
 
 
@@ -80,26 +78,22 @@ def _intervals(table, column):
 
 @look.styled
 def score_by_size(table: pd.DataFrame, score: str):
-    """Return a score with its interval over the size of each network, coloured by starting weights.
+    """Return a score with its interval over the size of each network: shapes are networks, colours weights.
 
-    ``table`` has the columns run, value, low, high, parameters (count) and weights.
+    ``table`` has the columns backbone, value, low, high, parameters (count) and weights.
     """
-    figure, axes = look.subplots(6.5, 3.6)
-    palette = dict(zip(table.weights.unique(), sns.color_palette("colorblind"), strict=False))
-    for place, alike in table.sort_values("value", ascending=False).groupby("parameters"):
-        for row in alike.itertuples():
-            error = [[row.value - row.low], [row.high - row.value]]
-            axes.errorbar(place, row.value, error, fmt="o", color=palette[row.weights], capsize=2, alpha=0.6)
-        others = f"\nand {len(alike) - 1} more" if len(alike) > 1 else ""
-        beside = {"xytext": (8, 0), "textcoords": "offset points", "fontsize": 7, "va": "center"}
-        axes.annotate(f"{alike.run.iloc[0]}{others}", (place, alike.value.iloc[0]), **beside)
+    figure, axes = look.subplots(7.5, 3.6)
+    colours = dict(zip(table.weights.unique(), sns.color_palette("colorblind"), strict=False))
+    axes.vlines(table.parameters, table.low, table.high, table.weights.map(colours), linewidth=1, alpha=0.5)
+    shown = {"palette": colours, "s": 45, "alpha": 0.7}
+    sns.scatterplot(table, x="parameters", y="value", hue="weights", style="backbone", ax=axes, **shown)
+    axes.set(xscale="log", xlabel="parameters of the network (log scale)")
     axes.set(
-        xscale="log", xlabel="parameters of the network (log scale)", ylabel=f"{score}; higher is better"
+        ylabel=f"{score}; higher is better", title=f"{score[0].upper()}{score[1:]} by size of the network"
     )
-    axes.set_title(f"{score[0].upper()}{score[1:]} by size of the network")
-    axes.margins(x=0.3)
-    handles = [Patch(color=colour, label=name) for name, colour in palette.items()]
-    axes.legend(handles=handles, title="starting weights", loc="lower right")
+    for part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        part(EngFormatter(sep=" "))
+    sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 

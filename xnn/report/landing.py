@@ -7,11 +7,11 @@ import pandas as pd
 import yaml
 
 from .. import plots
-from ..config import files
+from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Study
 from ..evaluation import comparison
-from . import names, tables
+from . import tables
 
 MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}
 TITLE = "Explainable neural networks on chest radiographs"

@@ -10,15 +10,16 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ..config import files
+from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
-from . import names, tables
+from . import tables
 from .execute import PICTURES, without_pointer
 from .steps import Task
 
 GLOSSARY = "pages/glossary.qmd"
 ANSWER, STAMP = "**Answer.** ", "| provenance | |"
+TITLE = re.compile(r"^(?:# |title: )(?:.* · )?(.+)$", re.MULTILINE)
 QUESTION = re.compile(r"\*\*([^*]+\?)\*\*\s*")
 OPTIONS = re.compile(r"(?:#\|.*\n)+")
 WRITES = re.compile(r"write_json|write_text|to_csv|savefig|gallery\.write|\bstamp\(", re.MULTILINE)
@@ -38,8 +39,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
 
     `save` keeps a file beside the page under a name and returns its address.
     """
-    own = yaml.safe_load(notebook.cells[0].source.strip("-\n"))
-    title = own["title"].rpartition(" · ")[2]
+    title = TITLE.search(notebook.cells[0].source)[1]
     cells = [part for cell in notebook.cells[1:] for part in _parts(cell)]
     answer, stamp, cells = _taken(cells)
     known = named(task, page)
@@ -52,7 +52,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     question = QUESTION.match(cells[0].source) if cells else None
     if question:
         cells[0].source = cells[0].source[question.end() :]
-    front = _front(task, title, own.get("description") or sentence(answer), _picture(cells, page, save))
+    front = _front(task, title, sentence(answer), _picture(cells, page, save))
     top = [nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---")]
     lead = f"**{question[1]}**\n\n" if question else ""
     if answer:
@@ -299,9 +299,8 @@ class _Numbered:
 
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
-        stem = text.removesuffix(" (random weights)")
         spoken = tables.spoken(text) if IDENTIFIER.fullmatch(text) else text
-        name, to = self.known.get(stem, (spoken, ""))
+        name, to = self.known.get(text, (spoken, ""))
         name = html.escape(name)
         return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name
 

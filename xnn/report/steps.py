@@ -89,11 +89,6 @@ class Task(NamedTuple):
         return {}
 
     @property
-    def title(self) -> str:
-        """The prefix of its page's title."""
-        return " / ".join(self.names.values())
-
-    @property
     def values(self) -> dict:
         """Parameters of its notebook; for a run the content of its file, as with ``papermill -f``."""
         if not isinstance(self.subject, Run):
@@ -289,8 +284,8 @@ def result_sha256(file: Path) -> str:
 
 
 def words(of: Task) -> str:
-    """Hash of a page's source text, title and parameters, which its key does not cover."""
-    return freshness.digest([of.source.read_text(), of.title, of.values])
+    """Hash of a page's source text and parameters, which its key does not cover."""
+    return freshness.digest([of.source.read_text(), of.values])
 
 
 def metadata(page: Path) -> dict:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config import files, freshness, provenance
 from ..config.schema import ParameterError, Run
@@ -176,6 +176,7 @@ class History(pl.Callback):
         row = {
             "epoch": trainer.current_epoch + 1,
             "val_loss": float(metrics["val_loss"]),
+            "sample_loss": float(metrics["sample_loss"]),
             "val_f1": float(metrics["val_f1"]),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             # each process has the loss of its share

@@ -1,10 +1,10 @@
-"""Readable names of studies and runs, which the site shows in place of those of their files."""
+"""Readable names of studies and runs, which figures and the site show in place of those of their files."""
 
 import functools
 
-from ..config import files
-from ..config.schema import Run, Study
-from ..config.sweep import Sweep
+from . import files
+from .schema import Run, Study
+from .sweep import Sweep
 
 SPLITS = {
     "patient": "Patients apart",
