@@ -13,6 +13,13 @@ CRITERIA = {
     "worst_group_accuracy": "worst-group accuracy on validation",
     "f1_weighted": "weighted F1 on validation (no sizes of originals are recorded)",
 }
+FORESIGHT = {
+    "worst_group_accuracy": "worst-group accuracy",
+    "auroc_misleading": "AUROC where size misleads",
+    "f1_weighted": "weighted F1",
+    "auroc_pneumonia": "AUROC of pneumonia",
+    "specificity_pneumonia": "specificity",
+}
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 
 
@@ -90,6 +97,24 @@ def result_table(metrics: dict[str, dict], training: dict[str, dict]) -> pd.Data
             }
         )
     return pd.DataFrame(rows)
+
+
+def foresight(metrics: dict[str, dict]) -> pd.DataFrame:
+    """Return how alike validation and test rank the runs: Spearman's correlation of their scores.
+
+    A row per score on validation, a column per score on the test split, both of `FORESIGHT` where defined.
+    """
+    sides = {
+        "validation": {run: each["validation"] for run, each in metrics.items()},
+        "test": {run: each["scores"] | each for run, each in metrics.items()},
+    }
+    values = {
+        (side, words): pd.Series({run: each[name]["value"] for run, each in runs.items() if each.get(name)})
+        for side, runs in sides.items()
+        for name, words in FORESIGHT.items()
+    }
+    ranks = pd.DataFrame(values, dtype=float).corr("spearman", min_periods=3)
+    return ranks.loc["validation", "test"].dropna(how="all").dropna(axis=1, how="all")
 
 
 def worst_groups(result: dict) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Worst-group accuracy: the score of the images whose size misleads.
+"""Scores of the images whose size misleads: worst-group accuracy, and AUROC where size and class disagree.
 
 Healthy images of small originals and ill images of large ones are where a network that reads the size is
 wrong. They are few, so ordinary scores do not show it (Sagawa et al. 2020, arXiv 1911.08731).
@@ -10,47 +10,72 @@ import pandas as pd
 from ..config.schema import Study
 from .comparison import with_interval
 from .intervals import all_and_resampled, summary
-from .scoring import mean
+from .scoring import auroc, mean
 
 SMALLEST = 10  # images of a group that counts
-QUARTERS = ("smallest", "second", "third", "largest")
+QUARTERS = np.array(["smallest", "second", "third", "largest"])
+COLUMNS = ["split", "kind", "quarter", "patient", "right", "score"]
 
 
-def by_size(study: Study, tables: dict[str, pd.DataFrame], sizes, resamples=2000, seed=0) -> pd.DataFrame:
-    """Return the accuracy, normal against pneumonia, in each quarter of the originals' size of either.
+def quartered(study: Study, tables: dict[str, pd.DataFrame], sizes) -> pd.DataFrame:
+    """Return the images of known size with the quarter of their size among the healthy or the ill images.
 
     ``tables`` are predictions by split, with "val"; ``sizes`` (pixels) is indexed by path, NaN where unknown.
-    The quarters are those of the healthy and of the ill images of validation, each by themselves: hardly any
-    healthy image is in the smallest quarter of all. Columns split, group, n, patients, value, low and high
-    (95 % over patients). No rows without sizes or without a healthy class.
+    The limits of the quarters are those of validation, of each kind by itself: hardly any healthy image is in
+    the smallest quarter of all. Columns split, kind (the healthy class or pneumonia), quarter, patient, right
+    (normal against pneumonia) and score (1 - p(normal)). No rows without sizes or a healthy class.
     """
-    columns = ["split", "group", "n", "patients", "value", "low", "high"]
     if sizes is None or study.healthy not in study.classes:
-        return pd.DataFrame(columns=columns)
-    found = {split: _judged(study, table, sizes) for split, table in tables.items()}
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.concat([each.assign(split=split) for split, each in tables.items()], ignore_index=True)
+    table["size"], table["score"] = table.path.map(sizes), 1 - table[study.healthy]
+    ill = table.label != study.healthy
+    table["right"] = (table[study.classes].idxmax(axis=1) != study.healthy) == ill
+    table["kind"] = np.where(ill, "pneumonia", study.healthy)
+    table = table.dropna(subset="size")
+    for _, each in table.groupby("kind"):
+        limits = np.quantile(each["size"][each.split == "val"], (0.25, 0.5, 0.75))
+        table.loc[each.index, "quarter"] = QUARTERS[np.searchsorted(limits, each["size"])]
+    return table[COLUMNS]
+
+
+def by_size(images: pd.DataFrame, resamples=2000, seed=0) -> pd.DataFrame:
+    """Return the accuracy of each kind and quarter, from the table of `quartered`.
+
+    Columns split, group, n, patients, value, low and high (95 %, bootstrap over patients).
+    """
     rows = []
-    for kind, validation in found["val"].groupby("kind"):
-        edges = np.quantile(validation["size"], (0.25, 0.5, 0.75))
-        for split, table in found.items():
-            own = table[table.kind == kind]
-            for place, each in own.groupby(np.searchsorted(edges, own["size"])):
-                group = {"group": f"{kind}, {QUARTERS[place]} quarter", "n": len(each)}
-                weights = all_and_resampled(each.patient, resamples, seed)
-                score = summary(mean(each.right.to_numpy(), weights))
-                rows.append({"split": split, **group, "patients": each.patient.nunique(), **score})
-    return pd.DataFrame(rows, columns=columns)
+    for (split, kind, quarter), each in images.groupby(["split", "kind", "quarter"]):
+        group = {"split": split, "group": f"{kind}, {quarter} quarter", "n": len(each)}
+        score = summary(mean(each.right.to_numpy(), all_and_resampled(each.patient, resamples, seed)))
+        rows.append(group | {"patients": each.patient.nunique()} | score)
+    return pd.DataFrame(rows, columns=["split", "group", "n", "patients", "value", "low", "high"])
 
 
 def worst(groups: pd.DataFrame, split: str) -> dict | None:
-    """Return the group with the lowest accuracy in a split, as value, low, high, group, n and patients.
+    """Return the group of `by_size` with the lowest accuracy in a split: value, low, high, group and n.
 
     The interval is that of this group. Groups with fewer than `SMALLEST` images do not count; None if all do.
     """
-    chosen = groups[(groups.split == split) & (groups.n >= SMALLEST)]
-    if chosen.empty:
+    counted = groups[(groups.split == split) & (groups.n >= SMALLEST)]
+    rows = counted.sort_values("value", kind="stable")[["value", "low", "high", "group", "n"]]
+    return rows.to_dict("records")[0] if len(rows) else None
+
+
+def misleading(images: pd.DataFrame, split: str, resamples=2000, seed=0) -> dict | None:
+    """Return the AUROC of pneumonia between the smallest healthy and the largest ill quarter, and limits.
+
+    No threshold has a part in it. None without images of both, from the table of `quartered`.
+    """
+    own = images[images.split == split]
+    ill = own.kind == "pneumonia"
+    own = own[own.quarter == np.where(ill, QUARTERS[-1], QUARTERS[0])]
+    if own.kind.nunique() < 2:
         return None
-    row = chosen.loc[chosen.value.idxmin(), ["value", "low", "high", "group", "n", "patients"]]
-    return {key: each.item() if hasattr(each, "item") else each for key, each in row.items()}
+    weights = all_and_resampled(own.patient, resamples, seed)
+    return summary(auroc((own.kind == "pneumonia").to_numpy(), own.score.to_numpy(), weights)) | {
+        "n": len(own)
+    }
 
 
 def shown(groups: pd.DataFrame) -> pd.DataFrame:
@@ -58,12 +83,3 @@ def shown(groups: pd.DataFrame) -> pd.DataFrame:
     cells = groups.apply(with_interval, axis=1) + " of " + groups.n.astype(str)
     table = groups.assign(found=cells).pivot(index="group", columns="split", values="found")
     return table.rename(columns={"val": "validation"})
-
-
-def _judged(study: Study, table: pd.DataFrame, sizes: pd.Series) -> pd.DataFrame:
-    """Patient, kind (healthy or not), size and whether the answer is right, of the images of known size."""
-    ill = (table.label != study.healthy).to_numpy()
-    called = table[study.classes].to_numpy().argmax(axis=1) != study.classes.index(study.healthy)
-    kind = np.where(ill, "pneumonia", study.healthy)
-    judged = {"patient": table.patient, "kind": kind, "size": table.path.map(sizes), "right": called == ill}
-    return pd.DataFrame(judged).dropna(subset="size")

@@ -11,7 +11,7 @@ from ..config import files
 from ..config.provenance import read_json
 from ..config.schema import Run, Study
 from ..config.sweep import Sweep
-from .comparison import by_validation, load_results, minutes, recipe, worst_groups
+from .comparison import by_validation, load_results, minutes, recipe, verdict, worst_groups
 from .intervals import all_and_resampled, summary
 from .predictions import KEYS, arrays, read
 from .scoring import rates, scores
@@ -185,6 +185,12 @@ def answered(study: Study) -> pd.DataFrame:
     made = sorted(study.reports.glob("sweeps/*/sweep.json"))
     rows = [{"sweep": file.parent.name, **each} for file in made for each in read_json(file)["pairs"]]
     return pd.DataFrame(rows, columns=["sweep", "question", "run", "against", "value", "low", "high"])
+
+
+def said(answered: pd.DataFrame) -> str:
+    """Return what `answered` says to each question, as text; empty without any."""
+    words = [f"{question}: {verdict(each)}" for question, each in answered.groupby("question", sort=False)]
+    return f"Over seeds, weighted F1 with {'; '.join(words)}. " if words else ""
 
 
 def _value(run: Run, key: str) -> Any:

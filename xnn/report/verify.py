@@ -116,7 +116,8 @@ def scores_again(run: Run) -> Check:
     test, validation = (read(run.reports / f"{name}.csv") for name in ("predictions", "validation"))
     sizes = original_sizes(run.study) if (run.study.artifacts / "records.csv").exists() else None
     if sizes is None:  # not recorded, or not here
-        committed["worst_group_accuracy"] = committed["validation"]["worst_group_accuracy"] = None
+        for each in (committed, committed["validation"]):
+            each |= {"worst_group_accuracy": None, "auroc_misleading": None}
     again = result.evaluated(run, test, validation, sizes)
     return compare(f"{run.name}: metrics.json", committed, again, ROUNDING, "order of summation")
 
