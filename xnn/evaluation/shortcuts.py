@@ -6,12 +6,15 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ..config import files
 from ..config.schema import Run, Study
-from .comparison import read_results, recipe, with_interval
+from .comparison import by_validation, read_results, recipe, with_interval
 from .intervals import all_and_resampled, metrics, summary
 from .predictions import predictions_table, read
 from .scoring import auroc, mean
 
 GRID = {"auroc_pneumonia": "AUROC of pneumonia", "f1_weighted": "weighted F1"}  # of networks on parts
+SMALL_CHANGES = ("noise, sd 3", "blur, sigma 1 px", "JPEG, quality 75")  # the names in regions.json
+CHANGED, WITHOUT = "share of answers changed; lower is better", "score with and without the lungs"
+INPUTS = {"whole": "whole image", "lungs_removed": "without the lungs"}
 TREES = {"trees_size": "trees on width, height and aspect", "trees": "trees on all features"}
 NUMBER = r"[-_]?\d+$"  # at the end of a patient's name
 
@@ -106,6 +109,29 @@ def region_grid(study: Study, score: str = "auroc_pneumonia") -> pd.DataFrame:
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
     return table.sort_values("trained on", key=lambda each: each != "whole", kind="stable") if rows else table
+
+
+def three_sides(study: Study) -> dict[str, pd.DataFrame]:
+    """Return accuracy, robustness and use of the lungs of every run with a region test, chosen run first.
+
+    Tables by what they measure with the columns run, kind, value, low and high, as ``plots.panels_of_runs``
+    takes them: accuracy; the share of answers changed by each of `SMALL_CHANGES`; a score with and without
+    the lungs. Empty without such runs.
+    """
+    metrics, tested = (read_results(study, name) for name in ("metrics.json", "regions.json"))
+    rows = {"accuracy": [], CHANGED: [], WITHOUT: []}
+    for run in by_validation({run: each for run, each in metrics.items() if run in tested}).index:
+        changes = {each["change"]: each["changed"] for each in tested[run]["changes"]}
+        score = next(name for name in GRID if name in tested[run]["inputs"]["whole"])
+        inputs = {words: tested[run]["inputs"][key][score] for key, words in INPUTS.items()}
+        rows["accuracy"] += [(run, "test split", metrics[run]["scores"]["accuracy"])]
+        rows[CHANGED] += [(run, name, changes[name]) for name in SMALL_CHANGES if name in changes]
+        rows[WITHOUT] += [(run, f"{GRID[score]}, {words}", each) for words, each in inputs.items()]
+    return {
+        label: pd.DataFrame([{"run": run, "kind": kind, **each} for run, kind, each in found])
+        for label, found in rows.items()
+        if found
+    }
 
 
 def trained_on_parts(study: Study) -> list[str]:

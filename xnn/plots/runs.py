@@ -58,6 +58,28 @@ def beside_published(table: pd.DataFrame, score: str):
 
 
 @look.styled
+def panels_of_runs(panels: dict[str, pd.DataFrame]):
+    """Return a panel for each measure, with the runs of the first one in rows, its first at the top.
+
+    ``panels`` has by the label of its axis a table with the columns run, kind (which has a colour), value,
+    low and high.
+    """
+    runs = list(dict.fromkeys(next(iter(panels.values())).run))[::-1]
+    size = 3 + 2.4 * len(panels), 1.8 + 0.3 * len(runs)
+    figure, axes = look.subplots(*size, columns=len(panels), squeeze=False)
+    for place, (label, table) in enumerate(panels.items()):
+        own = axes[0, place]
+        for number, (kind, each) in enumerate(table.groupby("kind", sort=False)):
+            rows = each.run.map(runs.index) + 0.2 * ((table.kind.nunique() - 1) / 2 - number)
+            error = [each.value - each.low, each.high - each.value]
+            own.errorbar(each.value, rows, xerr=error, fmt="o", markersize=4, label=kind)
+        look.name_rows(own, [""] * len(runs) if place else runs)
+        own.set_xlabel(label)
+        own.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7)
+    return figure
+
+
+@look.styled
 def differences(table: pd.DataFrame, score: str = "score"):
     """Return differences with their intervals and a line at 0, from the columns pair, value, low and high."""
     figure, axes = _intervals(table.iloc[::-1], "pair")

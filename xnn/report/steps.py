@@ -12,6 +12,7 @@ from ..config.files import load_sweep
 from ..config.schema import ROOT, Run, Study, short
 from ..config.sweep import Sweep
 
+# of sweeps of real radiographs only these are committed, and the summary page
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 
 
@@ -32,11 +33,11 @@ STEPS = {
     "1-wrangle": Step("study"),
     "2-explore": Step("study", ("1-wrangle",)),
     "3-train": Step("run", ("1-wrangle",)),
-    "4-evaluate": Step("run", ("3-train",), ("training.json",)),
+    "4-evaluate": Step("run", ("3-train",), ("training.json",), lungs=True),  # for the originals' sizes
     "4-regions": Step("run", ("4-evaluate",), ("training.json",), lungs=True),
     # after 4-evaluate, or both would make missing predictions at the same time
     "5-explain": Step("run", ("4-evaluate",), ("training.json",)),
-    "6-compare": Step("study", ("4-evaluate", "5-explain"), (*COMPARED, "validation.csv")),
+    "6-compare": Step("study", ("4-evaluate", "5-explain"), (*COMPARED, "regions.json")),
     "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv", "regions.json"), lungs=True),
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
@@ -270,6 +271,8 @@ def _read(of: Task, code: freshness.Key) -> tuple[dict[str, Study | Run | Sweep]
     named |= {f"{run.study.name}/{run.name}": run for run in runs}
     results += [run.reports / name for run in runs for name in reads]
     results += [study.reports / "siblings.json" for study in studies[1:] if reads]
+    if of.step == "6-compare":
+        results += sorted(of.study.reports.glob("sweeps/*/sweep.json"))
     return named, results
 
 
