@@ -8,7 +8,6 @@ processor time per phantom of 224 x 224 pixels, the best of five passes.
 
 import argparse
 import time
-import warnings
 
 import pandas as pd
 import torch
@@ -44,7 +43,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=150)
     count = parser.parse_args().images
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore", DeprecationWarning)  # of torchvision's JPEG
     drawn = [phantom.draw("virus", patient, 0, SIZE, seed=0).image for patient in range(count)]
     images = [torch.from_numpy(image).unsqueeze(0) for image in drawn]
     arms = {f"{name}: {value}": NONE | {name: value} for name, value in ALONE.items()}

@@ -1,6 +1,7 @@
 """Runs of a study or sweep side by side, from their result files alone."""
 
 import json
+from collections.abc import Iterable
 
 import pandas as pd
 

@@ -1,5 +1,6 @@
 """Batches of radiographs: random views for training, the images themselves for validation."""
 
+import io
 from collections.abc import Iterator
 from functools import partial
 
@@ -7,6 +8,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 from torchvision.transforms import InterpolationMode, v2
 
@@ -22,17 +24,26 @@ def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
     shape = (1 / parameters.aspect, parameters.aspect)
     smaller = [v2.RandomResize(size // 4, size), v2.Resize((size, size))]
     steps = [
+        (True, v2.ToPILImage()),  # twice as fast as tensors where pixels move
         (parameters.degrees, v2.RandomAffine(parameters.degrees, interpolation=InterpolationMode.BILINEAR)),
         (parameters.crop < 1, v2.RandomResizedCrop(size, (parameters.crop, 1), ratio=shape)),
         (parameters.flip, v2.RandomHorizontalFlip(parameters.flip)),
         (parameters.jitter, v2.ColorJitter(brightness=parameters.jitter, contrast=parameters.jitter)),
-        (parameters.gamma, v2.Lambda(partial(_with_gamma, parameters.gamma))),
         (parameters.trivial, v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)),
         (parameters.low_pass, v2.RandomApply(smaller, parameters.low_pass)),
+        (parameters.recompress, v2.RandomApply([v2.Lambda(_recompressed)], parameters.recompress)),
+        (True, v2.PILToTensor()),
+        (parameters.gamma, v2.Lambda(partial(_with_gamma, parameters.gamma))),
         (parameters.noise, v2.Lambda(partial(_with_noise, parameters.noise))),
-        (parameters.recompress, v2.RandomApply([v2.JPEG(QUALITY)], parameters.recompress)),
     ]
-    return v2.Compose([v2.Identity(), *(step for wanted, step in steps if wanted)])
+    return v2.Compose([step for wanted, step in steps if wanted])
+
+
+def _recompressed(image: Image.Image) -> Image.Image:
+    """Return an image written as a JPEG of random quality, and read again; v2.JPEG is deprecated."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=int(torch.randint(QUALITY[0], QUALITY[1] + 1, ())))
+    return Image.open(file).convert("L")
 
 
 def _with_gamma(largest: float, image: torch.Tensor) -> torch.Tensor:
