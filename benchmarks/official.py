@@ -69,7 +69,8 @@ def page(sweep: Sweep) -> str:
         f"Output of `python benchmarks/official.py --sweep {sweep.name}`; how it is done stands there.\n\n"
         f"Chosen by {criterion}: `{best}`, with {scores}.\n\n{paragraph(means)}\n\n"
         "Best on validation first; means over seeds, 95 % intervals over patients and seeds (of one seed: "
-        f"over patients). Changes are paired with `{means.setting.iloc[0]}`.\n\n{markdown(rows(settings, means))}"
+        f"over patients). Changes are paired with `{means.setting.iloc[0]}`.\n\n"
+        f"{markdown(rows(settings, means))}"
     )
 
 
