@@ -65,7 +65,8 @@ predictions.head()
 # %%
 #| tbl-cap: Scores on the test split and on validation, with 95 % intervals over patients.
 sizes = xnn.original_sizes(settings.study)
-metrics = result.evaluated(settings, predictions, validation, sizes)
+metrics = xnn.metrics(predictions, classes, "test", how.resamples, settings.seed)
+metrics |= result.further(settings, predictions, validation, sizes)
 scores = pd.DataFrame(metrics["scores"]).T.astype(float)
 pd.DataFrame(
     {
@@ -236,7 +237,7 @@ wrong.drop(columns="patient").style.format(precision=3)
 
 # %%
 metrics["provenance"] = xnn.timed(origin)
-xnn.write_json(metrics, settings.reports / "metrics.json")
+xnn.write_json({"study": study, "run": run, **metrics}, settings.reports / "metrics.json")
 
 # %%
 f1, told = scores.loc["f1_weighted"], ""

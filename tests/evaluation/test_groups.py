@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from support.samples import CLASSES, study_of
-from xnn.evaluation import groups, result
+from xnn.evaluation import groups, intervals, result
 from xnn.evaluation.predictions import predictions_table
 
 STUDY = study_of()
@@ -102,10 +102,10 @@ def test_results_of_a_run_keep_the_contract(small):
     run = load_run(small, "plain")
     (validation, some), (test, others) = images(300), images(300, seed=1)
     tables = [called(each, each.label == "normal") for each in (test, validation)]
-    found = result.evaluated(run, *tables, pd.concat([some, others]))
-    assert found["split"] == "test"
-    assert set(found["scores"]) | {"worst_group_accuracy", "auroc_misleading"} == set(found["validation"])
+    found = result.further(run, *tables, pd.concat([some, others]))
+    scores = intervals.metrics(tables[0], CLASSES, resamples=2)["scores"]
+    assert set(scores) | {"worst_group_accuracy", "auroc_misleading"} == set(found["validation"])
     assert found["validation"]["worst_group_accuracy"]["value"] == 1
     assert found["conformal"]["level"] == 0.9
-    without = result.evaluated(run, *tables, None)
+    without = result.further(run, *tables, None)
     assert without["worst_group_accuracy"] is without["validation"]["worst_group_accuracy"] is None

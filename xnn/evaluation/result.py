@@ -1,4 +1,4 @@
-"""The content of metrics.json, from the predictions of a run."""
+"""What metrics.json holds beyond the scores on the test split."""
 
 import pandas as pd
 
@@ -6,11 +6,11 @@ from ..config.schema import Run
 from . import calibration, conformal, groups, intervals
 
 
-def evaluated(run: Run, test: pd.DataFrame, validation: pd.DataFrame, sizes) -> dict:
-    """Return the results of a run: those of ``intervals.metrics`` on the test split, and more.
+def further(run: Run, test: pd.DataFrame, validation: pd.DataFrame, sizes) -> dict:
+    """Return more results of a run, from its predictions on both splits.
 
     validation: the same scores on validation; a run is chosen by these alone. worst_group_accuracy and
-    auroc_misleading: of the test split, and in validation of that; null where ``sizes``, those of the
+    auroc_misleading: of the test split, and in validation of that; None where ``sizes``, those of the
     originals for ``groups.quartered``, are not known. calibration and conformal: of those modules.
     """
     classes, how = run.study.classes, (run.evaluation.resamples, run.seed)
@@ -23,13 +23,10 @@ def evaluated(run: Run, test: pd.DataFrame, validation: pd.DataFrame, sizes) -> 
         }
         for split in ("val", "test")
     }
-    chosen_by = intervals.metrics(validation, classes, "val", *how)["scores"]
+    scores = intervals.metrics(validation, classes, "val", *how)["scores"]
     return {
-        "study": run.study.name,
-        "run": run.name,
-        **intervals.metrics(test, classes, "test", *how),
         **by_split["test"],
-        "validation": chosen_by | by_split["val"],
+        "validation": scores | by_split["val"],
         "calibration": calibration.report(test, validation, classes, *how),
         "conformal": conformal.report(test, validation, classes, *how),
     }

@@ -23,7 +23,7 @@ from ..config.provenance import file_sha256, read_json, stamp, whole
 from ..config.schema import ROOT, Run, Study
 from ..data.features import original_sizes
 from ..data.records import load_images, load_records
-from ..evaluation import comparison, result
+from ..evaluation import comparison, intervals, result
 from ..evaluation.predictions import read
 from .steps import StepError
 
@@ -118,7 +118,9 @@ def scores_again(run: Run) -> Check:
     if sizes is None:  # not recorded, or not here
         for each in (committed, committed["validation"]):
             each |= {"worst_group_accuracy": None, "auroc_misleading": None}
-    again = result.evaluated(run, test, validation, sizes)
+    again = {"study": run.study.name, "run": run.name}
+    again |= intervals.metrics(test, run.study.classes, "test", run.evaluation.resamples, run.seed)
+    again |= result.further(run, test, validation, sizes)
     return compare(f"{run.name}: metrics.json", committed, again, ROUNDING, "order of summation")
 
 
