@@ -223,7 +223,8 @@ gauss, ours = (needed.xs(name, level=1) for name in ("Gauss-Legendre", "adaptive
 # %%
 Markdown(
     f"**Answer.** Integrated Gradients promise that all attributions sum to F(x) − F(x′). The integral keeps "
-    f"the promise; a sum in its place keeps it as far as its steps allow. The error of Gauss-Legendre falls with the power "
+    f"the promise; a sum in its place keeps it as far as its steps allow. The error of "
+    f"Gauss-Legendre falls with the power "
     f"{powers['ReLU network']['Gauss-Legendre']:.1f} of the steps in the network with ReLU and with "
     f"{powers['GELU network']['Gauss-Legendre']:.1f} in that with GELU: where there are bends, no rule "
     f"saves steps. With {gauss['most']['ReLU']:.0f} of them the largest gap on {len(shown)} images is "

@@ -182,15 +182,15 @@ basic, wide, narrowed = counted.multiply_adds / 1e6
 Markdown(
     f"**Answer.** A deeper plain network is harder to train, although it could compute the same: with {last} "
     f"the training loss after {len(first.losses.iloc[0])} steps is {deep.plain:.2f} plain and "
-    f"{deep.residual:.2f} residual (mean of {len(seeds)} seeds). Before training the gradient at the first layer is {grown['plain']:,.0f} "
-    f"times that at the last in the plain network and {grown['residual']:,.0f} times in the residual one, "
-    f"and at {shares[0]:.0%} of the way to another digit its cosine is {near['plain']:.2f} and "
-    f"{near['residual']:.2f}. Without one of its pairs the residual network of {depths[1]} layers still "
-    f"classifies {left_out.residual['median']:.0%} of the digits correctly (median), the plain one "
-    f"{left_out.plain['median']:.0%}. A bottleneck of 256 channels takes {narrowed:.1f} million multiply-adds, a basic block of 64 takes "
-    f"{basic:.1f} and one of 256 {wide:.1f}: so ResNet-50 has bottlenecks where ResNet-34 has as many "
-    f"basic blocks, for {sizes.multiply_adds['resnet50'] / sizes.multiply_adds['resnet34']:.2f} times the "
-    f"work."
+    f"{deep.residual:.2f} residual (mean of {len(seeds)} seeds). Before training the gradient at the first "
+    f"layer is {grown['plain']:,.0f} times that at the last in the plain network and "
+    f"{grown['residual']:,.0f} times in the residual one, and at {shares[0]:.0%} of the way to another digit "
+    f"its cosine is {near['plain']:.2f} and {near['residual']:.2f}. Without one of its pairs the residual "
+    f"network of {depths[1]} layers still classifies {left_out.residual['median']:.0%} of the digits "
+    f"correctly (median), the plain one {left_out.plain['median']:.0%}. A bottleneck of 256 channels takes "
+    f"{narrowed:.1f} million multiply-adds, a basic block of 64 takes {basic:.1f} and one of 256 "
+    f"{wide:.1f}: so ResNet-50 has bottlenecks where ResNet-34 has as many basic blocks, for "
+    f"{sizes.multiply_adds['resnet50'] / sizes.multiply_adds['resnet34']:.2f} times the work."
 )
 
 # %% [markdown]

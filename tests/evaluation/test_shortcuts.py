@@ -109,7 +109,7 @@ def test_a_study_without_a_healthy_class_compares_f1(evaluated):
     table = shortcuts.by_feature(found, scores, "plain")
     assert table.attrs["score"] == "f1 weighted"
     assert table.run.tolist() == [*shortcuts.TREES.values(), "plain"]
-    assert "0.500 (0.400-0.600)" in shortcuts.sentence(found, scores, "plain")
+    assert "0.500 (0.400 to 0.600)" in shortcuts.sentence(found, scores, "plain")
     assert len(shortcuts.beside(found, scores, "plain")) == 3
     assert shortcuts.of_false_alarms(run.model_copy(update={"study": study}), records, features).empty
 
@@ -128,5 +128,5 @@ def test_networks_on_parts_stand_beside_the_same_recipe_on_the_whole():
     assert grid.index.tolist() == ["other", "whole", "lungs_only"], "those trained on parts come last"
     assert grid.loc["lungs_only", "trained on"] == "lungs only"
     (sentence,) = shortcuts.trained_on_parts(study)
-    assert "whole, AUROC of pneumonia 0.900 (0.800-1.000)" in sentence
-    assert "lungs only, AUROC of pneumonia 0.600 (0.500-0.700)" in sentence
+    assert "whole, AUROC of pneumonia 0.900 (0.800 to 1.000)" in sentence
+    assert "lungs only, AUROC of pneumonia 0.600 (0.500 to 0.700)" in sentence

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.colors import Normalize
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from . import look
@@ -124,13 +123,12 @@ def sweep_scores(table: pd.DataFrame, varied: list[str], score: str, title: str)
     """Return a score of a sweep's settings by their values, the mean over seeds.
 
     ``table`` has a row per run, a column for each varied value (without the seed), setting, and the score.
-    Two values in every combination give a heat map, more than two give parallel coordinates, and anything
-    else gives a row of dots per setting.
+    Two values in every combination give a heat map, anything else gives a row of dots per setting.
     """
     means = table.groupby("setting", sort=False).agg({**dict.fromkeys(varied, "first"), score: "mean"})
     if len(varied) == 2 and len(means) == means[varied[0]].nunique() * means[varied[1]].nunique():
         return _heat_map(means, varied, score, title)
-    return _parallel(means, varied, score, title) if len(varied) > 2 else _settings(table, score, title)[0]
+    return _settings(table, score, title)[0]
 
 
 @look.styled
@@ -168,31 +166,3 @@ def _heat_map(means, varied, score, title):
     axes.set(title=f"{title[0].upper()}{title[1:]}, mean over seeds", xlabel=varied[1], ylabel=varied[0])
     axes.tick_params(axis="y", rotation=0)
     return figure
-
-
-def _parallel(means, varied, score, title):
-    """A line for each setting across an axis for each value; its colour and the last axis are the score."""
-    figure, axes = look.subplots(2 + 1.4 * len(varied), 3.6)
-    places = {name: _axis(means[name]) for name in varied} | {score: _axis(means[score], scaled=True)}
-    norm = Normalize(means[score].min(), means[score].max())
-    colours = sns.color_palette("viridis", as_cmap=True)
-    heights = np.column_stack([height for height, _ in places.values()])
-    for line, value in zip(heights, means[score], strict=True):
-        axes.plot(line, color=colours(norm(value)), marker="o", markersize=3)
-    for x, (_, ticks) in enumerate(places.values()):
-        for height, text in ticks:
-            axes.annotate(text, (x, height), xytext=(4, 3), textcoords="offset points", fontsize=7)
-    axes.set_xticks(range(len(places)), [*varied, title])
-    axes.set(yticks=[], xlim=(-0.2, len(places) - 0.4), title=f"Settings and their {title}, mean over seeds")
-    return figure
-
-
-def _axis(values, scaled=False):
-    """Heights from 0 to 1 of values, in proportion if there are many and else in equal steps, and ticks."""
-    if scaled or (values.nunique() > 6 and pd.api.types.is_numeric_dtype(values)):
-        low, span = values.min(), np.ptp(values) or 1
-        ticks = np.linspace(low, low + span, 4)
-        return (values - low) / span, [((tick - low) / span, f"{tick:.3g}") for tick in ticks]
-    distinct = sorted(set(values), key=lambda each: (isinstance(each, str), each))
-    steps = {value: number / max(1, len(distinct) - 1) for number, value in enumerate(distinct)}
-    return values.map(steps), [(height, str(value)) for value, height in steps.items()]

@@ -14,11 +14,10 @@ from PIL import Image
 from traitlets.config import Config
 
 from ..config import freshness
-from ..config.files import load_sweep
 from ..config.provenance import whole
-from ..config.schema import Run, short
+from ..config.schema import short
 from . import steps
-from .steps import STEPS, StepError, Task
+from .steps import StepError, Task
 
 TRIES = 3  # if the kernel dies
 # the caller's environment must not change a page; another backend would lose the figures
@@ -59,7 +58,9 @@ def execute(task: Task) -> None:
         except papermill.PapermillExecutionError as error:
             partial.replace(failed)
             raise StepError(_failure(task, error, failed)) from None
-        _finish(executed, task)
+        for cell in executed.cells:
+            if cell.cell_type == "code":
+                cell.outputs = _tidied(cell.outputs)
         _check_figures(executed, target)
         for place in ("input_path", "output_path"):  # paths of this machine
             executed.metadata.papermill.pop(place, None)
@@ -80,7 +81,6 @@ def refresh(task: Task) -> bool:
     source = _notebook(task.source, task.values)
     old = nbformat.read(task.page, as_version=4)
     new = papermill.execute_notebook(source, None, task.values, prepare_only=True)
-    _finish(new, task)
     for is_code in (True, False):
         before, after = (
             [cell for cell in each.cells if (cell.cell_type == "code") == is_code] for each in (old, new)
@@ -142,25 +142,6 @@ def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
     return notebook
 
 
-def _finish(notebook, task: Task) -> None:
-    """Drop progress bars and links to pages never made."""
-    unmade = never_made(task)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            for page in unmade:
-                cell.source = without_pointer(cell.source, page)
-        if cell.cell_type == "code":
-            cell.outputs = _tidied(cell.outputs)
-
-
-def never_made(task: Task) -> list[str]:
-    """Pages that other runs have and this one will not: a sweep may leave out explanations."""
-    if not isinstance(task.subject, Run) or not task.subject.name.startswith("sweeps/"):
-        return []
-    made = load_sweep(task.subject.file.stem).steps
-    return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per == "run" and step not in made]
-
-
 def _check_figures(notebook, target: Path) -> None:
     """Raise StepError if a cell with a figure shows neither a picture nor text in its place."""
     for cell in notebook.cells:
@@ -172,11 +153,6 @@ def _check_figures(notebook, target: Path) -> None:
                     f"{short(target)} was not made: a figure has no picture ({figure}) "
                     "Does its cell end with the figure, and is no other matplotlib backend set in it?"
                 )
-
-
-def without_pointer(text: str, to: str) -> str:
-    """Markdown without the sentences that consist of a link to a page."""
-    return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
 
 
 def _tidied(outputs) -> list:

@@ -11,7 +11,6 @@ from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Study
 from ..evaluation import comparison, seeds
-from . import tables
 
 MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}
 TITLE = "Explainable neural networks on chest radiographs"
@@ -82,7 +81,8 @@ def good(study: Study, metrics: dict, criterion: str) -> str:
     """Return how good the chosen network is, here and on the split that others published numbers for."""
     run = files.load_run(study.name, metrics["run"])
     scores = [
-        f"{SCORES[each]} **{_with_interval(metrics['scores'][each])}**" for each in shown_scores(metrics)
+        f"{SCORES[each]} **{comparison.with_interval(metrics['scores'][each])}**"
+        for each in shown_scores(metrics)
     ]
     kind = "**Synthetic data: drawn phantoms.** " if study.synthetic else ""
     text = (
@@ -92,7 +92,7 @@ def good(study: Study, metrics: dict, criterion: str) -> str:
     )
     for other in map(files.load_study, study.compare_with):
         if known := [each for each in other.published if each.auroc and each.task == "pneumonia"]:
-            ours = _with_interval(_chosen(other)["scores"]["auroc_pneumonia"])
+            ours = comparison.with_interval(_chosen(other)["scores"]["auroc_pneumonia"])
             first, top = known[0], max(known, key=lambda each: each.auroc)
             text += (
                 f" On the [{names.of_study(other).lower()}](reports/{other.name}/7-protocol.ipynb) the AUROC "
@@ -145,9 +145,10 @@ def trust(study: Study, best: str) -> str:
     )
     shortcuts = read_json(study.reports / "shortcuts.json") or {}
     if sizes := shortcuts.get("trees_size", {}).get("auroc_pneumonia"):
+        reached = f"[{comparison.with_interval(sizes)}](reports/{study.name}/7-protocol.ipynb)"
         text += (
             f" Nor does a map show what else gives the class away: width, height and aspect of the file "
-            f"alone reach an AUROC of [{_with_interval(sizes)}](reports/{study.name}/7-protocol.ipynb)."
+            f"alone reach an AUROC of {reached}."
         )
     return text
 
@@ -165,7 +166,8 @@ def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
         ]
         name = names.of_run(files.load_run(study.name, row.runs[0]), seed=False)
         cells = [f"[{name}](reports/{study.name}/{row.runs[0]}/4-evaluate.ipynb)", str(len(row.runs))]
-        cells += [f"{row.validation:.3f}", f"{row.validation_f1:.3f}", *map(_with_interval, scores)]
+        scored = map(comparison.with_interval, scores)
+        cells += [f"{row.validation:.3f}", f"{row.validation_f1:.3f}", *scored]
         lines.append(f"| {' | '.join(cells)} |")
     caption = (
         f": {names.of_study(study)}: test scores of the networks that validation prefers, by "
@@ -198,10 +200,6 @@ def cite() -> str:
 
 def _citation() -> dict:
     return yaml.safe_load((ROOT / "CITATION.cff").read_text())
-
-
-def _with_interval(score: dict[str, float]) -> str:
-    return tables.intervals(comparison.with_interval(score))
 
 
 def galleries(root: Path) -> str:

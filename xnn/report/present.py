@@ -14,7 +14,7 @@ from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
 from . import tables
-from .execute import PICTURES, without_pointer
+from .execute import PICTURES
 from .steps import Task
 
 GLOSSARY = "pages/glossary.qmd"
@@ -68,11 +68,6 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     return notebook
 
 
-def answer_of(notebook: nbformat.NotebookNode) -> str:
-    """Return the answer that a notebook has computed, without its first word."""
-    return _taken(list(notebook.cells))[0]
-
-
 def sentence(text: str) -> str:
     """Return the first sentence of a Markdown text, without its marks."""
     plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("*", "").replace("`", "")
@@ -117,7 +112,7 @@ def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
         first = not (found[1] in said or said.add(found[1]))  # the others are not linked
         return found[0] if name is None else f"[{name}]({to})" if to and first else name
 
-    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, tables.intervals(text))
+    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, text)
     return re.sub(r"(?<=\| )([\w.-]+)(?= \|)", put, text)
 
 
@@ -154,6 +149,11 @@ def _unmade(task: Task, page: Path) -> list[str]:
     """Pages of a run that were not made: they may need a model that is not here."""
     names = [f"{step}.ipynb" for step in STEPS_SHOWN if isinstance(task.subject, Run)]
     return [name for name in names if not page.with_name(name).exists()]
+
+
+def without_pointer(text: str, to: str) -> str:
+    """Return Markdown without the sentences that consist of a link to a page."""
+    return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
 
 
 def _front(task: Task, title: str, description: str, picture: str) -> dict:
