@@ -55,6 +55,15 @@ def seen(transform, image, number):
     return transform(image)
 
 
+def test_a_rotation_is_that_of_torchvision():
+    image = torch.randint(256, (1, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    known = v2.RandomAffine(30, interpolation=v2.InterpolationMode.BILINEAR, fill=None)
+    for number in range(10):
+        difference = seen(alone(degrees=30.0), image, number).int() - seen(known, image, number).int()
+        assert difference.abs().max() <= 1
+        assert (difference != 0).float().mean() < 1e-3
+
+
 RAMP = torch.arange(224, dtype=torch.uint8).expand(1, 224, 224)
 
 

@@ -1,5 +1,6 @@
 """Batches of radiographs: random views for training, the images themselves for validation."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -22,7 +23,7 @@ def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
     shape = (1 / parameters.aspect, parameters.aspect)
     smaller = [v2.RandomResize(size // 4, size), v2.Resize((size, size))]
     steps = [
-        (parameters.degrees, v2.RandomAffine(parameters.degrees, interpolation=InterpolationMode.BILINEAR)),
+        (parameters.degrees, v2.Lambda(partial(_rotated, parameters.degrees))),
         (parameters.crop < 1, v2.RandomResizedCrop(size, (parameters.crop, 1), ratio=shape)),
         (parameters.flip, v2.RandomHorizontalFlip(parameters.flip)),
         (parameters.jitter, v2.ColorJitter(brightness=parameters.jitter, contrast=parameters.jitter)),
@@ -33,6 +34,17 @@ def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
         (parameters.recompress, v2.RandomApply([v2.JPEG(QUALITY)], parameters.recompress)),
     ]
     return v2.Compose([v2.Identity(), *(step for wanted, step in steps if wanted)])
+
+
+def _rotated(largest: float, image: torch.Tensor) -> torch.Tensor:
+    """Return an image rotated by a random angle, as v2.RandomAffine does it in three times the time."""
+    angle, side = math.radians(torch.empty(1).uniform_(-largest, largest).item()), image.shape[-1]
+    across = torch.linspace(1 / side - 1, 1 - 1 / side, side)
+    down, grid = across[:, None], torch.empty(1, side, side, 2)
+    grid[..., 0] = math.cos(angle) * across + math.sin(angle) * down
+    grid[..., 1] = math.cos(angle) * down - math.sin(angle) * across
+    turned = torch.nn.functional.grid_sample(image[None].float(), grid, align_corners=False)
+    return turned[0].round_().to(torch.uint8)
 
 
 def _with_gamma(largest: float, image: torch.Tensor) -> torch.Tensor:
