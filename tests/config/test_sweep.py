@@ -8,13 +8,8 @@ import pytest
 from support.project import ROOT
 from support.samples import CLASSES, table
 from xnn import ParameterError, load_run, load_sweep, plots
-<<<<<<< HEAD
 from xnn.evaluation import intervals, seeds
-from xnn.report import execute, pipeline, steps
-=======
-from xnn.evaluation import comparison, intervals
 from xnn.report import pipeline, steps
->>>>>>> house
 from xnn.report.steps import Task
 
 GRID = "grid: {training.learning_rate: [1e-3, 3e-3], training.weight_decay: [0.0, 0.1], seed: [0, 1]}"
@@ -163,14 +158,7 @@ def test_every_form_of_the_figure(made):
     rows = ["learning_rate", "weight_decay"]
     square = plots.sweep_scores(found, rows, "validation", "validation F1")
     assert [text.get_text() for text in square.axes[0].texts] == ["0.525", "0.625", "0.725", "0.825"]
-<<<<<<< HEAD
-    lines = plots.sweep_scores(found.assign(crop=0.5), [*rows, "crop"], "validation", "validation F1")
-    assert len(lines.axes[0].lines) == 4
-    dots = plots.sweep_scores(found, rows[:1], "validation", "validation F1")
-    assert [tick.get_text() for tick in dots.axes[0].get_yticklabels()][-1] == found.setting.iloc[0]
-=======
     for varied in (rows[:1], [*rows, "crop"]):
         dots = plots.sweep_scores(found.assign(crop=0.5), varied, "validation", "validation F1")
         assert [tick.get_text() for tick in dots.axes[0].get_yticklabels()][-1] == found.setting.iloc[-1]
->>>>>>> house
     assert plots.seed_spread(found).axes[0].get_xlabel() == "F1, weighted by class"

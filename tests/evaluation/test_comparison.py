@@ -32,14 +32,9 @@ def test_results_are_in_the_order_of_validation_whatever_the_test_says():
     metrics = {"a": a_run(0.75, 0.6), "b": a_run(0.5, 0.9)}
     table = comparison.result_table(metrics, {"a": TRAINING, "b": TRAINING})
     assert table.run.tolist() == ["b", "a"]
-<<<<<<< HEAD
     for column in ("validation f1", "validation worst group"):
-        assert table[column].tolist() == ["0.900 (0.700-0.900)", "0.600 (0.700-0.900)"]
-    assert table["f1 weighted"].tolist() == ["0.500 (0.700-0.900)", "0.750 (0.700-0.900)"]
-=======
-    assert table["validation f1"].tolist() == [0.9, 0.6]
+        assert table[column].tolist() == ["0.900 (0.700 to 0.900)", "0.600 (0.700 to 0.900)"]
     assert table["f1 weighted"].tolist() == ["0.500 (0.700 to 0.900)", "0.750 (0.700 to 0.900)"]
->>>>>>> house
     assert table.minutes.tolist() == [2.0, 2.0]
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from xnn import load_images, load_records, load_run
 from xnn.config.schema import Augmentation
@@ -54,6 +55,15 @@ def alone(size=224, **values):
 def seen(transform, image, number):
     torch.manual_seed(number)
     return transform(image)
+
+
+def test_a_rotation_is_that_of_torchvision():
+    image = torch.randint(256, (1, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    known = v2.RandomAffine(30, interpolation=v2.InterpolationMode.BILINEAR, fill=None)
+    for number in range(10):
+        difference = seen(alone(degrees=30.0), image, number).int() - seen(known, image, number).int()
+        assert difference.abs().max() <= 1
+        assert (difference != 0).float().mean() < 1e-3
 
 
 RAMP = torch.arange(224, dtype=torch.uint8).expand(1, 224, 224)
@@ -180,4 +190,4 @@ def test_the_number_of_workers_changes_no_batch(small):
 def test_training_batches_are_whole_and_validation_has_all(small):
     data = batches.Radiographs(load_run(small, "plain"))
     assert {len(labels) for _, labels in data.train_dataloader()} == {16}
-    assert sum(len(labels) for _, labels in data.val_dataloader()[0]) == len(data.part("val"))
+    assert sum(len(labels) for _, labels in data.val_dataloader()) == len(data.part("val"))

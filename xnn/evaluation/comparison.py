@@ -150,19 +150,12 @@ def minutes(record: dict) -> float:
 
 
 def with_interval(score: dict[str, float | None]) -> str:
-<<<<<<< HEAD
-    """Return a score as 0.842 (0.811-0.870), without limits as 0.842; a dash where it is undefined."""
+    """Return a score as 0.842 (0.811 to 0.870), without limits as 0.842; a dash where it is undefined."""
     if score["value"] is None:
         return "-"
     if pd.isna(score["low"]):
         return f"{score['value']:.3f}"
-    return f"{score['value']:.3f} ({score['low']:.3f}-{score['high']:.3f})"
-=======
-    """Return a score as 0.842 (0.811 to 0.870); a dash where it is undefined."""
-    if score["value"] is None:
-        return "-"
     return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
->>>>>>> house
 
 
 def markdown(table: pd.DataFrame) -> str:
