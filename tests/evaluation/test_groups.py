@@ -93,7 +93,7 @@ def test_groups_are_read_as_a_table():
     _, table = scored(lambda label, size: label == "normal")
     read = groups.shown(table)
     assert list(read.columns) == ["test", "validation"]
-    assert read.loc["normal, smallest quarter", "validation"].startswith("1.000 (1.000-1.000) of ")
+    assert read.loc["normal, smallest quarter", "validation"].startswith("1.000 (1.000 to 1.000) of ")
 
 
 def test_results_of_a_run_keep_the_contract(small):

@@ -190,4 +190,4 @@ def test_the_number_of_workers_changes_no_batch(small):
 def test_training_batches_are_whole_and_validation_has_all(small):
     data = batches.Radiographs(load_run(small, "plain"))
     assert {len(labels) for _, labels in data.train_dataloader()} == {16}
-    assert sum(len(labels) for _, labels in data.val_dataloader()) == len(data.part("val"))
+    assert sum(len(labels) for _, labels in data.val_dataloader()[0]) == len(data.part("val"))

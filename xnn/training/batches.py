@@ -154,7 +154,11 @@ class Radiographs(pl.LightningDataModule):
         self.augment = augmentation(run.augmentation, study.image_size)
 
     def part(self, split: str) -> pd.DataFrame:
-        """Return the records of one split."""
+        """Return the records of one split; of "sample", as many of train at random as val has."""
+        if split == "sample":
+            train = self.part("train")
+            count = min(len(train), len(self.part("val")))
+            return train.sample(count, random_state=self.run.seed, ignore_index=True)
         return self.records[self.records.split == split].reset_index(drop=True)
 
     def dataset(self, split: str) -> Dataset:
@@ -171,9 +175,9 @@ class Radiographs(pl.LightningDataModule):
             batches = Share(batches, self.trainer.global_rank, self.trainer.world_size)
         return self._loader(data, batches)
 
-    def val_dataloader(self) -> DataLoader:
-        data = self.dataset("val")
-        return self._loader(data, BatchSampler(SequentialSampler(data), self.run.training.batch_size, False))
+    def val_dataloader(self) -> list[DataLoader]:
+        data, size = [self.dataset("val"), self.dataset("sample")], self.run.training.batch_size
+        return [self._loader(each, BatchSampler(SequentialSampler(each), size, False)) for each in data]
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
         """Return the batch as the network takes it; what is copied to the device is grey bytes."""
