@@ -116,17 +116,18 @@ def test_a_study_without_a_healthy_class_compares_f1(evaluated):
 
 def test_networks_on_parts_stand_beside_the_same_recipe_on_the_whole():
     same = "model: {{weights: none, region: {}}}\nnote: {}\n"
-    runs = {part: same.format(part, part) for part in ("whole", "lungs_only")}
+    runs = {part: same.format(part, part) for part in ("whole", "lungs_only", "letterbox")}
     write_study("parts", "{title: parts, source: phantom}", **runs, other="model: {weights: none}\nseed: 3\n")
     study = load_study("parts")
     assert shortcuts.region_grid(study).empty
-    for run, value in {"whole": 0.9, "lungs_only": 0.6, "other": 0.8}.items():
+    for run, value in {"whole": 0.9, "lungs_only": 0.6, "other": 0.8, "letterbox": 0.7}.items():
         score = {"value": value, "low": value - 0.1, "high": value + 0.1}
         inputs = {part: {"auroc_pneumonia": score} for part in ("whole", "lungs_only")}
         write_json({"inputs": inputs}, study.reports / run / "regions.json")
     grid = shortcuts.region_grid(study)
-    assert grid.index.tolist() == ["other", "whole", "lungs_only"], "those trained on parts come last"
+    assert grid.index.tolist() == ["other", "whole", "letterbox", "lungs_only"], "those trained on parts come last"
     assert grid.loc["lungs_only", "trained on"] == "lungs only"
     (sentence,) = shortcuts.trained_on_parts(study)
     assert "whole, AUROC of pneumonia 0.900 (0.800 to 1.000)" in sentence
     assert "lungs only, AUROC of pneumonia 0.600 (0.500 to 0.700)" in sentence
+    assert "letterbox" not in sentence, "the region test has no such part"
