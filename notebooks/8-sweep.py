@@ -97,8 +97,8 @@ drawn = against[against.score == "f1_weighted"].rename(columns={"setting": "pair
 plots.differences(drawn, f"weighted F1 from {first}") if others else Markdown("")
 
 # %%
-#| fig-alt: Score on validation and test F1 of every run, a row a setting.
-#| fig-cap: "Dots: score of each run on validation. Diamonds: weighted F1 on the test split, with intervals."
+#| fig-alt: Validation F1 and test F1 of every run, a row a setting.
+#| fig-cap: "Dots: validation F1 of each run. Diamonds: weighted F1 on the test split, with intervals."
 plots.seed_spread(table)
 
 # %% [markdown]
