@@ -56,7 +56,8 @@ Markdown(f"{len(table)} runs. {words}")
 #| tbl-cap: Every run, best on validation first.
 shown = table.drop(columns=["setting", "low", "high"] + ["run"] * (not settings.points))
 shown["value"] = table[["value", "low", "high"]].apply(comparison.with_interval, axis=1)
-shown = shown.round({"validation": 3, "validation_f1": 3}).rename(columns={"value": "test F1"})
+shown = shown.rename(columns={"value": "test F1", "validation_f1": "validation F1"})
+shown = shown.round({"validation": 3, "validation F1": 3})
 Markdown(comparison.markdown(shown))
 
 # %% [markdown]
@@ -99,8 +100,8 @@ drawn = against[against.score == "f1_weighted"].rename(columns={"setting": "pair
 plots.differences(drawn, f"weighted F1 from {first}") if others else Markdown("")
 
 # %%
-#| fig-alt: Score on validation and test F1 of every run, a row a setting.
-#| fig-cap: "Dots: score of each run on validation. Diamonds: weighted F1 on the test split, with intervals."
+#| fig-alt: Validation F1 and test F1 of every run, a row a setting.
+#| fig-cap: "Dots: validation F1 of each run. Diamonds: weighted F1 on the test split, with intervals."
 plots.seed_spread(table)
 
 # %% [markdown]

@@ -49,10 +49,10 @@ def with_intervals(
 
     ``score`` takes weights (B, N), or None for each image once, and returns (B,) by name. A resample in
     which a score is undefined, as one without a class, is left out of that score's interval. Scores in
-    `UNLIMITED` have NaN for limits: the percentiles of their resamples are biased.
+    `UNLIMITED` have no limits (None): the percentiles of their resamples are biased.
     """
     plain, resampled = score(None), score(weights)
-    none = {"low": np.nan, "high": np.nan}
+    none = {"low": None, "high": None}
     return {
         name: {"value": float(plain[name][0])}
         | (none if name in UNLIMITED else interval(resampled[name], level))
@@ -135,7 +135,7 @@ def metrics(predictions: pd.DataFrame, classes, split="test", resamples=2000, se
         "classes": list(classes),
         "confusion": confusion.tolist(),
         "scores": {
-            name: {key: None if np.isnan(number) else number for key, number in each.items()}
+            name: {key: None if pd.isna(number) else number for key, number in each.items()}
             for name, each in intervals.items()
         },
     }

@@ -14,7 +14,7 @@ from ..config.sweep import Sweep
 from .comparison import by_validation, load_results, minutes, recipe, verdict, worst_groups
 from .intervals import all_and_resampled, summary
 from .predictions import KEYS, arrays, read
-from .scoring import rates, scores
+from .scoring import scores
 
 NAMES = ("f1_weighted", "accuracy", "auroc_pneumonia", "specificity_pneumonia")
 WEIGHTS, SIMPLER = "class weights minus none", "fewest trained parameters minus more"  # questions to pairs
@@ -120,7 +120,7 @@ def resampled(study: Study, groups: dict[str, list[str]], resamples: int = 1000)
                 raise ValueError(f"{group}: not tested on the same images as the others: evaluate all again")
             given = *arrays(table, study.classes), study.classes
             weights = all_and_resampled(table.patient, resamples, study.seed)
-            each.append(scores(*given, weights) | rates(*given, weights))
+            each.append(scores(*given, weights))
         found[group] = {name: _mean(np.stack([one[name] for one in each]), drawn) for name in each[0]}
     return found
 

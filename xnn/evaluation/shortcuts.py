@@ -13,7 +13,8 @@ from .scoring import auroc, mean
 
 GRID = {"auroc_pneumonia": "AUROC of pneumonia", "f1_weighted": "weighted F1"}  # of networks on parts
 SMALL_CHANGES = ("noise, sd 3", "blur, sigma 1 px", "JPEG, quality 75")  # the names in regions.json
-CHANGED, WITHOUT = "share of answers changed; lower is better", "score with and without the lungs"
+ACCURACY = "Accuracy; higher is better"
+CHANGED, WITHOUT = "Share of answers changed; lower is better", "Score with and without the lungs"
 INPUTS = {"whole": "whole image", "lungs_removed": "without the lungs"}
 TREES = {"trees_size": "trees on width, height and aspect", "trees": "trees on all features"}
 NUMBER = r"[-_]?\d+$"  # at the end of a patient's name
@@ -119,12 +120,12 @@ def three_sides(study: Study) -> dict[str, pd.DataFrame]:
     the lungs. Empty without such runs.
     """
     metrics, tested = (read_results(study, name) for name in ("metrics.json", "regions.json"))
-    rows = {"accuracy": [], CHANGED: [], WITHOUT: []}
+    rows = {ACCURACY: [], CHANGED: [], WITHOUT: []}
     for run in by_validation({run: each for run, each in metrics.items() if run in tested}).index:
         changes = {each["change"]: each["changed"] for each in tested[run]["changes"]}
         score = next(name for name in GRID if name in tested[run]["inputs"]["whole"])
         inputs = {words: tested[run]["inputs"][key][score] for key, words in INPUTS.items()}
-        rows["accuracy"] += [(run, "test split", metrics[run]["scores"]["accuracy"])]
+        rows[ACCURACY] += [(run, "test split", metrics[run]["scores"]["accuracy"])]
         rows[CHANGED] += [(run, name, changes[name]) for name in SMALL_CHANGES if name in changes]
         rows[WITHOUT] += [(run, f"{GRID[score]}, {words}", each) for words, each in inputs.items()]
     return {
