@@ -15,7 +15,6 @@ from xnn import load_sweep
 from xnn.config.sweep import Sweep
 from xnn.evaluation import seeds
 from xnn.evaluation.comparison import markdown, with_interval
-from xnn.report.tables import intervals
 
 SCORES = {
     "accuracy_pneumonia": "accuracy, pneumonia",
@@ -38,9 +37,9 @@ def measured(sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame, str]:
 
 def rows(settings: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Return a row per setting: seeds, scores on validation, test scores, and the change of specificity."""
-    cells = means.assign(cell=means.apply(lambda row: intervals(with_interval(row)), axis=1))
+    cells = means.assign(cell=means.apply(with_interval, axis=1))
     wide = cells.pivot(index="setting", columns="score", values="cell").loc[settings.index, [*SCORES]]
-    moved = means[means.score == MOVED].set_index("setting").difference.map(with_interval).map(intervals)
+    moved = means[means.score == MOVED].set_index("setting").difference.map(with_interval)
     columns = {"seeds": settings.seeds, "validation": settings.validation.map("{:.3f}".format)}
     columns["validation F1"] = settings.validation_f1.map("{:.3f}".format)
     table = pd.DataFrame(columns).join(wide.rename(columns=SCORES))
@@ -52,7 +51,7 @@ def paragraph(means: pd.DataFrame) -> str:
     own = means[means.score == MOVED].set_index("setting").difference
     first, others = own.index[0], own.iloc[1:]
     real = others[others.map(lambda each: each["low"] > 0 or each["high"] < 0)]
-    words = [f"`{name}` changes it by {intervals(with_interval(each))}" for name, each in real.items()]
+    words = [f"`{name}` changes it by {with_interval(each)}" for name, each in real.items()]
     said = "; ".join(words) if words else "no setting changes it beyond chance"
     tail = " The others cannot be told from it." if words and len(real) < len(others) else ""
     return f"What moves the specificity of `{first}`: {said}.{tail}"
@@ -62,7 +61,7 @@ def page(sweep: Sweep) -> str:
     """Return the benchmark as Markdown."""
     settings, means, criterion = measured(sweep)
     best = settings.index[0]
-    own = means[means.setting == best].set_index("score").apply(with_interval, axis=1).map(intervals)
+    own = means[means.setting == best].set_index("score").apply(with_interval, axis=1)
     scores = ", ".join(f"{words} {own[name]}" for name, words in SCORES.items())
     return (
         f"# What moves the scores on the publishers' own test?\n\n"

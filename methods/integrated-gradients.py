@@ -53,7 +53,6 @@ plots.style()
 # and the attributions sum to F(x) − F(0).
 
 # %%
-#| tbl-cap: Attributions by the gradient alone and along the path.
 methods.saturation().style.format(precision=2, na_rep="")
 
 # %% [markdown]

@@ -81,7 +81,7 @@ Markdown(f"This study {masked}.")
 # %%
 #| tbl-cap: Radiographs without a lung mask.
 without = lungs.table[~lungs.known][["path", "reason"]] if lungs is not None else pd.DataFrame()
-without if len(without) else Markdown("No radiograph with masks lacks one.")
+without if len(without) else Markdown("")
 
 # %% [markdown]
 # ## No patient in two splits

@@ -111,7 +111,7 @@ history.set_index("epoch").round(4)
 # page uses them.
 
 # %%
-print(f"{len(xnn.predictions(settings))} test images asked")
+predictions = xnn.predictions(settings)
 
 # %%
 best = history.set_index("epoch").loc[record["best_epoch"]]

@@ -74,7 +74,6 @@ plots.image_sheet(*removal.examples(tested), columns=7)
 # resample draws the same patients for both.
 
 # %%
-#| tbl-cap: Scores on each input, and their differences from the whole image.
 network = xnn.load_model(settings)
 whole = removal.answers(settings, network, tested.images)
 found = removal.region_test(settings, network, tested, whole)

@@ -141,7 +141,7 @@ def sweep(
     """Make the runs of a sweep and their summary."""
     from .report import cluster
 
-    stop = "xnn: stopped; make sweep goes on where it was"
+    stop = "xnn: stopped; run make sweep again to continue"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(stop))  # so that workers are closed
     loaded = files.load_sweep(Path(sweep).name.removesuffix(".yaml"))

@@ -43,7 +43,7 @@ def of_run(run: Run, seed: bool = True) -> str:
     while start.model.start_from:
         start = files.load_run(start.study.name, start.model.start_from)
     model, training = run.model, run.training
-    said = {
+    features = {
         REGIMES.get(model.regime, model.regime): True,
         "random start": start.model.weights == "none",
         model.region.replace("_", " "): model.region != "whole",
@@ -55,8 +55,8 @@ def of_run(run: Run, seed: bool = True) -> str:
         f"seed {run.seed}": seed and run.seed,
     }
     if run.name.startswith("sweeps/"):
-        said[run.name.rpartition("/")[2]] = True
-    words = [word for word, holds in said.items() if holds]
+        features[run.name.rpartition("/")[2]] = True
+    words = [word for word, holds in features.items() if holds]
     return f"{BACKBONES.get(model.backbone, model.backbone)}, {', '.join(words)}"
 
 

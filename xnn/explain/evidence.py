@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..config import files
 from ..config.schema import Run

@@ -61,8 +61,8 @@ def _section(file: Path, root: Path) -> str:
 def _tally(items: list[dict]) -> str:
     """The sentence that counts the answered items and names the others."""
     of = {kind: [item["number"] for item in items if kind in item] for kind in KINDS}
-    asked = len(items) - len(of["not_applicable"])
-    words = f"{len(of['answer'])} of {asked} applicable items are answered ({len(of['answer']) / asked:.0%})"
+    answered, applicable = len(of["answer"]), len(items) - len(of["not_applicable"])
+    words = f"{answered} of {applicable} applicable items are answered ({answered / applicable:.0%})"
     for kind, name in ("missing", "missing"), ("not_applicable", "not applicable"):
         words += f"; {name}: {', '.join(map(str, of[kind]))}" if of[kind] else ""
     return f"{words}."

@@ -106,11 +106,11 @@ def _address(subject: Study | Run, step: str, up: str) -> str:
 def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
     """Return Markdown with the readable names of runs and studies, linked where they stood in backticks."""
 
-    said = set()
+    seen = set()
 
     def put(found: re.Match) -> str:
         name, to = known.get(found[1], (None, None))
-        first = not (found[1] in said or said.add(found[1]))  # the others are not linked
+        first = not (found[1] in seen or seen.add(found[1]))  # the others are not linked
         return found[0] if name is None else f"[{name}]({to})" if to and first else name
 
     text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, text)
@@ -300,8 +300,8 @@ class _Numbered:
 
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
-        spoken = tables.spoken(text) if IDENTIFIER.fullmatch(text) else text
-        name, to = self.known.get(text, (spoken, ""))
+        words = tables.in_words(text) if IDENTIFIER.fullmatch(text) else text
+        name, to = self.known.get(text, (words, ""))
         name = html.escape(name)
         return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name
 

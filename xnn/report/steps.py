@@ -113,7 +113,7 @@ def task(step: str, subject: str = "", run: str | None = None) -> Task:
     if step in on_methods() and not subject:
         return Task(step, None)
     if step not in STEPS:
-        raise StepError(f"no step {step!r}; there is: {', '.join([*STEPS, *on_methods()])}")
+        raise StepError(f"no step {step!r}; choose from {', '.join([*STEPS, *on_methods()])}")
     per = STEPS[step].per
     if per == "sweep":
         return Task(step, load_sweep(subject))

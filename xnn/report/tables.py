@@ -27,7 +27,7 @@ MEASURED = re.compile(rf"{NUMBER.pattern}\s?%?( \(.*\))?|-|")
 BOUNDS, SPAN = re.compile(r"\(-?[\d.]+%? to -?[\d.]+%?\)"), r"<span>\g<0></span>"  # stays in one line
 
 
-def spoken(text: str) -> str:
+def in_words(text: str) -> str:
     """Return an identifier in words: ``auroc_pneumonia`` is AUROC pneumonia."""
     words = " ".join(WORDS.get(word, word) for word in text.replace("_", " ").split(" "))
     return re.sub(r"^F1 (weighted|macro)$", r"\1 F1", words)
@@ -101,7 +101,7 @@ def presented(source: str, caption: str, link: Callable[[str], str], save: Calla
     numeric = [all(MEASURED.fullmatch(row[place]) for row in rows) for place in range(len(head))]
     classes = [' class="number"' if each else "" for each in numeric]
     heads = "".join(
-        f'<th scope="col"{kind}>{html.escape(spoken(name)) or "&nbsp;"}</th>'
+        f'<th scope="col"{kind}>{html.escape(in_words(name)) or "&nbsp;"}</th>'
         for name, kind in zip(head, classes, strict=True)
     )
     filled = (
