@@ -1,15 +1,17 @@
 """Evidence on a run's explanations: the maps of all methods, their measures, and whether they repeat."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 from tqdm import tqdm
 
 from ..config import files
 from ..config.schema import Run
-from ..models.classifier import load_model
+from ..data import regions
+from ..models.classifier import load_model, to_input
 from . import localisation, measures, scales
 from .integrated import Attribution, integrated_gradients
 from .methods import BASELINES, METHODS
@@ -30,6 +32,7 @@ CARD_METHODS = (
 # gradients per baseline where Integrated Gradients are computed again and again: ranks need no more
 QUICK_GRADIENTS = 9
 HEALTHY = 4  # baselines of expected gradients
+LANDING = (METHOD, "occlusion", "sobel")  # on the landing page: two methods and a control
 LESION_MEASURES = (localisation.pointing_game, localisation.relevance_mass, localisation.relevance_rank)
 SHARE_MEASURED = 4  # one in so many images for the measures that call a method again
 
@@ -99,14 +102,14 @@ def measure_all(model: Evidence, sample: Sample, maps: Mapping) -> tuple[dict, d
     Maps are compared at one grain: faithfulness by superpixels, places after smoothing.
     """
     images, targets = sample.images, sample.targets
-    regions = scales.superpixels(images[:, 0].numpy())
+    areas = scales.superpixels(images[:, 0].numpy())
     removed = {
-        fill: measures.removals(model, images, targets, regions, fill)
+        fill: measures.removals(model, images, targets, areas, fill)
         for fill in tqdm(measures.FILLS, "removing regions", leave=False)
     }
     values, curves = {}, {}
     for name, each in tqdm(maps.items(), "measuring", unit="method", leave=False):
-        both = {fill: measures.curves(model, images, each, targets, regions, fill) for fill in removed}
+        both = {fill: measures.curves(model, images, each, targets, areas, fill) for fill in removed}
         (blur, mean), curves[name] = (both[fill].areas() for fill in measures.FILLS), both
         values[name] = {
             "insertion_auc": blur["insertion_auc"],
@@ -115,7 +118,7 @@ def measure_all(model: Evidence, sample: Sample, maps: Mapping) -> tuple[dict, d
             "deletion_auc_blur": blur["deletion_auc"],
         }
         for fill, one in removed.items():
-            values[name][f"removal_{fill}"] = measures.removal_correlation(each, regions, one)
+            values[name][f"removal_{fill}"] = measures.removal_correlation(each, areas, one)
         values[name] |= places(each, sample)
     return values, curves
 
@@ -131,6 +134,41 @@ def places(maps, sample: Sample) -> dict[str, np.ndarray]:
         for measured in LESION_MEASURES:
             values[measured.__name__] = np.where(sample.right, measured(maps, sample.masks), np.nan)
     return values
+
+
+def by_zone(sample: Sample, maps) -> pd.DataFrame | None:
+    """Return what each lung zone contributes to the evidence, a row per image; None without lung masks."""
+    if sample.lungs is None:
+        return None
+    found = scales.sums(maps, scales.zones(sample.lungs), len(scales.ZONES))
+    return pd.DataFrame(found, columns=scales.ZONES)
+
+
+def captions(found: Attribution, model: Evidence, sample: Sample) -> list[str]:
+    """Return a caption for each image: the change explained, its gap, and what is said without the lungs."""
+    texts = [
+        f"{change:+.1f} log-odds, gap {gap:.1%}, {count} gradients"
+        for change, gap, count in zip(found.difference, found.gap, found.gradients, strict=True)
+    ]
+    if sample.lungs is None:
+        return texts
+    grey = (255 * sample.images[:, 0]).round().byte().numpy()
+    without = to_input(regions.parts(grey, sample.lungs, "lungs_removed", "inpainted"))
+    odds = measures.answers(model, without, sample.targets)
+    return [f"{text}\nwithout the lungs: {one:.2f}" for text, one in zip(texts, expit(odds), strict=True)]
+
+
+def shown(images, maps, titles, captions, sample: Sample, zones) -> Callable[..., dict]:
+    """Return a function from rows to the arguments of ``plots.cases`` for these images."""
+
+    def arguments(rows):
+        parts = {"images": images, "maps": maps, "titles": titles, "captions": np.asarray(captions)}
+        found = {name: each[rows] for name, each in parts.items()}
+        if zones is not None:
+            found |= {"lungs": sample.lungs[rows], "zones": zones.loc[rows]}
+        return found
+
+    return arguments
 
 
 def rise_curves(curves: Mapping[str, Mapping[str, measures.Curves]]) -> dict[str, tuple]:
@@ -153,7 +191,7 @@ def twins(run: Run) -> list[Run]:
 
 
 def repeats(model: Evidence, run: Run, sample: Sample, own: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """Return how alike smoothed Integrated Gradients are when something changes: {change: {correlation: (N,)}}.
+    """Return how alike smoothed maps are when something changes: {change: {correlation: (N,)}}.
 
     Noise that no eye sees, another baseline, a network of the same recipe with another seed; and a network
     with random parameters, whose maps should be unlike.

@@ -49,10 +49,10 @@ def filled(images: torch.Tensor, fill: str) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _answers(model, images: torch.Tensor, target) -> np.ndarray:
-    """Return the evidence (n,) of one class for images, a batch at a time."""
-    found = [model(channels_last(batch))[:, int(target)] for batch in images.split(BATCH)]
-    return torch.cat(found).double().numpy()
+def answers(model, images: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
+    """Return the evidence (n,) of one class for each image, a batch at a time."""
+    found = torch.cat([model(channels_last(batch)) for batch in images.split(BATCH)])
+    return found.gather(1, targets.expand(len(found)).view(-1, 1))[:, 0].double().numpy()
 
 
 def curves(model, images, maps, targets, regions, fill: str = "blur", shares=SHARES) -> Curves:
@@ -86,7 +86,7 @@ def _curve(model, image, fill, ranks, target, shares):
     inside = [ranks < share for share in shares[1:-1]]
     inserted = [torch.where(mask, image, fill) for mask in inside]
     deleted = [torch.where(mask, fill, image) for mask in inside]
-    odds = _answers(model, torch.stack([fill, image, *inserted, *deleted]), target)
+    odds = answers(model, torch.stack([fill, image, *inserted, *deleted]), target)
     empty, full, *inner = (1 / (1 + np.exp(-odds))).tolist()
     half = len(inner) // 2
     return [[empty, *inner[:half], full], [full, *inner[half:], empty]]
@@ -105,7 +105,7 @@ def removals(model, images, targets, regions, fill="blur", draws: int = DRAWS, s
     chosen = rng.random((len(images), draws, int(np.max(regions)) + 1)) < REMOVED
     for image, empty, target, area, sets in zip(images, fills, targets, regions, chosen, strict=True):
         masks = torch.as_tensor(sets[:, area]).unsqueeze(1)
-        odds = _answers(model, torch.cat([image[None], torch.where(masks, empty, image)]), target)
+        odds = answers(model, torch.cat([image[None], torch.where(masks, empty, image)]), target)
         found.append(odds[0] - odds[1:])
     return Removals(chosen, np.array(found).reshape(len(images), draws))
 
