@@ -80,13 +80,21 @@ def over_controls(values: Mapping[str, Mapping[str, np.ndarray]], patients, meth
     return found.assign(wins=wins)
 
 
-def verdicts(against: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Return for each measure how many controls the method is better and worse than, from `over_controls`."""
+def verdicts(against: pd.DataFrame) -> dict[str, dict]:
+    """Return for each measure how many controls the method is better and worse than, from `over_controls`.
+
+    That is {"better", "worse", "verdict"}; the verdict is better or worse if it is so of every control, else
+    mixed.
+    """
     sign = against.measure.map(BETTER)
     better = np.where(sign > 0, against.low > 0, against.high < 0)
     worse = np.where(sign > 0, against.high < 0, against.low > 0)
     counts = pd.DataFrame({"measure": against.measure, "better": better, "worse": worse})
-    return counts.groupby("measure", sort=False).sum().astype(int).to_dict("index")
+    counts = counts.groupby("measure", sort=False).sum().astype(int)
+    counts["verdict"] = "mixed"
+    for name in ("better", "worse"):
+        counts.loc[counts[name] == len(CONTROLS), "verdict"] = name
+    return counts.to_dict("index")
 
 
 def wide(found: pd.DataFrame, decimals: int = 2) -> pd.DataFrame:
