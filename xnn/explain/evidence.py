@@ -82,10 +82,10 @@ def explain_all(model: Evidence, run: Run, sample: Sample, own: np.ndarray) -> d
         else:
             maps[name] = METHODS[name](model, *given, mean)
     maps |= {name: METHODS[name](model, *given) for name in CONTROLS[:-1]}
-    return maps | {CONTROLS[-1]: own[_others(sample)]}
+    return maps | {CONTROLS[-1]: own[others(sample)]}
 
 
-def _others(sample: Sample) -> np.ndarray:
+def others(sample: Sample) -> np.ndarray:
     """Return for each image another patient's, of the same class explained where there is one."""
     rng, found = np.random.default_rng(0), []
     targets = np.asarray(sample.targets)
