@@ -64,7 +64,7 @@ def test_a_case_has_its_outline_its_map_and_its_zones():
     assert len(radiograph.collections) == len(shown.collections) == 1, "the outline"
     assert [bar.get_width() for bar in bars.patches] == [0.5, 1.0], "the first zone on top"
     assert "+1.5 log-odds" in bars.get_title()
-    assert figure.axes[-1].get_xlabel() == "log-odds for 1 % of the image"
+    assert figure.axes[-1].get_title() == "log-odds for 1 % of the image"
 
 
 def test_all_cases_share_one_symmetric_scale():

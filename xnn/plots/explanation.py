@@ -74,9 +74,8 @@ def cases(images, maps, titles, captions, lungs=None, zones: pd.DataFrame | None
         if bars:
             _zones(bars[0], zones.iloc[row])
     scale = ScalarMappable(Normalize(-limit, limit), colours)
-    figure.colorbar(
-        scale, ax=axes[-1, 1], location="bottom", shrink=0.8, label="log-odds for 1 % of the image"
-    )
+    bar = figure.colorbar(scale, ax=axes[-1, 1], location="bottom", shrink=0.8)
+    bar.ax.set_title("log-odds for 1 % of the image", fontsize=8)
     return figure
 
 
