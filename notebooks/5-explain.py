@@ -183,15 +183,26 @@ result |= {"repeated": card.as_json(repeated), "against": card.as_json(against),
 result |= {"supports": card.verdicts(against), "tau": card.disagreement(numbers), "baseline": how.baseline}
 xnn.write_json(result | {"provenance": xnn.timed(origin)}, settings.reports / "explanations.json")
 
+# %% [markdown]
+# ## In the gallery
+#
+# The cases with every method; below, those classified correctly with two methods and a control.
+
 # %%
 wanted = drawn.index[drawn.shown]
 pictures = evidence.explain_all(explained, settings, given.take(wanted), found.maps[wanted])
+pictures = {name: scales.smoothed(each) for name, each in pictures.items()}
 table = drawn.assign(difference=found.difference, gap=found.gap)
 folder = gallery.write(settings, table.loc[wanted], images[wanted], pictures)
-landing = {name.replace("_", " "): pictures[name][wanted.get_indexer(right)] for name in evidence.LANDING}
-landing = {name: scales.smoothed(each) for name, each in landing.items()}
-figure = plots.overlay_table(images[right], landing, titles[right])
+
+# %%
+#| fig-alt: Radiographs classified correctly, beside two explanations and a control.
+rows = wanted.get_indexer(right)
+figure = plots.overlay_table(
+    images[right], {name: pictures[name][rows] for name in evidence.LANDING}, titles[right]
+)
 figure.savefig(settings.reports / "explanations.png", bbox_inches="tight", dpi=180)
+plots.photograph(figure)
 
 # %%
 Markdown(f"**Answer.** {card.sentence(numbers, against, repeated)} Measured on {len(measured)} test images.")

@@ -15,7 +15,6 @@ from PIL import Image
 
 from .. import plots
 from ..config.schema import Run
-from . import scales
 
 SIDE = 192  # pixels of a radiograph on its sheet
 COARSE = 96  # pixels of an attribution, the mean of finer ones: noise from pixel to pixel is not legible
@@ -29,7 +28,7 @@ def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray])
     ----------
     cases : N rows with path, label, predicted, probability, right, difference and gap.
     images : (N, H, W) grey, 0 to 255.
-    maps : method to (N, H, W) signed; they are shown smoothed.
+    maps : method to (N, H, W) signed, smoothed: noise from pixel to pixel is not legible.
     """
     if any(len(each) != len(cases) for each in (images, *maps.values())):
         raise ValueError(f"{len(cases)} cases, but other numbers of images or maps")
@@ -37,7 +36,6 @@ def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray])
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    maps = {name: scales.smoothed(each) for name, each in maps.items()}
     sheets = {"radiographs": [_radiograph(image) for image in images]}
     sheets |= {name: [_picture(one) for one in each] for name, each in maps.items()}
     for name, pictures in sheets.items():
