@@ -10,10 +10,12 @@ TRAIN ?=## 1: retrain runs of a committed report on real radiographs whose model
 SWEEP ?= params/sweeps/phantom-rates.yaml## sweep to make
 SCHEDULER ?=## tcp://...: make the sweep on the workers of this dask scheduler
 BENCH ?= report training## names of benchmarks to run
+ONLY ?=## parts that verify recomputes, of scores, predictions and training; by default all
 JOBS ?= 2## steps, and runs of a sweep, to execute in parallel
 MODEL ?= models/kermany-mobilenetv2-full## model that the app serves: a folder, or a Hugging Face id
+LOCK ?= requirements.lock## packages to install; requirements-report.lock is enough for reports and smaller
 PYTHON ?= python3## Python (3.11 or later) that creates the environment
-export ARCHIVE MASKS WEIGHTS ONLINE TRAIN JOBS SCHEDULER
+export ARCHIVE MASKS WEIGHTS ONLINE TRAIN JOBS SCHEDULER ONLY
 
 # By default glibc returns each training step's memory to the system and requests it again; keeping it makes
 # training on a CPU faster.
@@ -35,7 +37,7 @@ SOURCES := $(filter-out notebooks,$(shell find xnn notebooks methods pages param
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report status site app fiftyone sweep verify mlflow bench test lint format lab lock notebooks clean always
+.PHONY: help report status site app fiftyone sweep verify mlflow bench test lint format lab lock sbom notebooks clean always
 
 help: ## list the goals
 	@echo "usage: make GOAL [VARIABLE=value]"; echo
@@ -82,21 +84,28 @@ bench: | $(ENVIRONMENT) ## run benchmarks on this machine; `make bench BENCH=tra
 
 # ---- the environment -----------------------------------------------------------------------------
 
-.venv/.installed: requirements.lock pyproject.toml
+.venv/.installed: $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "xnn needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	@echo "installing the packages of requirements.lock into .venv ..."
+	@echo "installing the packages of $(LOCK) into .venv ..."
 	@mkdir -p .uv && awk '/^uv==/ {p = 1} p {print} p && !/\\$$/ {exit}' requirements.lock > .uv/uv.lock
 	@test -x .uv/bin/python || $(PYTHON) -m venv .uv
 	@.uv/bin/python -m pip install --quiet --require-hashes -r .uv/uv.lock
 	@test -x $(BIN)/python || .uv/bin/uv venv --quiet --python "$$(command -v $(PYTHON))" .venv
-	@.uv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
+	@.uv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python $(LOCK)
 	@.uv/bin/uv pip install --quiet --no-deps --no-build-isolation --offline --python $(BIN)/python -e .
 	@touch $@
 
-lock: | $(ENVIRONMENT) ## resolve pyproject.toml into requirements.lock again, with hashes
-	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-header --output-file requirements.lock
+# the small lock has the versions of the whole one
+lock: | $(ENVIRONMENT) ## resolve pyproject.toml into both locks again, with hashes
+	@$(compile) --all-extras --group dev --output-file requirements.lock
+	@$(compile) --extra report --group install --constraint requirements.lock --output-file requirements-report.lock
+
+compile = $(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header
+
+sbom: | $(ENVIRONMENT) ## list the packages that are installed, with versions and licences, as CycloneDX
+	@mkdir -p _site && $(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	  --output-file _site/sbom.json $(BIN)/python && echo "the list is in _site/sbom.json"
 
 # ---- development ---------------------------------------------------------------------------------
 
@@ -113,8 +122,8 @@ notebooks: | $(ENVIRONMENT)
 	@$(BIN)/jupytext --quiet --sync notebooks/*.py methods/*.py
 
 lab: | $(ENVIRONMENT) ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-	  --LabApp.news_url=None notebooks
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab --LabApp.news_url=None \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 clean: ## remove the study's report and artifacts, and the site
 	@rm -rf artifacts/$(STUDY) _site $(if $(filter phantom%,$(STUDY)),reports/$(STUDY))

@@ -29,8 +29,13 @@ EXCEPTIONS = {
     "multivolumefile": "LGPL, a separate library that FiftyOne's eta asks for",
     "paramiko": "LGPL, a separate library that FiftyOne's eta asks for",
 }
-# packages whose metadata names no licence; taken from their licence files
-READ = {"huey": "MIT", "skops": "MIT"}
+# packages whose metadata names no licence; taken from the licence files of their sources
+READ = {
+    "axe-playwright-python": "MIT, with axe-core: MPL-2.0",
+    "huey": "MIT",
+    "mlcroissant": "Apache-2.0",
+    "skops": "MIT",
+}
 
 
 def licence(package: importlib.metadata.Distribution) -> str:

@@ -80,8 +80,8 @@ pd.DataFrame(others, ["parameters", "multiply-adds"]).T.style.format("{:,}")
 # Inside a block, after the GELU, GRN scales channel i of X by its norm relative to the mean norm of all
 # channels:
 #
-# G<sub>i</sub> = ‖X<sub>i</sub>‖, &nbsp; N<sub>i</sub> = G<sub>i</sub> / mean<sub>j</sub> G<sub>j</sub>,
-# &nbsp; Y<sub>i</sub> = γ<sub>i</sub> N<sub>i</sub> X<sub>i</sub> + β<sub>i</sub> + X<sub>i</sub>
+# $$G_i = \lVert X_i \rVert, \quad N_i = \frac{G_i}{\operatorname{mean}_j G_j}, \quad
+# Y_i = \gamma_i N_i X_i + \beta_i + X_i$$
 #
 # γ and β start at 0, so at first the layer is the identity. Below, γ is 1, and X is a phantom after twelve
 # random 7 x 7 filters, a group norm and a GELU.

@@ -22,8 +22,8 @@
 # between a network's output F for an image x and for the baseline among the pixels: they follow the straight
 # line from x′ to x and credit each pixel with its part of the change.
 #
-# IG<sub>i</sub>(x) = (x<sub>i</sub> − x′<sub>i</sub>) · ∫<sub>0</sub><sup>1</sup> ∂F / ∂x<sub>i</sub> (x′ + α
-# (x − x′)) dα
+# $$\mathrm{IG}_i(x) = (x_i - x'_i) \int_0^1
+# \frac{\partial F}{\partial x_i}(x' + \alpha (x - x')) \, d\alpha$$
 #
 # Everything on this page is computed from formulas and synthetic phantoms; no patient data are used.
 

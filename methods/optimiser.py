@@ -22,8 +22,8 @@
 # factor 1 − ηλ per step, so penalty and decay are the same. Adam divides the gradient, and the penalty's
 # share with it, by its typical size:
 #
-# - Adam, L2: &nbsp; w ← w − η m(g + λ w) / √v(g + λ w)
-# - AdamW: &nbsp; w ← w − η λ w − η m(g) / √v(g)
+# - Adam, L2: $w \leftarrow w - \eta \, m(g + \lambda w) / \sqrt{v(g + \lambda w)}$
+# - AdamW: $w \leftarrow w - \eta \lambda w - \eta \, m(g) / \sqrt{v(g)}$
 #
 # Everything on this page is computed from random numbers; no patient data are used.
 

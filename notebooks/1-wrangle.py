@@ -42,6 +42,7 @@ records, set_aside = xnn.wrangle(settings)
 records.head()
 
 # %%
+#| tbl-cap: Images of each class, and patients, by split.
 records.groupby(["split", "label"]).size().unstack(fill_value=0).assign(
     images=lambda table: table.sum(axis=1),
     patients=records.groupby("split").patient.nunique(),
@@ -55,9 +56,11 @@ records.groupby(["split", "label"]).size().unstack(fill_value=0).assign(
 # Files that no network sees, with the reason.
 
 # %%
+#| tbl-cap: Files set aside, by reason.
 set_aside.reason.value_counts().rename("files").to_frame()
 
 # %%
+#| tbl-cap: The first files that were set aside.
 set_aside.head(50)
 
 # %% [markdown]
@@ -74,6 +77,7 @@ if lungs is not None:
 Markdown(f"This study {masked}.")
 
 # %%
+#| tbl-cap: Radiographs without a lung mask.
 without = lungs.table[~lungs.known][["path", "reason"]] if lungs is not None else pd.DataFrame()
 without if len(without) else Markdown("No radiograph with masks lacks one.")
 
@@ -85,6 +89,7 @@ without if len(without) else Markdown("No radiograph with masks lacks one.")
 # and class together do (`..._and_class`). `xnn.audit` checks any table of paths, labels and splits.
 
 # %%
+#| tbl-cap: What each split holds, and what it shares with the others.
 audit = xnn.audit(records)
 audit.T
 
@@ -92,6 +97,7 @@ audit.T
 # The share of test images with a sibling in the training split, under both readings.
 
 # %%
+#| tbl-cap: Share of test images with a sibling in training, under both readings of the number.
 siblings = xnn.siblings(records)
 xnn.write_json(siblings, settings.reports / "siblings.json")
 pd.Series(siblings).to_frame("test split").T

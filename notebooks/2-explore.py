@@ -49,13 +49,16 @@ train = records[records.split == "train"]
 
 # %%
 #| fig-alt: Bar chart of the number of radiographs of each class in each split.
+#| fig-cap: Radiographs of each class in each split.
 plots.class_counts(records)
 
 # %%
+#| tbl-cap: Images and patients of each class by split.
 composition = audit.composition(records)
 composition
 
 # %%
+#| tbl-cap: Share of each class by split.
 shares = pd.crosstab(records.split, records.label, normalize="index")
 shares.style.format("{:.1%}")
 
@@ -67,9 +70,11 @@ shares.style.format("{:.1%}")
 
 # %%
 #| fig-alt: Histogram of the number of images a patient has, with a heavy tail.
+#| fig-cap: "Images per patient: a few patients have many."
 plots.images_per_patient(records)
 
 # %%
+#| tbl-cap: Images per patient by class.
 per_patient = records.groupby("label").patient.value_counts().groupby("label")
 per_patient.agg(["size", "mean", "median", "max"]).round(2).rename(columns={"size": "patients"})
 
@@ -80,6 +85,7 @@ per_patient.agg(["size", "mean", "median", "max"]).round(2).rename(columns={"siz
 
 # %%
 #| fig-alt: A sheet of randomly drawn training radiographs of every class.
+#| fig-cap: Training radiographs, drawn at random, the same number of each class.
 sheet = train.groupby("label").sample(shown // len(settings.classes), random_state=settings.seed)
 plots.image_sheet(images[sheet.row.to_numpy()], sheet.label)
 
@@ -95,10 +101,12 @@ pixels = images[sample.row.to_numpy()]
 
 # %%
 #| fig-alt: Mean image and standard deviation image of each class.
+#| fig-cap: Mean and standard deviation of the training images of each class.
 plots.class_means(pixels, sample.label)
 
 # %%
 #| fig-alt: Histograms of grey levels by class.
+#| fig-cap: Grey levels of training radiographs by class.
 plots.intensity_histograms(pixels, sample.label)
 
 # %% [markdown]
@@ -110,9 +118,11 @@ plots.intensity_histograms(pixels, sample.label)
 
 # %%
 #| fig-alt: Histograms of the files' width, height, aspect and bytes by class, of those that differ.
+#| fig-cap: Width, height, aspect and bytes of the files by class, where they differ.
 plots.sizes(xnn.file_features(records), records.label)
 
 # %%
+#| tbl-cap: Scores of trees that see file sizes alone.
 sizes = audit.size_scores(records, settings)
 sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
     "All files have one size: it tells nothing."
@@ -127,6 +137,7 @@ sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
 # patients or splits come first.
 
 # %%
+#| tbl-cap: Duplicate images by kind.
 found = audit.explore(settings)
 names = records.label + " " + records.split + "\n" + records.patient
 same = ["same_label", "same_patient", "same_split"]
@@ -135,6 +146,7 @@ kinds if len(kinds) else Markdown("No picture is there twice.")
 
 # %%
 #| fig-alt: Pairs of radiographs with one content or one picture, side by side.
+#| fig-cap: Duplicates, with class, split and patient; pairs across classes or patients come first.
 order = found.pairs.sort_values(same, kind="stable")[["first", "second"]].head(doubtful)
 sheet = records.iloc[order.to_numpy().ravel()]
 plots.image_sheet(images[sheet.row.to_numpy()], names[sheet.index], columns=8)
@@ -146,6 +158,7 @@ plots.image_sheet(images[sheet.row.to_numpy()], names[sheet.index], columns=8)
 
 # %%
 #| fig-alt: The pairs of radiographs of two classes that are nearest in the embedding, side by side.
+#| fig-cap: The nearest pairs of different classes in the embedding.
 sheet = records.iloc[found.alike[["first", "second"]].head(doubtful).to_numpy().ravel()]
 plots.image_sheet(images[sheet.row.to_numpy()], names[sheet.index], columns=8)
 
@@ -157,6 +170,7 @@ Markdown(
 
 # %%
 #| fig-alt: Two maps of the radiographs in the plane of the embedding, coloured by class and by split.
+#| fig-cap: The radiographs in the plane of the embedding, by class and by split.
 plots.embedding_map(found.table[["x", "y"]], records.label, records.split)
 
 # %% [markdown]
@@ -167,6 +181,7 @@ plots.embedding_map(found.table[["x", "y"]], records.label, records.split)
 # siblings too, and no more alike than chance if they are not. Means over numbers, with 95 % intervals.
 
 # %%
+#| tbl-cap: Likeness of images that share a number, beyond their class.
 alike = siblings.likeness(records, found.embedding.values, settings.seed)
 alike.style.format(precision=3).hide(axis=0)
 
@@ -178,6 +193,7 @@ alike.style.format(precision=3).hide(axis=0)
 # Weighted F1, 95 % intervals over patients; the gain is paired.
 
 # %%
+#| tbl-cap: Weighted F1 with and without siblings in training.
 worth = siblings.worth(settings, records, found.embedding.values)
 siblings.shown(worth)
 
@@ -189,6 +205,7 @@ siblings.shown(worth)
 # question for a radiologist, not a proof: the labels of phantoms are all correct, and some are flagged.
 
 # %%
+#| tbl-cap: Likely label errors by class.
 table = found.table.assign(label=records.label)
 table.groupby("label").suspect.agg(["sum", "mean"]).set_axis(["doubtful labels", "share"], axis=1).join(
     pd.crosstab(table.label[table.suspect], table.guess[table.suspect]).add_prefix("rather ")
@@ -196,6 +213,7 @@ table.groupby("label").suspect.agg(["sum", "mean"]).set_axis(["doubtful labels",
 
 # %%
 #| fig-alt: The radiographs whose label is the least likely, each with its label and the likelier class.
+#| fig-cap: "The least likely labels: a question for a radiologist, not a proof."
 worst = table.sort_values("label_quality").head(doubtful)
 titles = worst.label + ", rather\n" + worst.guess + worst.confidence.map(" {:.2f}".format)
 plots.image_sheet(images[records.row[worst.index].to_numpy()], titles, columns=8)
@@ -203,10 +221,12 @@ plots.image_sheet(images[records.row[worst.index].to_numpy()], titles, columns=8
 # %% [markdown]
 # ## Split tables
 #
-# The patient, duplicate group and split of every image under each protocol, by file name. If this study is
-# compared with others, the table is written to `splits.csv` beside this page.
+# By file name, what is known of every image: patient, split under each protocol, duplicate group, likelier
+# class and doubtful label, true size of the original and id of its lung mask. If this study is compared with
+# others, the table is written to `splits.csv` beside this page.
 
 # %%
+#| tbl-cap: The first rows of the table of splits.
 splits = audit.split_table(settings, found.table)
 if settings.compare_with:
     splits.to_csv(settings.reports / "splits.csv", index=False)

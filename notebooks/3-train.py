@@ -51,6 +51,7 @@ Markdown(xnn.summary(settings))
 # ## Recipe
 
 # %%
+#| tbl-cap: The recipe.
 pd.DataFrame({name: str(value) for name, value in settings.training}, index=["training"]).T
 
 # %%
@@ -68,6 +69,7 @@ Markdown(
 
 # %%
 #| fig-alt: Random views of a few training radiographs.
+#| fig-cap: Random views of one training radiograph of each class, as the network sees them.
 records = xnn.load_records(settings.study)
 data = records[records.split == "train"].groupby("label").head(1)
 views = batches.Views(
@@ -88,9 +90,11 @@ history = pd.DataFrame(record["history"])
 
 # %%
 #| fig-alt: Training and validation loss, validation F1 and learning rate by epoch.
+#| fig-cap: Loss (lower is better), validation F1 (higher is better) and learning rate by epoch.
 plots.learning_curves(history)
 
 # %%
+#| tbl-cap: Every epoch.
 history.set_index("epoch").round(4)
 
 # %% [markdown]

@@ -49,6 +49,7 @@ plots.style()
 Markdown(xnn.summary(settings))
 
 # %%
+#| tbl-cap: The first predictions.
 origin = xnn.stamp(settings)
 classes, how = settings.study.classes, settings.evaluation
 predictions, validation = xnn.predictions(settings), xnn.predictions(settings, "val")
@@ -58,11 +59,13 @@ predictions.head()
 # ## Scores
 
 # %%
+#| tbl-cap: Scores on the test split, with 95 % intervals over patients.
 metrics = xnn.metrics(predictions, classes, "test", how.resamples, settings.seed)
 scores = pd.DataFrame(metrics["scores"]).T.astype(float)
 scores.style.format("{:.3f}", na_rep="-")
 
 # %%
+#| tbl-cap: Scores of each class against the rest.
 labels, probabilities = arrays(predictions, classes)
 drawn = intervals.patient_weights(predictions.patient, how.resamples, settings.seed)
 intervals.per_class(labels, probabilities, classes).style.format(precision=3)
@@ -74,6 +77,7 @@ intervals.per_class(labels, probabilities, classes).style.format(precision=3)
 
 # %%
 #| fig-alt: Precision-recall curves of each class and of all together, with bands.
+#| fig-cap: Precision at each recall, higher is better; bands of 95 % over patients.
 curve = curves.precision_recall(labels, probabilities, classes)
 plots.precision_recall_curves(curve, curves.precision_recall_bands(labels, probabilities, drawn, classes))
 
@@ -86,11 +90,13 @@ plots.precision_recall_curves(curve, curves.precision_recall_bands(labels, proba
 
 # %%
 #| fig-alt: F1 of each class against the rest over the threshold of its probability.
+#| fig-cap: F1 of each class by threshold, higher is better; the lines are chosen on validation.
 chosen = curves.best_thresholds(curves.f1_by_threshold(*arrays(validation, classes), classes))
 by_threshold = curves.f1_by_threshold(labels, probabilities, classes)
 plots.f1_by_threshold(by_threshold, chosen)
 
 # %%
+#| tbl-cap: F1 at the threshold chosen on validation, and of the highest probability.
 pd.DataFrame(
     {
         "threshold, best on validation": chosen,
@@ -104,10 +110,12 @@ pd.DataFrame(
 
 # %%
 #| fig-alt: Confusion matrices, as counts and as shares of each true class.
+#| fig-cap: "Rows are true classes, columns predicted ones: counts, and shares of each row."
 plots.confusion_matrices(metrics["confusion"], classes)
 
 # %%
 #| fig-alt: Counts of true and false positives and negatives of each class.
+#| fig-cap: Outcomes of each class against the rest.
 outcomes = intervals.outcome_counts(metrics["confusion"], classes)
 plots.outcome_counts(outcomes)
 
@@ -117,6 +125,7 @@ plots.outcome_counts(outcomes)
 # Pneumonia against normal, and bacteria against virus among images with pneumonia.
 
 # %%
+#| tbl-cap: The tasks of Kermany et al., with 95 % intervals.
 two = scores.filter(regex="pneumonia|bacteria_vs_virus", axis=0)
 two.style.format("{:.3f}", na_rep="-") if len(two) else Markdown("This study has other classes.")
 
@@ -130,6 +139,7 @@ two.style.format("{:.3f}", na_rep="-") if len(two) else Markdown("This study has
 # bins.
 
 # %%
+#| tbl-cap: Calibration before and after the temperature; lower is better.
 calibrated = calibration.report(predictions, validation, classes, how.resamples, settings.seed)
 pd.DataFrame(
     {(when, name): pd.Series(each) for when in ("before", "after") for name, each in calibrated[when].items()}
@@ -137,6 +147,7 @@ pd.DataFrame(
 
 # %%
 #| fig-alt: Reliability diagrams before and after the temperature.
+#| fig-cap: "Accuracy by confidence: on the diagonal, confidence is right."
 after = calibration.tempered(probabilities, calibrated["temperature"])
 tables = {
     "before": curves.reliability(labels, probabilities, drawn, classes),
@@ -149,6 +160,7 @@ plots.reliability(tables)
 
 # %%
 #| fig-alt: Share of errors over the share of radiographs answered.
+#| fig-cap: Errors among the most confident predictions, lower is better.
 risk = curves.risk_coverage(labels, probabilities, drawn, classes)
 plots.risk_coverage(risk)
 
@@ -160,6 +172,7 @@ plots.risk_coverage(risk)
 
 # %%
 #| fig-alt: The radiographs of the most confident mistakes of each kind.
+#| fig-cap: "The most confident error of each kind: true class, predicted class, probability."
 wrong = curves.mistakes(predictions, classes)
 images = xnn.load_images(settings.study)
 rows = xnn.load_records(settings.study).set_index("path").row[wrong.path]
@@ -167,6 +180,7 @@ titles = wrong.label + " called\n" + wrong.predicted + wrong.probability.map(" {
 plots.image_sheet(images[rows.to_numpy()], titles)
 
 # %%
+#| tbl-cap: The most confident errors.
 wrong.drop(columns="patient").style.format(precision=3)
 
 # %%

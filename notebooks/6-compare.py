@@ -36,7 +36,8 @@ Markdown(xnn.summary(settings))
 origin = xnn.stamp(settings)
 metrics, training = comparison.load_results(settings)
 missing = [run for run in xnn.runs(study) if not (settings.reports / run / "metrics.json").exists()]
-Markdown(f"{len(metrics)} runs that are given whole radiographs. Not made: {', '.join(missing) or 'none'}.")
+words = f"Not made: {', '.join(missing)}." if missing else "All configured runs are included."
+Markdown(f"{len(metrics)} networks that are given whole radiographs. {words}")
 
 # %% [markdown]
 # ## The test split
@@ -45,6 +46,7 @@ Markdown(f"{len(metrics)} runs that are given whole radiographs. Not made: {', '
 # that are also in another split, if the bare number names the patient, and if number and class together do.
 
 # %%
+#| tbl-cap: What each split holds, and what it shares with the others.
 audit = xnn.audit(xnn.load_records(settings))
 audit.drop("example", errors="ignore").T
 
@@ -55,6 +57,7 @@ audit.drop("example", errors="ignore").T
 # pretrained weights say so.
 
 # %%
+#| tbl-cap: Every network, best on validation first.
 validation = comparison.validation_f1(settings, metrics)
 table = comparison.result_table(metrics, training, validation)
 table.to_csv(settings.reports / "results.csv", index=False)
@@ -64,15 +67,21 @@ short = table[[name for name in columns if name in table]]
 (settings.reports / "_results.md").write_text(comparison.markdown(short))
 sizes = comparison.networks(settings, training)
 names = comparison.titles(sizes)
-table.replace(names).set_index("run").T
+short
+
+# %%
+#| tbl-cap: Average precision of each class, calibration error and cost, in the same order.
+table.drop(columns=short.columns.drop("run"))
 
 # %%
 #| fig-alt: Weighted F1 of every run with its interval.
+#| fig-cap: Weighted F1 of every network on the test split; higher is better.
 f1 = comparison.score(metrics, "f1_weighted")
 plots.compare_scores(f1.replace(names), "weighted F1")
 
 # %%
 #| fig-alt: Area under the ROC curve of pneumonia (other classes - accuracy) of every run with its interval.
+#| fig-cap: The same for the distinction of pneumonia from normal; higher is better.
 auroc = "auroc_pneumonia" if "auroc pneumonia" in table else "accuracy"
 plots.compare_scores(comparison.score(metrics, auroc).replace(names), auroc.replace("_", " "))
 
@@ -84,6 +93,7 @@ plots.compare_scores(comparison.score(metrics, auroc).replace(names), auroc.repl
 # choice.
 
 # %%
+#| tbl-cap: Chosen network minus each other one, in weighted F1.
 best = f1.set_index("run", drop=False).loc[validation.index[0]]
 leads = comparison.differences(
     settings, [(best.run, run) for run in f1.run if run != best.run], ["f1_weighted"]
@@ -93,6 +103,7 @@ shown
 
 # %%
 #| fig-alt: Difference in weighted F1 between the chosen run and every other with its interval.
+#| fig-cap: "Chosen network minus each other one: an interval with 0 may be chance."
 plots.differences(shown.assign(pair=shown.run + " - " + shown.against), "weighted F1")
 
 # %% [markdown]
@@ -103,12 +114,14 @@ plots.differences(shown.assign(pair=shown.run + " - " + shown.against), "weighte
 
 # %%
 #| fig-alt: Weighted F1 of every run over the size of its network, a colour for each kind of starting weights.
+#| fig-cap: The best of each size is named; the intervals of a size overlap.
 table = f1.merge(sizes, on="run").merge(validation, left_on="run", right_index=True)
 plots.score_by_size(table, "weighted F1")
 
 # %%
+#| tbl-cap: Smallest network minus a larger one, in weighted F1.
 simple = comparison.differences(settings, comparison.by_size(table), ["f1_weighted"])
-simple.replace(names)
+simple.replace(names) if len(simple) else Markdown("")
 
 # %% [markdown]
 # ## Effect of class weights
@@ -116,16 +129,18 @@ simple.replace(names)
 # Runs with class weights minus the same runs without.
 
 # %%
+#| tbl-cap: With class weights minus without.
 pairs = comparison.weighted_pairs(settings, list(metrics))
 kinds = [f"{kind}_{name}" for kind in ("recall", "precision") for name in settings.classes]
 effect = comparison.differences(settings, pairs, ["f1_weighted", "f1_macro", *kinds])
 effect = effect.replace(names)
-effect
+effect if len(effect) else Markdown("")
 
 # %%
 #| fig-alt: Differences that class weights make to F1, and to precision and recall of every class.
+#| fig-cap: "With class weights minus without: above 0, the weights help."
 effect["pair"] = effect.run + ": " + effect.score
-plots.differences(effect, "score") if len(effect) else Markdown("No two runs differ in class weights alone.")
+plots.differences(effect, "score") if len(effect) else Markdown("")
 
 # %% [markdown]
 # ## Variation over seeds
@@ -134,9 +149,10 @@ plots.differences(effect, "score") if len(effect) else Markdown("No two runs dif
 # the variation over patients.
 
 # %%
+#| tbl-cap: Spread over seeds, beside half the width of the interval over patients.
 alike = comparison.seeds(settings, list(metrics))
 spreads = {first: comparison.seed_spread(metrics, runs) for first, runs in alike.items()}
-pd.concat(spreads).round(4) if spreads else Markdown("No run was made with another seed.")
+pd.concat(spreads).round(4) if spreads else Markdown("")
 
 # %%
 luck = [
@@ -154,8 +170,9 @@ Markdown(" ".join(luck))
 # each measure of the card separates them from the controls.
 
 # %%
+#| tbl-cap: Integrated Gradients of every network against the controls.
 explained = comparison.explanations(settings)
-shown = explained.style.format(precision=3) if len(explained) else Markdown("No run is explained yet.")
+shown = explained.style.format(precision=3) if len(explained) else Markdown("")
 shown
 
 # %% [markdown]
@@ -164,6 +181,7 @@ shown
 # Training time (once for frozen layers, and per epoch) and throughput, on the machine named below.
 
 # %%
+#| tbl-cap: What the trainings took.
 pd.DataFrame(
     {
         run: {
@@ -182,7 +200,7 @@ pd.DataFrame(
 rivals = leads[~leads.real].against.tolist()
 chance = (
     f"The difference from {len(rivals)} of {len(leads)} other runs may be chance"
-    f"{': ' if rivals else ''}{', '.join(rivals)}."
+    f"{': ' if rivals else ''}{', '.join(f'`{run}`' for run in rivals)}."
 )
 
 # %%

@@ -51,6 +51,7 @@ best = f1.set_index("run", drop=False).loc[comparison.validation_f1(settings, me
 # Bytes and sharpness do look at the lung, since opacities take detail away; sizes do not.
 
 # %%
+#| tbl-cap: What each shortcut alone reaches, beside the chosen network.
 records = xnn.load_records(settings)
 features = xnn.shortcut_features(settings, records)
 found = shortcuts.shortcuts(settings, records, features)
@@ -59,6 +60,7 @@ told
 
 # %%
 #| fig-alt: The score of each feature alone, of trees on several, and of the chosen run, with intervals.
+#| fig-cap: What each shortcut alone reaches, beside the chosen network; higher is better.
 by_feature = shortcuts.by_feature(found, metrics[best.run]["scores"], best.run)
 plots.compare_scores(by_feature, by_feature.attrs["score"])
 
@@ -67,6 +69,7 @@ plots.compare_scores(by_feature, by_feature.attrs["score"])
 # chosen run: 0.5 if the feature has nothing to do with it.
 
 # %%
+#| tbl-cap: AUROC of a lower value of the feature for a false alarm.
 alarms = shortcuts.of_false_alarms(xnn.load_run(study, best.run), records, features)
 alarms.style.format(precision=3).hide(axis=0)
 
@@ -75,8 +78,9 @@ alarms.style.format(precision=3).hide(axis=0)
 # part, within each class: 0.5 if both parts are alike.
 
 # %%
+#| tbl-cap: AUROC of a higher value of the feature for the publishers' test part.
 parts = shortcuts.between_parts(settings, records, features)
-parts.style.format(precision=3).hide(axis=0) if len(parts) else Markdown("The source has no parts.")
+parts.style.format(precision=3).hide(axis=0) if len(parts) else Markdown("")
 
 # %% [markdown]
 # ## Networks on parts of the radiograph
@@ -85,8 +89,9 @@ parts.style.format(precision=3).hide(axis=0) if len(parts) else Markdown("The so
 # the same recipe was trained on that part alone. Removed parts have the mean grey of the rest.
 
 # %%
+#| tbl-cap: AUROC of pneumonia on parts of the radiograph.
 grid = shortcuts.region_grid(settings)
-grid if len(grid) else Markdown("No network of this study was tested on parts of the radiographs.")
+grid if len(grid) else Markdown("")
 
 # %% [markdown]
 # ## Subgroups
@@ -95,6 +100,7 @@ grid if len(grid) else Markdown("No network of this study was tested on parts of
 # folders give, for the chosen run.
 
 # %%
+#| tbl-cap: Recall in each subgroup.
 shortcuts.subgroups(xnn.load_run(study, best.run), records).style.format(precision=3).hide(axis=0)
 
 # %% [markdown]
@@ -104,6 +110,7 @@ shortcuts.subgroups(xnn.load_run(study, best.run), records).style.format(precisi
 # optimistic for images sorted by class. The same predictions, computed in three ways:
 
 # %%
+#| tbl-cap: Weighted F1 of the same predictions in three ways.
 averaged = protocol.batch_average(settings, best.run)
 pd.Series(averaged).rename("weighted F1").to_frame().style.format("{:.3f}")
 
@@ -117,11 +124,13 @@ pd.Series(averaged).rename("weighted F1").to_frame().style.format("{:.3f}")
 # draws.
 
 # %%
+#| tbl-cap: The same networks on other splits of the same radiographs.
 leaks = protocol.leakage(settings) if settings.compare_with else pd.DataFrame()
-leaks.style.format(precision=3) if len(leaks) else Markdown("This study is compared with no other one.")
+leaks.style.format(precision=3) if len(leaks) else Markdown("")
 
 # %%
 #| fig-alt: How far the weighted F1 of each run lies above that with patients apart, on every other split.
+#| fig-cap: "F1 on another split minus F1 with patients apart: an interval with 0 may be chance."
 others = leaks[leaks.study != study] if len(leaks) else leaks
 drawn = pd.DataFrame()
 if len(others):
@@ -138,10 +147,12 @@ plots.differences(drawn, f"weighted F1 from {study}") if len(drawn) else Markdow
 # help if images of a class look alike in both splits.
 
 # %%
+#| tbl-cap: "Class mix: of training, as estimated, and of the test split."
 shifted = protocol.for_the_mix_of_test(settings, best.run)
 pd.DataFrame(shifted.attrs["mixes"]).style.format("{:.3f}")
 
 # %%
+#| tbl-cap: Scores before and after the correction for the class mix.
 table = shifted.assign(found=shifted.apply(comparison.with_interval, axis=1))
 table.pivot(index="score", columns="way", values="found").loc[shifted.score.unique()]
 
@@ -152,9 +163,10 @@ table.pivot(index="score", columns="way", values="found").loc[shifted.score.uniq
 # others published none.
 
 # %%
+#| tbl-cap: This report beside published results.
 published = protocol.beside_published(settings) if settings.published else pd.DataFrame()
 shown = published.map(lambda each: comparison.with_interval(each) if isinstance(each, dict) else each)
-Markdown(comparison.markdown(shown.fillna("")) if len(shown) else "Nobody published numbers on this split.")
+Markdown(comparison.markdown(shown.fillna("")) if len(shown) else "")
 
 # %%
 result = {"study": study, "leakage": leaks.to_dict("records")}
@@ -167,9 +179,10 @@ xnn.write_json(found | {"provenance": result["provenance"]}, settings.reports / 
 # %%
 explained = comparison.explanations(settings)
 lines = [
+    shortcuts.sentence(found, metrics[best.run]["scores"], best.run),
+    *shortcuts.trained_on_parts(settings),
     f"As a mean over batches sorted by class the weighted F1 of `{best.run}` would read "
     f"{averaged['sorted']:.3f} instead of {averaged['whole']:.3f}.",
-    shortcuts.sentence(found, metrics[best.run]["scores"], best.run),
 ]
 lines += [
     f"On `{row.study}`, where {row.patient_and_class:.0%} of the test images have a sibling in training "
@@ -193,7 +206,6 @@ if len(explained):
         f"control, which know nothing of the network, and worse than every one {told} of the runs."
     ]
 (settings.reports / "_findings.md").write_text("".join(f"- {line}\n" for line in lines))
-(settings.reports / "_headline.md").write_text(shortcuts.headline(found, settings, best.run))
 
 # %%
 accuracy = shifted[shifted.score == "accuracy"].set_index("way").value
@@ -204,7 +216,7 @@ lines += [
     f"{off.trained:.0%} off; for the estimated one the accuracy of `{best.run}` goes from "
     f"{accuracy.iloc[0]:.3f} to {accuracy.iloc[1]:.3f}."
 ]
-Markdown("**Answer.** " + " ".join(lines))
+Markdown(f"**Answer.** {lines[0]}\n\n" + "".join(f"- {line}\n" for line in lines[1:]))
 
 # %%
 xnn.Stamp(result["provenance"])

@@ -40,7 +40,8 @@ origin = xnn.stamp(study)
 table = comparison.sweep_results(settings)
 table.to_csv(settings.reports / "sweep.csv", index=False)
 missing = [point.name for point in settings.expanded() if point.name not in set(table.run)]
-Markdown(f"{len(table)} runs. Not made here: {', '.join(missing) or 'none'}.")
+words = f"Not made: {', '.join(missing)}." if missing else "All configured runs are included."
+Markdown(f"{len(table)} runs. {words}")
 
 # %% [markdown]
 # ## Every run
@@ -49,6 +50,7 @@ Markdown(f"{len(table)} runs. Not made here: {', '.join(missing) or 'none'}.")
 # bootstrap over patients. Minutes on the machine named below.
 
 # %%
+#| tbl-cap: Every run, best on validation first.
 ranked = table.sort_values("validation", ascending=False, kind="stable")
 intervals = [comparison.with_interval(score) for score in ranked[["value", "low", "high"]].to_dict("records")]
 pages = "[page](" + ranked.run + "/4-evaluate.ipynb)"
@@ -61,6 +63,7 @@ Markdown(comparison.markdown(shown.assign(test=intervals, minutes=ranked.minutes
 
 # %%
 #| fig-alt: Validation F1 of the sweep's settings by the values that they vary, mean over seeds.
+#| fig-cap: Mean validation F1 by value; higher is better.
 varied = [short for short in settings.varied.values() if short != "seed"]
 plots.sweep_scores(table, varied, "validation", "validation F1")
 
@@ -71,12 +74,14 @@ plots.sweep_scores(table, varied, "validation", "validation F1")
 # `half_width` half the length of its interval, which measures the variation over patients.
 
 # %%
+#| tbl-cap: Every setting, over its seeds.
 settled = comparison.by_setting(table)
 one = settled.seeds.max() == 1
-Markdown("Every setting has one seed.") if one else settled.style.format(precision=3, na_rep="-")
+Markdown("") if one else settled.style.format(precision=3, na_rep="-")
 
 # %%
 #| fig-alt: Validation and test F1 of every run, a row a setting.
+#| fig-cap: "Dots: validation F1 of each run. Diamonds: weighted F1 on the test split, with intervals."
 plots.seed_spread(table)
 
 # %% [markdown]
@@ -86,6 +91,7 @@ plots.seed_spread(table)
 # on validation.
 
 # %%
+#| tbl-cap: The selected setting against each other one.
 runs = ranked.drop_duplicates("setting").set_index("setting").run
 chosen = settled.index[0]
 paths = [f"sweeps/{sweep}/{runs[name]}" for name in settled.index]

@@ -1,6 +1,7 @@
 """Installation and house rules: what a reader of the files may rely on."""
 
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -15,17 +16,29 @@ from packaging.utils import canonicalize_name
 from support.packages import with_dependencies
 from support.project import PROJECT
 
-LOCK = (PROJECT / "requirements.lock").read_text()
+LOCKS = [(PROJECT / name).read_text() for name in ("requirements.lock", "requirements-report.lock")]
 
 
-def test_every_locked_package_has_a_hash():
-    packages = re.split(r"\n(?=[a-z0-9])", LOCK.strip())
+@pytest.mark.parametrize("lock", LOCKS, ids=["whole", "report"])
+def test_every_locked_package_has_a_hash(lock):
+    packages = re.split(r"\n(?=[a-z0-9])", lock.strip())
     assert len(packages) > 100
     assert all("--hash=sha256:" in package for package in packages)
 
 
+def test_the_small_lock_is_a_part_of_the_whole_one():
+    whole, small = (set(re.findall(r"^\S+==\S+", lock, re.MULTILINE)) for lock in LOCKS)
+    assert small < whole
+
+
 def test_no_registry_is_named():
-    for name in ("requirements.lock", "pyproject.toml", "environment.yml", "Makefile"):
+    for name in (
+        "requirements.lock",
+        "requirements-report.lock",
+        "pyproject.toml",
+        "environment.yml",
+        "Makefile",
+    ):
         assert not re.search(r"index-url|find-links|https?://[^\s]*simple", (PROJECT / name).read_text())
 
 
@@ -61,6 +74,24 @@ def test_help_lists_every_goal_and_variable():
         "MODEL",
     ):
         assert re.search(rf"^  {word}\s+\w", found, re.MULTILINE), word
+
+
+def test_the_bill_of_materials_names_versions_and_licences(tmp_path):
+    file = tmp_path / "sbom.json"
+    command = [
+        "cyclonedx_py",
+        "environment",
+        "--pyproject",
+        PROJECT / "pyproject.toml",
+        "--output-file",
+        file,
+    ]
+    subprocess.run([sys.executable, "-m", *command, sys.executable], check=True)
+    listed = json.loads(file.read_text())
+    found = {each["name"]: each for each in listed["components"]}
+    assert {"torch", "lightning", "smalldocs"} <= found.keys()
+    assert found["torch"]["version"] == importlib.metadata.version("torch")
+    assert sum("licenses" in each for each in found.values()) > 0.9 * len(found)
 
 
 def test_no_package_reports_that_it_is_used():

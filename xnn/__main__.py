@@ -22,6 +22,7 @@ Study = Annotated[str, typer.Argument(help="A folder of params/.")]
 RunName = Annotated[str, typer.Argument(help="A file of the study's folder, without .yaml.")]
 Runs = Annotated[list[str] | None, typer.Argument(help="Runs; all that need no download by default.")]
 Jobs = Annotated[int, typer.Option(envvar="JOBS", help="Steps, or runs of a sweep, side by side.")]
+Only = Annotated[str, typer.Option(envvar="ONLY", help="Parts: scores, predictions, training; or all.")]
 Online = Annotated[bool, typer.Option(envvar="ONLINE", help="Include runs whose weights are downloaded.")]
 
 HINTS = {
@@ -95,11 +96,11 @@ def track(study: Study) -> None:
 
 
 @cli.command()
-def verify(study: Study) -> None:
-    """Make the numbers of a study's report again, and compare."""
+def verify(study: Study, only: Only = "") -> None:
+    """Make the numbers of a study's report again, or parts of them, and compare."""
     from .report.verify import report
 
-    sys.exit(report(study))
+    sys.exit(report(study, only))
 
 
 @cli.command()

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from support.project import write_study
 from xnn import load_records, load_run, load_study, shortcut_features
+from xnn.config.provenance import write_json
 from xnn.data.features import sharpness
 from xnn.evaluation import shortcuts
 from xnn.evaluation.predictions import predictions_table
@@ -110,3 +112,21 @@ def test_a_study_without_a_healthy_class_compares_f1(evaluated):
     assert "0.500 (0.400-0.600)" in shortcuts.sentence(found, scores, "plain")
     assert len(shortcuts.beside(found, scores, "plain")) == 3
     assert shortcuts.of_false_alarms(run.model_copy(update={"study": study}), records, features).empty
+
+
+def test_networks_on_parts_stand_beside_the_same_recipe_on_the_whole():
+    same = "model: {{weights: none, region: {}}}\nnote: {}\n"
+    runs = {part: same.format(part, part) for part in ("whole", "lungs_only")}
+    write_study("parts", "{title: parts, source: phantom}", **runs, other="model: {weights: none}\nseed: 3\n")
+    study = load_study("parts")
+    assert shortcuts.region_grid(study).empty
+    for run, value in {"whole": 0.9, "lungs_only": 0.6, "other": 0.8}.items():
+        score = {"value": value, "low": value - 0.1, "high": value + 0.1}
+        inputs = {part: {"auroc_pneumonia": score} for part in ("whole", "lungs_only")}
+        write_json({"inputs": inputs}, study.reports / run / "regions.json")
+    grid = shortcuts.region_grid(study)
+    assert grid.index.tolist() == ["other", "whole", "lungs_only"], "those trained on parts come last"
+    assert grid.loc["lungs_only", "trained on"] == "lungs only"
+    (sentence,) = shortcuts.trained_on_parts(study)
+    assert "whole, AUROC of pneumonia 0.900 (0.800-1.000)" in sentence
+    assert "lungs only, AUROC of pneumonia 0.600 (0.500-0.700)" in sentence

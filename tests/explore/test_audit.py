@@ -74,7 +74,11 @@ def test_the_splits_of_other_protocols_are_those_of_their_own_records(small, exp
     for name in ("torn", "whole"):
         wrangle(load_study(name))
     table = audit.split_table(load_study("whole"), explored.table)
-    assert list(table) == ["file", "label", "patient", "patient split", "image split", "duplicate_group"]
+    assert list(table) == [
+        *("file", "label", "patient", "patient split", "image split", "duplicate_group"),
+        *("likelier_class", "doubtful_label", "label_quality", "true_width", "true_height", "mask_id"),
+    ]
+    assert table.doubtful_label.sum() == explored.table.suspect.sum()
     for name, column in (("torn", "image split"), ("whole", "patient split")):
         records = load_records(load_study(name))
         own = records.set_index(records.path.str.rsplit("/", n=1).str[-1]).split
@@ -90,3 +94,6 @@ def test_the_committed_splits_keep_patients_apart():
     assert table.groupby("patient")["image split"].nunique().max() > 1
     assert (table["official split"] == "test").sum() == 624
     assert (table.duplicate_group != "").sum() > 0
+    assert set(table.doubtful_label) == {"True", "False"}
+    assert table.mask_id[table.mask_id != ""].is_unique
+    assert ((table.mask_id == "") == (table.true_width == "")).all()

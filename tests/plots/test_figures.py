@@ -97,6 +97,7 @@ FIGURES = {  # how it is made, and how many axes it has
     "differences": (lambda: plots.differences(RUNS.rename(columns={"run": "pair"}), "F1"), 1),
     "region_scores": (lambda: plots.region_scores({"mean": REGIONS, "inpainted": REGIONS}, "AUROC"), 1),
     "score_by_size": (lambda: plots.score_by_size(SIZES, "F1"), 1),
+    "beside_published": (lambda: plots.beside_published(RUNS.assign(low=[None] * len(RUNS)), "F1"), 1),
     "sweep_scores": (lambda: plots.sweep_scores(SWEEP, ["rate", "decay"], "validation", "F1"), 1),
     "seed_spread": (lambda: plots.seed_spread(SWEEP), 1),
     "cases": (lambda: plots.cases(IMAGES, MAPS, RECORDS.path, RECORDS.path), 19),

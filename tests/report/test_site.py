@@ -91,7 +91,8 @@ def test_every_page_and_internal_link_is_there(pages):
                 continue
             to = (file.parent / urllib.parse.unquote(target.path)).resolve() if target.path else file
             to = to / "index.html" if to.is_dir() else to
-            if not to.exists() or (target.fragment and to in pages and target.fragment not in pages[to].ids):
+            name = "" if "=" in target.fragment else target.fragment  # a=b is for the page's script
+            if not to.exists() or (name and to in pages and name not in pages[to].ids):
                 broken.append((file.name, link))
     assert not broken
 
@@ -109,6 +110,8 @@ def test_every_result_page_leads_to_its_notebook(root, pages):
     for file in (root / "_site/reports").rglob("[1-9]-*.html"):
         assert file.with_suffix(".ipynb").name in pages[file].links
         assert any(link.endswith(f"notebooks/{file.stem}.py") for link in pages[file].links)
+        beside = (root / file.relative_to(root / "_site")).parent.iterdir()
+        assert {each.name for each in beside if each.suffix in (".csv", ".json")} <= set(pages[file].links)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +162,57 @@ def test_a_browser_finds_no_error_and_asks_no_other_host(browser, address, pages
     assert not said
     assert asked - {""} == {urllib.parse.urlsplit(address).netloc}
     assert not wide, "pages that are wider than the screen"
+
+
+TABLES = """[...document.querySelectorAll("main table")].map(table => ({
+    caption: table.caption?.textContent.trim() ?? "",
+    cut: table.closest(".scroll").scrollWidth - table.closest(".scroll").clientWidth}))"""
+BARE = """[...document.querySelectorAll("main .cell img")].filter(each =>
+    !each.closest("figure")?.querySelector("figcaption")).length"""
+
+
+def test_no_table_is_cut_and_all_have_captions_and_all_figures_too(browser, address, pages, root):
+    tab = browser.new_page(viewport={"width": 1440, "height": 900})
+    cut, unnamed, bare, count = [], [], [], 0
+    for file in pages:
+        name = file.relative_to(root / "_site").as_posix()
+        tab.goto(f"{address}/{name}")
+        found = tab.evaluate(TABLES)
+        count += len(found)
+        cut += [(name, each["caption"]) for each in found if each["cut"] > 1]
+        unnamed += [name for each in found if not each["caption"]]
+        bare += [name] * tab.evaluate(BARE)
+    tab.close()
+    assert count > 300
+    assert (cut, unnamed, bare) == ([], [], [])
+
+
+KINDS = [
+    *("index.html", "pages/data.html", "pages/evaluation.html", "pages/gallery.html", "pages/glossary.html"),
+    *("pages/methods.html", "pages/reproduce.html", "benchmarks/official.html"),
+    *(f"reports/kermany/{step}.html" for step in ("1-wrangle", "2-explore", "6-compare", "7-protocol")),
+    *(f"reports/kermany/mobilenetv2-full/{step}.html" for step in ("3-train", "4-evaluate", "4-regions")),
+    "reports/kermany/mobilenetv2-full/5-explain.html",
+]
+
+
+@pytest.mark.parametrize("size", [LARGE, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, address, scheme, size):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = []
+    tab = browser.new_page(viewport=size, color_scheme=scheme)
+    for name in KINDS:
+        tab.goto(f"{address}/{name}")
+        tab.wait_for_load_state("networkidle")
+        found += [
+            (name, each["id"], each["nodes"][0]["html"][:100])
+            for each in Axe().run(tab).response["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+    tab.close()
+    assert found == []
 
 
 VISIBLE = """[...document.querySelectorAll("a[href], button, input, summary")]

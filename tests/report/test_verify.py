@@ -10,6 +10,7 @@ from support.report import STUDY
 from xnn import load_study
 from xnn.config import files
 from xnn.report import verify
+from xnn.report.steps import StepError
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,22 @@ def test_a_number_that_was_changed_is_found_and_told(study, capsys, monkeypatch)
     lines = capsys.readouterr().out.splitlines()
     assert any("first: metrics.json" in line and "| different |" in line for line in lines)
     assert f"1 result of {STUDY} different" in lines[-1]
+
+
+def test_parts_are_announced_and_alone_recomputed(study, capsys):
+    assert verify.report(STUDY, "scores") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("scores: recompute every score")
+    assert "min by the last records" in lines[0]
+    assert not any("trained again" in line for line in lines)
+    kept = (study.reports / "_verified.md").read_text()
+    assert "| first: metrics.json |" in kept
+    assert f"Parts scores at commit {verify.stamp(study)['commit']}" in kept.splitlines()[-1]
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(StepError, match="ONLY=scores,all: no part all: give some of scores, predictions"):
+        verify.chosen("scores,all")
 
 
 def test_what_is_not_here_is_said_and_not_taken_for_equal(study, tmp_path):

@@ -36,7 +36,14 @@ def write_project(folder: Path) -> None:
     """Write a copy of the project with one small study, as a clone would have it."""
     for name in ("xnn", "notebooks", "pages"):
         shutil.copytree(PROJECT / name, folder / name)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml", "_quarto.yml", "index.qmd"):
+    for name in (
+        "Makefile",
+        "requirements.lock",
+        "pyproject.toml",
+        "_quarto.yml",
+        "index.qmd",
+        "CITATION.cff",
+    ):
         shutil.copy2(PROJECT / name, folder)
     (folder / "reports/kermany").mkdir(parents=True)
     (folder / "reports/kermany/_results.md").write_text("| none |\n|---|\n")

@@ -6,11 +6,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ..config import files
 from ..config.schema import Run, Study
-from .comparison import read_results, with_interval
+from .comparison import read_results, recipe, with_interval
 from .intervals import all_and_resampled, metrics, summary
 from .predictions import predictions_table, read
 from .scoring import auroc, mean
 
+GRID = {"auroc_pneumonia": "AUROC of pneumonia", "f1_weighted": "weighted F1"}  # of networks on parts
 TREES = {"trees_size": "trees on width, height and aspect", "trees": "trees on all features"}
 NUMBER = r"[-_]?\d+$"  # at the end of a patient's name
 
@@ -79,22 +80,6 @@ def sentence(found: dict, scores: dict, run: str) -> str:
     )
 
 
-def headline(found: dict, study: Study, run: str) -> str:
-    """Return the finding about a run in one or two sentences, for the landing page."""
-    table = by_feature(found, read_results(study, "metrics.json")[run]["scores"], run)
-    sizes = table[table.run == TREES["trees_size"]].to_dict("records")[0]
-    words = f"Width, height and aspect of the original alone reach {with_interval(sizes)}."
-    tested = read_results(study, "regions.json").get(run)
-    score = table.attrs["score"].replace(" ", "_")
-    if tested is None or score not in tested["inputs"]["whole"]:
-        return words.replace("reach", f"reach {table.attrs['score']}") + "\n"
-    whole, gone, alone = (tested["inputs"][name][score] for name in ("whole", "lungs_removed", "lungs_only"))
-    return (
-        f"With both lungs removed from the test images, the AUROC of pneumonia is {with_interval(gone)}; "
-        f"on whole ones it is {with_interval(whole)}, on lungs alone {with_interval(alone)}. {words}\n"
-    )
-
-
 def _trees(study: Study, records: pd.DataFrame, features: pd.DataFrame, resamples: int) -> dict:
     """Return f1_weighted and, if there is a healthy class, auroc_pneumonia of trees on some features."""
     train, test = records.split == "train", records.split == "test"
@@ -121,6 +106,26 @@ def region_grid(study: Study, score: str = "auroc_pneumonia") -> pd.DataFrame:
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
     return table.sort_values("trained on", key=lambda each: each != "whole", kind="stable") if rows else table
+
+
+def trained_on_parts(study: Study) -> list[str]:
+    """Return what a recipe reaches that is trained and tested on one part, beside whole radiographs.
+
+    A sentence for each recipe of which a run was given whole radiographs and others a part.
+    """
+    recipes = {}
+    for name, found in read_results(study, "regions.json", files.runs(study.name)).items():
+        run = files.load_run(study.name, name)
+        own = found["inputs"][run.model.region]
+        scores = [f"{key} {with_interval(own[name])}" for name, key in GRID.items() if name in own]
+        recipes.setdefault(recipe(run, "model.region"), {})[run.model.region] = ", ".join(scores)
+    return [
+        "One recipe, trained and tested on different parts of the radiographs: "
+        + "; ".join(f"{region.replace('_', ' ')}, {scores}" for region, scores in arms.items())
+        + "."
+        for arms in recipes.values()
+        if "whole" in arms and len(arms) > 1
+    ]
 
 
 def between_parts(

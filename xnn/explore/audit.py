@@ -1,5 +1,6 @@
 """Audit of a study's radiographs: duplicates, likely label errors, and what file sizes give away."""
 
+import io
 from typing import NamedTuple
 
 import imagehash
@@ -16,6 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from ..config.files import load_study
 from ..config.schema import Study
 from ..data.archive import SPLITS, DataError
+from ..data.lungs import load_lungs, masks_source
 from ..data.records import file_features, load_images, load_records, write_csv
 from ..data.splits import EXAMPLE, connected, split
 from . import embedding
@@ -88,9 +90,11 @@ def composition(records: pd.DataFrame) -> pd.DataFrame:
 def split_table(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Return the split of each image under this study's protocol and those that it is compared with.
 
-    Columns: file (its name), label, patient, one per protocol (`patient split`, `image split`) and
-    duplicate_group (the name of its first file, "" for none). The protocols split the same radiographs, so
-    the splits of the others follow from these records.
+    Columns: file (its name), label, patient, one per protocol (`patient split`, `image split`),
+    duplicate_group (the name of its first file, "" for none), likelier_class, label_quality and
+    doubtful_label (of `label_errors`), and where there are lung masks true_width and true_height (pixels of
+    the original) and mask_id (the publisher's, whose files have no other name). The protocols split the same
+    radiographs, so the splits of the others follow from these records.
     """
     records = load_records(study)
     result = records[["label", "patient"]].copy()
@@ -98,7 +102,24 @@ def split_table(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     for each in (study, *map(load_study, study.compare_with)):
         result[f"{each.split} split"] = records.split if each is study else split(records, each)
     result["duplicate_group"] = table.duplicate_group.str.rsplit("/", n=1).str[-1]
+    result["likelier_class"], result["doubtful_label"] = table.guess, table.suspect
+    result["label_quality"] = table.label_quality.round(4)
+    if lungs := load_lungs(study, records):
+        sizes = lungs.table.loc[lungs.known, ["width", "height"]]  # the others have those of the copy
+        sizes = sizes.reindex(lungs.table.index).set_axis(records.index)
+        result = result.join(sizes.astype("Int64").add_prefix("true_")).join(mask_ids(), on="file")
     return result.sort_values("file", ignore_index=True)
+
+
+def mask_ids() -> pd.Series:
+    """Return the publisher's id of each lung mask by its radiograph's name, from the table in ``MASKS``."""
+    source = masks_source()
+    tables = [name for name in source.names() if name.lower().endswith(".csv")] if source else []
+    ids = [pd.read_csv(io.BytesIO(source.read(name))) for name in tables]
+    known = next(
+        (each for each in ids if {"file", "v7_id"} <= set(each)), pd.DataFrame(columns=["file", "v7_id"])
+    )
+    return known.set_index("file").v7_id.astype("Int64").rename("mask_id")
 
 
 def verdict(study: Study, records: pd.DataFrame, found: Audit, sizes: pd.Series | None) -> str:

@@ -34,4 +34,12 @@ from .explanation import (
 )
 from .look import CLASS_COLOURS, STYLE, class_colours, style
 from .regions import region_scores
-from .runs import compare_scores, differences, learning_curves, score_by_size, seed_spread, sweep_scores
+from .runs import (
+    beside_published,
+    compare_scores,
+    differences,
+    learning_curves,
+    score_by_size,
+    seed_spread,
+    sweep_scores,
+)

@@ -46,6 +46,20 @@ def compare_scores(table: pd.DataFrame, score: str):
 
 
 @look.styled
+def beside_published(table: pd.DataFrame, score: str):
+    """Return a score with its interval, and those of others without one, from run, value, low and high."""
+    figure, axes = _intervals(table.iloc[::-1], "run")
+    others = table.low.iloc[::-1].isna().to_numpy()
+    axes.plot(
+        table.value.iloc[::-1][others], np.flatnonzero(others), "s", color="white", markeredgecolor=look.GREY
+    )
+    axes.set(
+        xlabel=f"{score}; higher is better", title="Dots: this report. Squares: published, without intervals"
+    )
+    return figure
+
+
+@look.styled
 def differences(table: pd.DataFrame, score: str = "score"):
     """Return differences with their intervals and a line at 0, from the columns pair, value, low and high."""
     figure, axes = _intervals(table.iloc[::-1], "pair")
@@ -72,16 +86,18 @@ def score_by_size(table: pd.DataFrame, score: str):
     """
     figure, axes = look.subplots(6.5, 3.6)
     palette = dict(zip(table.weights.unique(), sns.color_palette("colorblind"), strict=False))
-    for _, alike in table.sort_values("value", ascending=False).groupby("parameters"):
-        for number, row in enumerate(alike.itertuples()):  # of one size: side by side, the best on the left
-            place = row.parameters * 1.07 ** (number - (len(alike) - 1) / 2)
+    for place, alike in table.sort_values("value", ascending=False).groupby("parameters"):
+        for row in alike.itertuples():
             error = [[row.value - row.low], [row.high - row.value]]
-            axes.errorbar(place, row.value, error, fmt="o", color=palette[row.weights], capsize=2)
-        names = "\n".join(alike.run)  # in the same order
-        axes.annotate(names, (place, alike.high.max()), xytext=(5, 3), textcoords="offset points", fontsize=7)
-    axes.set(xscale="log", xlabel="parameters of the network", ylabel=score)
+            axes.errorbar(place, row.value, error, fmt="o", color=palette[row.weights], capsize=2, alpha=0.6)
+        others = f"\nand {len(alike) - 1} more" if len(alike) > 1 else ""
+        beside = {"xytext": (8, 0), "textcoords": "offset points", "fontsize": 7, "va": "center"}
+        axes.annotate(f"{alike.run.iloc[0]}{others}", (place, alike.value.iloc[0]), **beside)
+    axes.set(
+        xscale="log", xlabel="parameters of the network (log scale)", ylabel=f"{score}; higher is better"
+    )
     axes.set_title(f"{score[0].upper()}{score[1:]} by size of the network")
-    axes.margins(x=0.25)
+    axes.margins(x=0.3)
     handles = [Patch(color=colour, label=name) for name, colour in palette.items()]
     axes.legend(handles=handles, title="starting weights", loc="lower right")
     return figure

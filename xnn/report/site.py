@@ -1,29 +1,57 @@
 """Rendering of the site: broken pages are refused, stale ones get a banner."""
 
 import html
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from string import Template
 
+import nbformat
 from filelock import FileLock
 
-from ..config.provenance import whole
 from ..config.schema import ROOT, ParameterError, short
-from . import steps
+from . import checklists, landing, metadata, present, steps
 from .steps import StepError
 
 SITE = "_site"
+STAGED = ROOT / "artifacts/site"
+COPIED = (
+    "_quarto.yml",
+    "index.qmd",
+    "pages/*",
+    "benchmarks/*.md",
+    "reports/*/_*.md",
+    "reports/*/*.csv",
+    "reports/*/*.json",
+    "reports/*/*/*.csv",
+    "reports/*/*/*.json",
+    "models/*/config.json",
+    "notebooks/*.py",
+    "params/*/*.yaml",
+    "tests/test_house.py",
+    "tests/evaluation/test_scoring.py",
+    "CITATION.cff",
+    "LICENSE",
+    "pyproject.toml",
+    "requirements.lock",
+    "reports/*/*/*.png",
+    "reports/*/*/gallery/*",
+)
+# read by Quarto alone: smalldocs takes the width from the style sheet
+WIDE = "format: {html: {grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}}}\n"
+# what scrolls can be reached with a keyboard
+FOCUS = 'document.querySelectorAll(".scroll").forEach(e => e.scrollWidth > e.clientWidth && (e.tabIndex = 0))'
+BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOTALL)
 
 
 def render(renderer: str | None = None) -> None:
     """Render the site into _site/ with Quarto if it is installed, otherwise with smalldocs.
 
-    Warnings of the renderer are printed. Raises StepError if a notebook in reports/ did not end well, or if
-    rendering fails.
+    What is rendered are copies in artifacts/site/, presented for readers. Warnings of the renderer are
+    printed. Raises StepError if a notebook in reports/ did not end well, or if rendering fails.
     """
     renderer = renderer or ("quarto" if shutil.which("quarto") else "smalldocs")
     (ROOT / "artifacts").mkdir(exist_ok=True)
@@ -32,14 +60,50 @@ def render(renderer: str | None = None) -> None:
         for notebook in notebooks:
             if not steps.metadata(notebook):
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
-        index_galleries()
+        checklists.write()
+        stage(notebooks)
         _run(renderer)
+        shutil.rmtree(ROOT / SITE, ignore_errors=True)
+        shutil.move(STAGED / SITE, ROOT / SITE)
+        checklists.check(ROOT / SITE)
         for file in (ROOT / SITE).rglob("*.html"):
-            file.write_text(offline(file.read_text()))
+            file.write_text(finished(file.read_text()))
         for notebook in notebooks:
             if why := _complete(notebook):
                 print(f"{short(notebook)} carries a banner: {why[0]}")
+        metadata.write(ROOT / SITE)
         print(f"the site is in {SITE}/index.html, rendered by {renderer}")
+
+
+def stage(notebooks: list[Path]) -> None:
+    """Copy what the site is made of to artifacts/site/, with the notebooks as readers see them."""
+    shutil.rmtree(STAGED, ignore_errors=True)
+    for name in COPIED:
+        for file in ROOT.glob(name):
+            target = STAGED / file.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    (STAGED / "_quarto.yml.local").write_text(WIDE)
+    (STAGED / "pages/gallery.js").write_text(landing.galleries(ROOT))
+    benchmarks = sorted((STAGED / "benchmarks").glob("*.md"))
+    menu = " · ".join(f"[{file.stem}]({file.name})" for file in benchmarks)
+    for file in benchmarks:
+        title, rest = file.read_text().split("\n", 1)
+        file.write_text(f"{title}\n\n::: {{.beside}}\n{menu}\n:::\n{rest}")
+    parts = landing.parts(STAGED / "pages")
+    for file in (STAGED / "_quarto.yml", STAGED / "index.qmd"):
+        file.write_text(Template(file.read_text()).safe_substitute(parts))
+    for notebook in notebooks:
+        target = STAGED / notebook.relative_to(ROOT)
+        folder = target.with_name(f"{target.stem}-files")
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def save(name: str, content: bytes, folder=folder) -> str:
+            (folder / name).write_bytes(content)
+            return f"{folder.name}/{name}"
+
+        page = present.shown(nbformat.read(notebook, as_version=4), steps.task_of(notebook), notebook, save)
+        nbformat.write(page, target)
 
 
 def _run(renderer: str) -> None:
@@ -47,22 +111,12 @@ def _run(renderer: str) -> None:
     beside = {"smalldocs": str(Path(sys.executable).with_name("smalldocs"))}
     command = [beside.get(renderer, renderer), "render"]
     plain = {**os.environ, "NO_COLOR": "1"}
-    result = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=STAGED, env=plain, capture_output=True, text=True)
     if result.returncode:
         raise StepError(f"{renderer} render failed:\n{result.stdout}{result.stderr}")
     for line in result.stderr.splitlines():
         if line.lower().startswith("warn"):
             print(line)
-
-
-def index_galleries(root: Path = ROOT) -> Path:
-    """Write ``gallery.js``, the list of runs that have a gallery, beside ``gallery.html``."""
-    found = sorted(root.glob("reports/*/*/gallery/data.js"))
-    target = root / "pages/gallery.js"
-    with whole(target) as partial:
-        names = [file.parent.relative_to(root).as_posix() for file in found]
-        partial.write_text(f"list({json.dumps(names)});\n")
-    return target
 
 
 def doubts(notebook: Path) -> list[str]:
@@ -77,6 +131,24 @@ def doubts(notebook: Path) -> list[str]:
     if "| dirty | True |" in notebook.read_text():  # in the table of its provenance
         found.append("This page was made with code or parameters that were not committed.")
     return found
+
+
+def finished(page: str) -> str:
+    """A page's HTML without scripts from other hosts; every table scrolls and has a caption.
+
+    A table without one gets the heading above it.
+    """
+    heading = ""
+
+    def put(found: re.Match) -> str:
+        nonlocal heading
+        if not found[0].startswith("<table"):
+            heading = re.sub(r"<[^>]+>", "", found[0]).strip()
+            return found[0]
+        own = "" if "<caption" in found[0] else f"<caption>{heading}</caption>"
+        return f'<div class="scroll">{found[2]}{own}{found[3]}</div>'
+
+    return BLOCK.sub(put, offline(page)).replace("</body>", f"<script>{FOCUS}</script></body>", 1)
 
 
 def offline(page: str) -> str:
@@ -103,17 +175,19 @@ def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
 
 
 def _complete(notebook: Path) -> list[str]:
-    """Add banners and links to a rendered page, and the notebooks that they lead to; return the banners."""
+    """Add banners and links to a rendered page, and the files that they lead to; return the banners."""
     file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
     if not file.exists():
         raise StepError(f"{short(notebook)} was not rendered: is it in _quarto.yml?")
     why = doubts(notebook)
     source = steps.task_of(notebook).source
-    for each in (notebook, source):
+    results = sorted(each for kind in ("*.json", "*.csv") for each in notebook.parent.glob(kind))
+    for each in (notebook, source, *results):
         copy = ROOT / SITE / short(each)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(each, copy)
     up = "../" * short(notebook).count("/")
     links = {"This notebook, executed": notebook.name, "its source": up + short(source)}
+    links |= {each.name: each.name for each in results}
     file.write_text(marked(file.read_text(), why, links))
     return why

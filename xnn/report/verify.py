@@ -1,7 +1,8 @@
-"""Verification of a report: committed numbers against recomputed ones.
+"""Verification of a report: committed numbers against recomputed ones, in three parts.
 
-Every score is recomputed from the predictions beside it; models that are here predict again; records are
-made again where their source is here, and the run with the shortest training is trained again.
+scores: every score is recomputed from the predictions beside it. predictions: models that are here predict
+again. training: records are made again where their source is here, and the run with the shortest training is
+trained again.
 """
 
 import math
@@ -10,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,16 +19,22 @@ import numpy as np
 import pandas as pd
 
 from ..config import files
-from ..config.provenance import file_sha256, read_json
+from ..config.provenance import file_sha256, read_json, stamp, whole
 from ..config.schema import ROOT, Run, Study
 from ..data.records import load_images, load_records
 from ..evaluation import calibration, comparison, intervals
 from ..evaluation.predictions import read
+from .steps import StepError
 
 ROUNDING = 1e-9  # relative: order of summation
 ANOTHER_PROCESSOR = 0.02  # of a probability: bf16 keeps three digits, and processors round differently
 ANOTHER_TRAINING = 0.05  # of a score: with different rounding, training diverges
 DIVERGED = "another processor, number of threads or package version: training diverges"
+PARTS = {
+    "scores": "recompute every score from the predictions beside it, and the table of runs from the scores",
+    "predictions": "let the models that are here predict the test images again",
+    "training": "make the records again, and train and evaluate the run with the shortest training again",
+}
 # parts of a result that depend on when and where it was made
 VARYING = ("provenance", "seconds", "frozen_seconds", "images_per_second", "minutes")
 
@@ -51,18 +58,52 @@ class Check(NamedTuple):
         return "equal" if self.apart == 0 else "within tolerance"
 
 
-def verify(study: Study) -> Iterator[Check]:
-    """Checks of all results of a study that can be checked here, as they are made."""
-    made = [files.load_run(study.name, name) for name in comparison.load_results(study)[0]]
+def chosen(only: str = "") -> list[str]:
+    """Return the parts that a comma-separated list names, or all; raise StepError for other names."""
+    wanted = only.replace(",", " ").split() or list(PARTS)
+    if unknown := set(wanted) - PARTS.keys():
+        raise StepError(f"ONLY={only}: no part {', '.join(unknown)}: give some of {', '.join(PARTS)}")
+    return [name for name in PARTS if name in wanted]
+
+
+def plan(study: Study, parts: list[str]) -> list[str]:
+    """Return what the parts will do, and how long the same took by the records of this study's results."""
+    made = runs_with_results(study)
+    seconds = sum(read_json(run.reports / "metrics.json")["provenance"]["seconds"] for run in made)
+    longest = {"scores": seconds / 60, "predictions": seconds / 60, "training": 0.0}
+    if made and "training" in parts:
+        longest["training"] = training_minutes(shortest(made))
+    return [f"{name}: {PARTS[name]}; about {longest[name]:.1f} min by the last records" for name in parts]
+
+
+def runs_with_results(study: Study) -> list[Run]:
+    """Return the study's runs that have been evaluated."""
+    return [files.load_run(study.name, name) for name in comparison.load_results(study)[0]]
+
+
+def verify(study: Study, parts: Iterable[str] = tuple(PARTS)) -> Iterator[Check]:
+    """Checks of the results of a study that can be checked here, as they are made."""
+    made = runs_with_results(study)
     if not made:
         yield Check("metrics.json", why=f"study {study.name} has no results yet: run make report first")
         return
-    for run in made:
-        yield scores_again(run)
-    yield table_again(study)
-    yield from (answers_again(run) for run in made)
-    with tempfile.TemporaryDirectory(prefix="xnn-verify-") as folder:
-        yield from training_again(study, made, Path(folder))
+    if "scores" in parts:
+        yield from map(scores_again, made)
+        yield table_again(study)
+    if "predictions" in parts:
+        yield from map(answers_again, made)
+    if "training" in parts:
+        with tempfile.TemporaryDirectory(prefix="xnn-verify-") as folder:
+            yield from training_again(study, made, Path(folder))
+
+
+def shortest(runs: list[Run]) -> Run:
+    """Return the run with the shortest training of those that start from no other run."""
+    return min((run for run in runs if not run.model.start_from), key=training_minutes)
+
+
+def training_minutes(run: Run) -> float:
+    return comparison.minutes(read_json(run.reports / "training.json"))
 
 
 # ---- the checks ---------------------------------------------------------------------------------
@@ -109,8 +150,7 @@ def answers_again(run: Run) -> Check:
 
 def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Check]:
     """Checks of the records and of the run with the shortest training, made again in an empty folder."""
-    first = [run for run in runs if not run.model.start_from]
-    run = min(first, key=lambda run: comparison.minutes(read_json(run.reports / "training.json")))
+    run = shortest(runs)
     if not study.synthetic and not os.environ.get("ARCHIVE"):
         why = "the radiographs are not here: set ARCHIVE"
         yield from (Check(what, why=why) for what in ("records", f"{run.name}, trained again"))
@@ -191,14 +231,32 @@ def leaves(value, name: str = "") -> Iterator[tuple[str, object]]:
         yield name, value
 
 
-def report(study: str) -> int:
-    """Print the table of checks as they are made; return 1 where a result is different, else 0."""
-    failed = 0
-    print("| result | numbers | largest difference | verdict | |\n|---|---|---|---|---|")
-    for check in verify(files.load_study(study)):
-        why = "; ".join(check.lost[:5]) or (check.why if check.verdict != "equal" else "")
-        number = f"{check.numbers} | {check.apart:.2g}" if check.numbers else "| "
-        print(f"| {check.what} | {number} | {check.verdict} | {why} |", flush=True)
-        failed += check.verdict == "different"
-    print(f"\n{failed or 'no'} result{'s' * (failed != 1)} of {study} different", flush=True)
+def report(study: str, only: str = "") -> int:
+    """Say what will be done, print the table of checks as they are made, and keep it for the site.
+
+    Returns 1 where a result is different, else 0.
+    """
+    parts, subject = chosen(only), files.load_study(study)
+    print("\n".join(plan(subject, parts)), end="\n\n")
+    lines = ["| result | numbers | largest difference | verdict | |", "|---|---|---|---|---|"]
+    print("\n".join(lines))
+    checks = []
+    for check in verify(subject, parts):
+        checks.append(check)
+        lines.append(row(check))
+        print(lines[-1], flush=True)
+    failed = sum(check.verdict == "different" for check in checks)
+    words = f"{failed or 'no'} result{'s' * (failed != 1)} of {study} different"
+    print(f"\n{words}", flush=True)
+    here = stamp(subject)
+    where = f"Parts {', '.join(parts)} at commit {here['commit']}, {here['started'][:10]}, {here['device']}"
+    with whole(subject.reports / "_verified.md") as partial:
+        partial.write_text("\n".join(lines) + f"\n\n{where}: {words}.\n")
     return 1 if failed else 0
+
+
+def row(check: Check) -> str:
+    """Return a check as a row of the table."""
+    why = "; ".join(check.lost[:5]) or (check.why if check.verdict != "equal" else "")
+    number = f"{check.numbers} | {check.apart:.2g}" if check.numbers else "| "
+    return f"| {check.what} | {number} | {check.verdict} | {why} |"

@@ -1,0 +1,156 @@
+"""Pages as readers see them: the answer first, readable names, one cell for a score with its interval."""
+
+import csv
+import shutil
+
+import nbformat
+import pandas as pd
+import pytest
+
+from support.project import PROJECT, SMALL, write_study
+from xnn import load_run, load_study
+from xnn.config import files
+from xnn.report import landing, names, present, tables
+from xnn.report.steps import ROOT, Task
+
+MARKDOWN, CODE = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+
+
+def shown(html, caption="Scores."):
+    saved = []
+    text = tables.presented(html, caption, str, lambda content: saved.append(content) or "1.csv")
+    return text, saved
+
+
+def test_a_table_has_a_caption_no_counter_and_one_cell_for_an_interval():
+    table = pd.DataFrame({"score": ["f1_weighted"], "value": [0.81234], "low": [0.75], "high": [0.85678]})
+    text, (content,) = shown(table.to_html())
+    assert '<caption>Scores. <a href="1.csv">CSV</a></caption>' in text
+    assert "<td>f1_weighted</td>" in text
+    assert ">0.812 <span>(0.75 to 0.857)</span></td>" in text
+    assert text.count("<th") == 3, "thead and two columns"
+    assert next(csv.reader(content.splitlines())) == ["", "score", "value", "low", "high"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("0.829 (0.794-0.864)", "0.829 (0.794 to 0.864)"),
+        ("0.003 (-0.002-0.008)", "0.003 (-0.002 to 0.008)"),
+        ("-0.21 [-0.33, -0.11]", "-0.21 (-0.33 to -0.11)"),
+        ("585.0", "585"),
+        ("13496.9", "13,497"),
+        ("0.125180", "0.125"),
+        ("0.0006", "0.0006"),
+        ("0.00012345", "0.00012"),
+        ("True", "yes"),
+        ("IM-0067", "IM-0067"),
+        ("", ""),
+    ],
+)
+def test_cells_are_readable(before, after):
+    assert tables.cell(before) == after
+
+
+def test_names_of_an_index_and_its_levels_are_columns():
+    scores = pd.DataFrame({"f1": [0.9, 0.8]}, index=pd.MultiIndex.from_product([["a"], ["x", "y"]]))
+    assert tables.read(tables.BeautifulSoup(scores.to_html(), "html.parser").table)[1] == [
+        ["a", "x", "0.9"],
+        ["a", "y", "0.8"],
+    ]
+    named = pd.DataFrame({"n": [1]}, index=pd.Index(["train"], name="split")).rename_axis(columns="label")
+    assert tables.read(tables.BeautifulSoup(named.to_html(), "html.parser").table)[0] == ["split", "n"]
+
+
+def test_a_table_without_rows_is_left_out():
+    assert shown(pd.DataFrame({"reason": []}).to_html())[0] == ""
+
+
+def output(**data):
+    return nbformat.v4.new_output("display_data", {f"text/{kind}": text for kind, text in data.items()})
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """No other study than those of these tests: some tests write studies that cannot be read."""
+    monkeypatch.setattr(
+        files, "studies", lambda: [n for n in ("named", "shown") if (ROOT / "params" / n).exists()]
+    )
+    names.compared.cache_clear()
+    yield
+    names.compared.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def root():
+    """The files of the project that pages are made with, in the project of the tests."""
+    for name in ("pages/glossary.qmd", "CITATION.cff"):
+        (ROOT / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(PROJECT / name, ROOT / name)
+
+
+@pytest.fixture
+def page():
+    """An executed page of a run, as it is shown."""
+    write_study("shown", SMALL, run="model: {backbone: resnet18, weights: none}")
+    run = load_run("shown", "run")
+    said = nbformat.v4.new_output("stream", text="predictions are kept\n")
+    digest = "0123456789abcdef" * 4
+    cells = [
+        nbformat.v4.new_raw_cell("---\ntitle: shown / run · Evaluation\n---"),
+        MARKDOWN("**How good is `run`?**\n\nBy calibration. [The\nmaps](5-explain.ipynb#cases).\n\n## First"),
+        CODE('study = "phantom"', metadata={"tags": ["parameters"]}),
+        CODE("import xnn", outputs=[said]),
+        CODE("#| tbl-cap: Counts.\ncounts", outputs=[output(html="<table><tr><td>1</td></tr></table>")]),
+        MARKDOWN("## Empty"),
+        CODE("nothing", outputs=[output(markdown="")]),
+        CODE("answer", outputs=[output(markdown="**Answer.** It is 0.8. More. ")]),
+        CODE("stamp", outputs=[output(markdown=f"| provenance | |\n|---|---|\n| records | {digest} |")]),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    where = run.reports / "4-evaluate.ipynb"
+    return present.shown(notebook, Task("4-evaluate", run), where, lambda name, _: f"files/{name}")
+
+
+def test_the_answer_comes_first_and_the_provenance_last(page):
+    texts = [cell.source for cell in page.cells]
+    assert "title: ResNet-18, all layers, random start · Evaluation" in texts[0]
+    assert "description: It is 0.8." in texts[0]
+    assert texts[1].startswith(
+        "::: {.answer}\n**How good is ResNet-18, all layers, random start?**\n\nIt is 0.8. More."
+    )
+    assert texts[-1].startswith("## Provenance")
+    assert "| 0123456789ab |" in texts[-1]
+    assert not any("## Empty" in text or "study =" in text for text in texts)
+
+
+def test_no_sentence_leads_to_a_page_that_was_not_made(page):
+    assert not any("5-explain" in cell.source for cell in page.cells)
+
+
+def test_code_that_only_prepares_is_hidden_and_what_it_reports_is_left_out(page):
+    (imports,) = [cell for cell in page.cells if "import xnn" in cell.source]
+    assert "#| echo: false" in imports.source
+    assert imports.outputs == []
+
+
+def test_the_first_use_of_a_term_leads_to_the_glossary(page):
+    assert any("[calibration](../../../pages/glossary.qmd#calibration)" in c.source for c in page.cells)
+
+
+def test_names_say_what_a_study_and_a_run_are():
+    write_study("named", SMALL, run="{seed: 3, training: {class_weights: true}, model: {train: head}}")
+    assert names.of_study(load_study("named")) == "Drawn phantoms"
+    assert names.of_run(load_run("named", "run")) == "MobileNetV2, head only, class weights, seed 3"
+    assert names.of_run(load_run("named", "run"), seed=False).endswith("class weights")
+
+
+def test_formulas_are_mathml():
+    text = present.formulas("The mean $x_i$ of\n\n$$a\n= 1$$\n")
+    assert "The mean `<math" in text
+    assert 'display="block"' in text
+    assert "$" not in text
+
+
+def test_the_citation_is_bibtex():
+    assert landing.cite().startswith("@software{xnn,\n  title = {")

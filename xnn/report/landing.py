@@ -1,0 +1,215 @@
+"""What the landing page says, computed from the results when the site is made."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from .. import plots
+from ..config import files
+from ..config.provenance import read_json
+from ..config.schema import ROOT, Study
+from ..evaluation import comparison
+from . import names, tables
+
+MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}
+TITLE = "Explainable neural networks on chest radiographs"
+SCORES = {"f1_weighted": "weighted F1", "auroc_pneumonia": "AUROC for pneumonia"}
+
+
+def main_study() -> Study | None:
+    """Return the study that the page is about: compared with others, or any other that has results."""
+    studies = map(files.load_study, files.studies())
+    made = [study for study in studies if comparison.read_results(study, "metrics.json")]
+    return max(made, key=lambda study: len(study.compare_with), default=None)
+
+
+def shown_scores(metrics: dict) -> list[str]:
+    """Return the names of the scores that are shown: a study of other classes has no pneumonia."""
+    return [name for name in SCORES if name in metrics["scores"]]
+
+
+def ranked(study: Study) -> pd.DataFrame:
+    """Return run and validation F1 of each network of a study, best first, seeds averaged.
+
+    Columns: validation (mean), and runs (list), with the one of the best validation F1 first.
+    """
+    metrics = comparison.read_results(study, "metrics.json")
+    validation = comparison.validation_f1(study, metrics)
+    groups = comparison.seeds(study, list(metrics))
+    alike = {run: first for first, runs in groups.items() for run in runs}
+    table = validation.rename_axis("run").reset_index()
+    table["network"] = table.run.map(lambda run: alike.get(run, run))
+    found = table.groupby("network", sort=False).agg(validation=("validation", "mean"), runs=("run", list))
+    return found.sort_values("validation", ascending=False)
+
+
+def parts(folder: Path) -> dict[str, str]:
+    """Return the generated parts of the landing page by their names there; write its figure to `folder`."""
+    own = {
+        "clone": repository(),
+        "cite": cite(),
+        "credit": "{title}, {version}, {license}".format(**_citation() | {"title": "xnn"}),
+    }
+    if not (study := main_study()):
+        said = "No study has results yet: run `make report`."
+        return own | {"finding": TITLE, "good": said, "trust": said, "rows": said}
+    networks = ranked(study)
+    best = networks.runs.iloc[0][0]
+    metrics = comparison.read_results(study, "metrics.json")
+    forest(study, metrics[best], folder / "published.svg")
+    return own | {
+        "finding": finding(study, best),
+        "good": good(study, metrics[best]),
+        "trust": trust(study, best),
+        "rows": rows(study, networks.head(5), metrics),
+    }
+
+
+def finding(study: Study, run: str) -> str:
+    """Return the headline: what a network loses with the lungs."""
+    tested = read_json(study.reports / run / "regions.json")
+    if tested is None or "auroc_pneumonia" not in tested["inputs"]["whole"]:
+        return TITLE
+    whole, gone = (tested["inputs"][name]["auroc_pneumonia"]["value"] for name in ("whole", "lungs_removed"))
+    kept = "almost as well" if gone - 0.5 > 0.9 * (whole - 0.5) else "less well"
+    return f"Without the lungs, a network detects pneumonia {kept}: AUROC {gone:.3f} instead of {whole:.3f}"
+
+
+def good(study: Study, metrics: dict) -> str:
+    """Return how good the chosen network is, here and on the split that others published numbers for."""
+    run = files.load_run(study.name, metrics["run"])
+    scores = [
+        f"{SCORES[each]} **{_with_interval(metrics['scores'][each])}**" for each in shown_scores(metrics)
+    ]
+    kind = "**Synthetic data: drawn phantoms.** " if study.synthetic else ""
+    text = (
+        f"{kind}[{names.of_run(run)}](reports/{study.name}/{run.name}/4-evaluate.ipynb), chosen by "
+        f"validation: {', '.join(scores)}, on {metrics['n']} radiographs of {metrics['patients']} patients "
+        f"({names.of_study(study).lower()})."
+    )
+    for other in map(files.load_study, study.compare_with):
+        if known := [each for each in other.published if each.auroc and each.task == "pneumonia"]:
+            ours = _with_interval(_chosen(other)["scores"]["auroc_pneumonia"])
+            first, top = known[0], max(known, key=lambda each: each.auroc)
+            text += (
+                f" On the [{names.of_study(other).lower()}](reports/{other.name}/7-protocol.ipynb) the AUROC "
+                f"is **{ours}**, beside {first.auroc:.3f} of {first.source} and {top.auroc:.3f} of the best "
+                f"published ({top.source})."
+            )
+    return text
+
+
+def forest(study: Study, metrics: dict, target: Path) -> None:
+    """Draw the AUROC of the chosen networks beside those that others published."""
+    score = shown_scores(metrics)[-1]
+    rows = [{"run": f"this report, {names.of_study(study).lower()}", **metrics["scores"][score]}]
+    for other in map(files.load_study, study.compare_with):
+        known = [each for each in other.published if each.auroc and each.task == "pneumonia"]
+        if known:
+            ours = _chosen(other)["scores"]["auroc_pneumonia"]
+            rows.append({"run": f"this report, {names.of_study(other).lower()}", **ours})
+        rows += [
+            {"run": f"{each.source}, {each.differs.split(',')[0].split(';')[0]}", "value": each.auroc}
+            for each in sorted(known, key=lambda each: -each.auroc)
+        ]
+    figure = plots.beside_published(pd.DataFrame(rows), SCORES[score])
+    figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
+
+
+def _chosen(study: Study) -> dict:
+    """The metrics of a study's best run by validation."""
+    return read_json(study.reports / ranked(study).runs.iloc[0][0] / "metrics.json")
+
+
+def trust(study: Study, best: str) -> str:
+    """Return what the measures of all explanations say, and what the network can do without the lungs."""
+    explained = comparison.explanations(study)
+    if not {*MEASURES} <= {*explained}:
+        return "No run is explained yet."
+    columns = MEASURES
+    better = {name: int((explained[column] == "better").sum()) for column, name in columns.items()}
+    worse = {name: int((explained[column] == "worse").sum()) for column, name in columns.items()}
+    most = max(better.values())
+    verdict = "Partly" if most > len(explained) / 2 else "Hardly" if most else "No"
+    complete = (explained.complete * explained.explained).sum() / explained.explained.sum()
+    text = (
+        f"**{verdict}.** {complete:.0%} of {explained.explained.sum()} Integrated Gradients are complete, "
+        f"but of {len(explained)} networks they beat both [controls](pages/glossary.qmd#control) in "
+        + " and ".join(f"{count} by {name}" for name, count in better.items())
+        + ", and worse than one of them in "
+        + " and ".join(f"{count} by {name}" for name, count in worse.items())
+        + f". [What each supports](reports/{study.name}/{best}/5-explain.ipynb)."
+    )
+    shortcuts = read_json(study.reports / "shortcuts.json") or {}
+    if sizes := shortcuts.get("trees_size", {}).get("auroc_pneumonia"):
+        text += (
+            f" Nor does a map show what else gives the class away: width, height and aspect of the file "
+            f"alone reach an AUROC of [{_with_interval(sizes)}](reports/{study.name}/7-protocol.ipynb)."
+        )
+    return text
+
+
+def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
+    """Return the best networks as a Markdown table, a row each, averaged over seeds."""
+    shown = shown_scores(metrics[networks.runs.iloc[0][0]])
+    titles = ["network", "seeds", "validation F1", *(SCORES[name] for name in shown)]
+    lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
+    for row in networks.itertuples():
+        scores = [
+            {key: sum(metrics[run]["scores"][name][key] for run in row.runs) / len(row.runs) for key in each}
+            for name in shown
+            for each in [metrics[row.runs[0]]["scores"][name]]
+        ]
+        name = names.of_run(files.load_run(study.name, row.runs[0]), seed=False)
+        cells = [f"[{name}](reports/{study.name}/{row.runs[0]}/4-evaluate.ipynb)", str(len(row.runs))]
+        cells += [f"{row.validation:.3f}", *map(_with_interval, scores)]
+        lines.append(f"| {' | '.join(cells)} |")
+    caption = (
+        f": {names.of_study(study)}: test scores of the networks with the best validation F1, with 95 % "
+        "intervals over patients. Scores and limits are means over seeds. "
+        f"[All networks](reports/{study.name}/6-compare.ipynb)."
+    )
+    return "\n".join([*lines, "", caption])
+
+
+def repository() -> str:
+    """Return the address of this repository as CITATION.cff gives it."""
+    return _citation().get("repository-code", "REPOSITORY")
+
+
+def cite() -> str:
+    """Return the citation as BibTeX."""
+    known = _citation()
+    fields = {
+        "title": known["title"],
+        "author": " and ".join(
+            each.get("name") or f"{each['family-names']}, {each['given-names']}" for each in known["authors"]
+        ),
+        "version": known["version"],
+        "year": str(known.get("date-released", ""))[:4],
+        "url": known.get("repository-code", ""),
+    }
+    body = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
+    return f"@software{{xnn,\n{body}\n}}"
+
+
+def _citation() -> dict:
+    return yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+
+def _with_interval(score: dict[str, float]) -> str:
+    return tables.intervals(comparison.with_interval(score))
+
+
+def galleries(root: Path) -> str:
+    """Return the script that lists the runs with a gallery and their names, the main study's best first."""
+    study = main_study()
+    best = study and study.reports / ranked(study).runs.iloc[0][0]
+    found = []
+    for file in sorted(root.glob("reports/*/*/gallery/data.js")):
+        run = files.load_run(*file.relative_to(root).parts[1:3])
+        name = f"{names.of_run(run)} ({names.of_study(run.study).lower()})"
+        found.append([run.reports != best, file.parent.relative_to(root).as_posix(), name])
+    return f"list({json.dumps([each[1:] for each in sorted(found)])});\n"

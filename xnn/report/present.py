@@ -1,0 +1,310 @@
+"""Pages of the site from executed notebooks: the answer first, then the evidence, then where it is from."""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from ..config import files
+from ..config.provenance import read_json
+from ..config.schema import ROOT, Run, Study
+from . import names, tables
+from .execute import PICTURES, without_pointer
+from .steps import Task
+
+GLOSSARY = "pages/glossary.qmd"
+ANSWER, STAMP = "**Answer.** ", "| provenance | |"
+QUESTION = re.compile(r"\*\*([^*]+\?)\*\*\s*")
+OPTIONS = re.compile(r"(?:#\|.*\n)+")
+WRITES = re.compile(r"write_json|write_text|to_csv|savefig|gallery\.write|\bstamp\(", re.MULTILINE)
+IDENTIFIER = re.compile(r"[a-z0-9]+([_ ][a-z0-9]+)*")
+HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b")
+CODE = '```{=html}\n<label class="show-code"><input type="checkbox"> Code</label>\n```'
+STEPS_SHOWN = {
+    "3-train": "Training",
+    "4-evaluate": "Evaluation",
+    "4-regions": "Lungs",
+    "5-explain": "Explanations",
+}
+
+
+def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callable[[str, bytes], str]):
+    """Return the notebook that is rendered as a page.
+
+    `save` keeps a file beside the page under a name and returns its address.
+    """
+    own = yaml.safe_load(notebook.cells[0].source.strip("-\n"))
+    title = own["title"].rpartition(" · ")[2]
+    cells = [part for cell in notebook.cells[1:] for part in _parts(cell)]
+    answer, stamp, cells = _taken(cells)
+    known = named(task, page)
+    numbered = _Numbered(title, known, up_from(page), save)
+    for cell in cells:
+        for to in _unmade(task, page) if cell.cell_type == "markdown" else []:
+            cell.source = without_pointer(cell.source, to)
+    cells = [numbered.cell(cell) for cell in cells if cell]
+    cells = _without_empty_sections(cells)
+    question = QUESTION.match(cells[0].source) if cells else None
+    if question:
+        cells[0].source = cells[0].source[question.end() :]
+    front = _front(task, title, own.get("description") or sentence(answer), _picture(cells, page, save))
+    top = [nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---")]
+    lead = f"**{question[1]}**\n\n" if question else ""
+    if answer:
+        top.append(_markdown(f"::: {{.answer}}\n{lead}{linked(answer, known)}\n:::"))
+    if links := beside(task, page):
+        top.append(_markdown(f"::: {{.beside}}\n{links}\n:::"))
+    top.append(_markdown(CODE))
+    if stamp:
+        cells.append(
+            _markdown("## Provenance\n\n" + HASH.sub(r"\1", stamp).replace(STAMP, "| what | value |"))
+        )
+    notebook.cells = [*top, *cells]
+    return notebook
+
+
+def answer_of(notebook: nbformat.NotebookNode) -> str:
+    """Return the answer that a notebook has computed, without its first word."""
+    return _taken(list(notebook.cells))[0]
+
+
+def sentence(text: str) -> str:
+    """Return the first sentence of a Markdown text, without its marks."""
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("*", "").replace("`", "")
+    return re.split(r"(?<=[^.][.!?])\s+(?=[A-Z])", plain.strip(), maxsplit=1)[0]
+
+
+# ---- names and links -------------------------------------------------------------------------------
+
+
+def named(task: Task, page: Path) -> dict[str, tuple[str, str]]:
+    """Return readable name and address of every run and study that a page of a study may mention."""
+    if not task.study:
+        return {}
+    up = up_from(page)
+    found = {}
+    for study in map(files.load_study, files.studies()):
+        found[study.name] = (names.of_study(study), _address(study, "6-compare", up))
+    for run in files.runs(task.study.name):
+        run = files.load_run(task.study.name, run)
+        found[run.name] = (names.of_run(run), _address(run, "4-evaluate", up))
+    return found
+
+
+def up_from(page: Path) -> str:
+    """Return the way from a page to the top of the site."""
+    return "../" * (len(page.relative_to(ROOT).parts) - 1)
+
+
+def _address(subject: Study | Run, step: str, up: str) -> str:
+    """The address of a page from another one; empty if the page was not made."""
+    file = subject.reports / f"{step}.ipynb"
+    return f"{up}{file.relative_to(ROOT).as_posix()}" if file.exists() else ""
+
+
+def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
+    """Return Markdown with the readable names of runs and studies, linked where they stood in backticks."""
+
+    said = set()
+
+    def put(found: re.Match) -> str:
+        name, to = known.get(found[1], (None, None))
+        first = not (found[1] in said or said.add(found[1]))  # the others are not linked
+        return found[0] if name is None else f"[{name}]({to})" if to and first else name
+
+    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, tables.intervals(text))
+    return re.sub(r"(?<=\| )([\w.-]+)(?= \|)", put, text)
+
+
+def formulas(text: str) -> str:
+    """Return Markdown with its TeX formulas as MathML, for which a browser needs no script."""
+    text = re.sub(
+        r"\$\$(.+?)\$\$", lambda tex: f"```{{=html}}\n{_math(tex[1], 'block')}\n```", text, flags=re.S
+    )
+    return re.sub(r"\$([^$\n]+)\$", lambda tex: f"`{_math(tex[1], 'inline')}`{{=html}}", text)
+
+
+def _math(tex: str, display: str) -> str:
+    from latex2mathml import converter
+
+    return converter.convert(" ".join(tex.split()), display=display)
+
+
+def beside(task: Task, page: Path) -> str:
+    """Return links to the other pages of a page's run."""
+    if not isinstance(task.subject, Run):
+        return ""
+    there = {step: name for step, name in STEPS_SHOWN.items() if page.with_name(f"{step}.ipynb").exists()}
+    links = [
+        f"**{name}**" if step == task.step else f"[{name}]({step}.ipynb)" for step, name in there.items()
+    ]
+    if (page.parent / "gallery/data.js").exists():
+        links.append(
+            f"[Gallery]({up_from(page)}pages/gallery.qmd#run={page.parent.relative_to(ROOT).as_posix()}/gallery)"
+        )
+    return " · ".join(links)
+
+
+def _unmade(task: Task, page: Path) -> list[str]:
+    """Pages of a run that were not made: they may need a model that is not here."""
+    names = [f"{step}.ipynb" for step in STEPS_SHOWN if isinstance(task.subject, Run)]
+    return [name for name in names if not page.with_name(name).exists()]
+
+
+def _front(task: Task, title: str, description: str, picture: str) -> dict:
+    """The front matter of a page: what lists of pages show of it."""
+    subject = task.subject
+    front = {"title": f"{names.of(subject)} · {title}" if subject else title, "description": description}
+    if picture:
+        front |= {"image": picture, "image-alt": f"The first figure of {front['title']}"}
+    if not subject:
+        return front
+    kinds = [names.of_study(task.study)]
+    subtitle = f"Study {task.study.name}" if isinstance(subject, Study) else names.of_study(task.study)
+    if isinstance(subject, Run):
+        kinds += names.of_run(subject).split(", ")[:2]
+        scores = (read_json(subject.reports / "metrics.json") or {}).get("scores", {})
+        if f1 := scores.get("f1_weighted"):
+            value = f"{f1['value']:.3f} ({f1['low']:.3f} to {f1['high']:.3f})"
+            subtitle = f"{subtitle} · weighted F1 {value}"
+            front["order"] = f"{not task.study.compare_with:d} {task.study.name} {1 - f1['value']:.4f}"
+    return front | {"subtitle": subtitle, "categories": kinds}
+
+
+# ---- cells -----------------------------------------------------------------------------------------
+
+
+def _markdown(text: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_markdown_cell(text)
+
+
+def _parts(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """A cell without the outputs that say nothing to a reader; a text as a cell for each section."""
+    if cell.cell_type == "markdown":
+        return [_markdown(text) for text in re.split(r"\n(?=## )", cell.source)]
+    tags = cell.metadata.get("tags", [])
+    cell.outputs = [each for each in cell.outputs if _says_something(each)]
+    return [] if "parameters" in tags and "study" in cell.source else [cell]
+
+
+def _says_something(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a picture, a table with rows or a text, and no progress report or bare value."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        return "<td" in data["text/html"]
+    return bool(data.get("text/markdown", "").strip()) or any(kind in data for kind in PICTURES)
+
+
+def _taken(cells: list) -> tuple[str, str, list]:
+    """The answer and the provenance of a page, and the cells that hold neither."""
+    found, left = {ANSWER: "", STAMP: ""}, []
+    for cell in cells:
+        texts = [output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", [])]
+        starts = [start for start in found if any(text.startswith(start) for text in texts)]
+        for start in starts:
+            found[start] = "\n\n".join(texts).removeprefix(ANSWER)
+        if not starts:
+            left.append(cell)
+    return found[ANSWER], found[STAMP], left
+
+
+def _without_empty_sections(cells: list) -> list:
+    """The cells of all sections but those whose code shows nothing."""
+    sections = [[]]
+    for cell in cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            sections.append([])
+        sections[-1].append(cell)
+    kept = [
+        section
+        for number, section in enumerate(sections)
+        if not number or not (code := [c for c in section if "outputs" in c]) or any(c.outputs for c in code)
+    ]
+    return [cell for section in kept for cell in section]
+
+
+def _picture(cells: list, page: Path, save: Callable[[str, bytes], str]) -> str:
+    """The address of the first picture of a page, for lists; empty if it has none."""
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            for kind in PICTURES[:2]:
+                if kind in output.get("data", {}):
+                    return save(f"{page.stem}.{kind[6:]}", base64.b64decode(output.data[kind]))
+    return ""
+
+
+class _Numbered:
+    """Cells with captions and ids, which are numbered within each section."""
+
+    def __init__(self, title: str, known: dict, up: str, save: Callable[[str, bytes], str]):
+        self.section, self.known, self.up, self.save = title, known, up, save
+        self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
+        self.count = self.tables = 0
+
+    def cell(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+        if cell.cell_type == "markdown":
+            if heading := re.match(r"## (.+)", cell.source):
+                self.section, self.count = heading[1], 0
+            cell.source = formulas(self._explained(linked(cell.source, self.known)))
+            return cell
+        head = OPTIONS.match(cell.source)
+        own = yaml.safe_load(re.sub("^#\\|", "", head[0], flags=re.MULTILINE)) if head else {}
+        code = cell.source[head.end() :] if head else cell.source
+        options = self._options(cell, own, code)
+        lines = [f"#| {key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in options.items()]
+        cell.source = "".join(lines) + code
+        for output in cell.outputs:
+            self._output(output, own)
+        return cell
+
+    def _explained(self, text: str) -> str:
+        """A text in which the first use of each term leads to the glossary."""
+        heading, prose = re.fullmatch(r"(#.*\n|)(.*)", text + "\n", re.DOTALL).groups()
+        for term, anchor in list(self.terms.items()):
+            use = re.compile(rf"(?<![\w\[`*#/-])({term}s?)(?![\w`*/-])(?![^\[\]\n]*\])", re.IGNORECASE)
+            if use.search(prose):
+                prose = use.sub(rf"[\1]({self.up}pages/glossary.qmd#{anchor})", prose, count=1)
+                del self.terms[term]
+        return heading + prose
+
+    def _options(self, cell: nbformat.NotebookNode, own: dict, code: str) -> dict:
+        """Options of the renderers for a cell."""
+        if {"parameters", "injected-parameters"} & {*cell.metadata.get("tags", [])}:
+            return {"code-fold": True, "code-summary": "Parameters"}
+        options = {"label": self._label()} if cell.outputs else {}
+        if alternative := own.get("fig-alt"):
+            options |= {"fig-alt": alternative, "fig-cap": own.get("fig-cap", alternative)}
+        if re.match(r"(import|from) ", code) or (WRITES.search(code) and not cell.outputs):
+            options["echo"] = False
+        return options
+
+    def _label(self) -> str:
+        self.count += 1
+        slug = re.sub(r"[^a-z0-9]+", "-", self.section.lower()).strip("-")
+        return f"{slug}-{self.count}"
+
+    def _output(self, output: nbformat.NotebookNode, own: dict) -> None:
+        data = output.get("data", {})
+        caption = own.get("tbl-cap", self.section)
+        if "text/html" in data:
+            data["text/html"] = tables.presented(data["text/html"], caption, self._linked, self._save)
+        elif "text/markdown" in data:
+            text = linked(data["text/markdown"], self.known).rstrip()
+            data["text/markdown"] = f"{text}\n\n: {caption}" if text.startswith("| ") else text
+
+    def _linked(self, text: str) -> str:
+        """The HTML of a cell: the name of a run or study is readable and leads to its page."""
+        stem = text.removesuffix(" (random weights)")
+        spoken = tables.spoken(text) if IDENTIFIER.fullmatch(text) else text
+        name, to = self.known.get(stem, (spoken, ""))
+        name = html.escape(name)
+        return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name
+
+    def _save(self, text: str) -> str:
+        self.tables += 1
+        return self.save(f"{self.tables}.csv", text.encode())

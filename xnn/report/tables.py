@@ -1,0 +1,122 @@
+"""Tables of executed notebooks as the site shows them: readable headers, one cell per interval, a caption."""
+
+import csv
+import html
+import io
+import re
+from collections.abc import Callable
+
+from bs4 import BeautifulSoup
+
+WORDS = {
+    "auroc": "AUROC",
+    "auc": "AUC",
+    "f1": "F1",
+    "ece": "calibration error",
+    "nll": "log loss",
+    "sd": "standard deviation",
+    "lr": "learning rate",
+    "val": "validation",
+    "real": "exceeds chance",
+    "n": "images",
+    "sha256": "SHA-256",
+}
+CELLS = {"True": "yes", "False": "no", "nan": "", "NaN": "", "None": "", "\xa0": ""}
+NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?")
+MEASURED = re.compile(rf"{NUMBER.pattern}\s?%?( \(.*\))?|-|")
+BOUNDS, SPAN = re.compile(r"\(-?[\d.]+%? to -?[\d.]+%?\)"), r"<span>\g<0></span>"  # stays in one line
+INTERVAL = re.compile(r"(?<=\d|%) [(\[](-?[\d.]+)(?:-|, )(-?[\d.]+)[)\]]")
+
+
+def spoken(text: str) -> str:
+    """Return an identifier in words: ``auroc_pneumonia`` is AUROC pneumonia."""
+    words = " ".join(WORDS.get(word, word) for word in text.replace("_", " ").split(" "))
+    return re.sub(r"^F1 (weighted|macro)$", r"\1 F1", words)
+
+
+def intervals(text: str) -> str:
+    """Return a text with every ``0.83 (0.79-0.86)`` and ``0.83 [0.79, 0.86]`` as 0.83 (0.79 to 0.86)."""
+    return INTERVAL.sub(r" (\1 to \2)", text)
+
+
+def cell(text: str) -> str:
+    """Return a cell with three decimals, or two digits if it is small, and its interval in words."""
+    if NUMBER.fullmatch(text) and "." in text:
+        value = float(text.replace(",", ""))
+        if text.endswith(".0") or abs(value) >= 1000:
+            return f"{value:,.0f}"
+        if len(text.rpartition(".")[2]) > 3:
+            return f"{value:.3f}" if abs(value) >= 0.01 or not value else f"{value:.2g}"
+    return CELLS.get(text, intervals(text))
+
+
+def read(table) -> tuple[list[str], list[list[str]]] | None:
+    """Return header and rows of a pandas table, spans repeated; None where columns have several levels."""
+    if table.find(colspan=lambda span: span and span != "1"):
+        return None
+    heads, rows, open_cells = [], [], {}
+    for line in table.find_all("tr"):
+        texts = []
+        for each in line.find_all(["th", "td"]):
+            while open_cells.get(len(texts), (0,))[0]:
+                left, text = open_cells[len(texts)]
+                open_cells[len(texts)] = (left - 1, text)
+                texts.append(text)
+            text = each.get_text().strip().replace("\xa0", "")
+            open_cells[len(texts)] = (int(each.get("rowspan", 1)) - 1, text)
+            texts.append(text)
+        (heads if line.find_parent("thead") else rows).append(texts)
+    if len(heads) == 2:  # names of the index stand in a row of their own
+        heads = [[name or head for head, name in zip(*heads, strict=True)]]
+    return (heads[0], rows) if len(heads) == 1 and rows else None
+
+
+def merged(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return a table without pandas' counter, and with value, low and high in one cell."""
+    left = [(name, [*map(cell, texts)]) for name, texts in zip(head, zip(*rows, strict=True), strict=True)]
+    if not head[0] and all(row[0].isdigit() for row in rows):
+        del left[0]
+    names, columns = [], []
+    while left:
+        name, column = left.pop(0)
+        if [each for each, _ in left[:2]] in (["low", "high"], [f"{name}_low", f"{name}_high"]):
+            (_, low), (_, high) = left[:2]
+            del left[:2]
+            column = [f"{v} ({a} to {b})" if a else v for v, a, b in zip(column, low, high, strict=True)]
+        names.append(name)
+        columns.append(column)
+    return names, [list(row) for row in zip(*columns, strict=True)]
+
+
+def presented(source: str, caption: str, link: Callable[[str], str], save: Callable[[str], str]) -> str:
+    """Return the HTML of a table output for the site; empty if the table has no rows.
+
+    `link` returns the HTML for a cell, `save` keeps the CSV text and returns its address.
+    """
+    table = BeautifulSoup(source, "html.parser").find("table")
+    if table is None or not table.find("td"):
+        return "" if table else source
+    title = html.escape(caption)
+    if not (found := read(table)):
+        for style in table.find_all(["style", "caption"]):
+            style.decompose()
+        return str(table).replace(">", f"><caption>{title}</caption>", 1)
+    text = io.StringIO()
+    csv.writer(text).writerows([found[0], *found[1]])
+    head, rows = merged(*found)
+    numeric = [all(MEASURED.fullmatch(row[place]) for row in rows) for place in range(len(head))]
+    classes = [' class="number"' if each else "" for each in numeric]
+    heads = "".join(
+        f'<th scope="col"{kind}>{html.escape(spoken(name)) or "&nbsp;"}</th>'
+        for name, kind in zip(head, classes, strict=True)
+    )
+    filled = (
+        "".join(f"<td{kind}>{link(each)}</td>" for each, kind in zip(row, classes, strict=True))
+        for row in rows
+    )
+    body = "".join(f"<tr>{BOUNDS.sub(SPAN, cells)}</tr>\n" for cells in filled)
+    kind = "data" + " wide" * (len(head) > 6) + " widest" * (len(head) > 9)
+    return (
+        f'<table class="{kind}"><caption>{title} <a href="{save(text.getvalue())}">CSV</a></caption>\n'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+    )
