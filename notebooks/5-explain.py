@@ -147,16 +147,17 @@ plots.photograph(figure)
 #
 # *insertion* (higher is better) and *deletion* (lower is better) follow the probability of the class while
 # the highest superpixels are put into the blurred image, or taken out of the image and replaced by it.
-# On phantoms, where the truth is known, these tell a map from degraded copies of it ([how measures were
-# validated](../../../benchmarks/measures.md)), so these judge. The same with mean grey as fill does not, and
-# *removal* (the correlation of what a map gives to a random quarter of the superpixels with what removing
-# them does) adds nothing to them: both are rejected, shown on fewer images, and decide nothing.
+# On phantoms, where the truth is known, these order a map and degraded copies of it, and methods and controls,
+# as the truth does ([how measures were validated](../../../benchmarks/measures.md)), so these judge. *mean*
+# (mean grey as fill) and *removal* (the correlation of what a map gives to a random quarter of the superpixels
+# with what removing them does) do not for every network: they are rejected, measured on fewer images, and
+# decide nothing.
 #
 # *lung share*: share of the smoothed map's magnitude within the lungs. On phantoms, whose lesions are known:
 # *pointing game*, *relevance mass* and *rank*, for correctly classified images.
 
 # %%
-#| tbl-cap: Mean over test images with its 95 % interval by bootstrap over patients; n is the number of images.
+#| tbl-cap: Mean over n test images, with its 95 % interval by bootstrap over patients.
 others = evidence.explain_all(explained, settings, part, found.maps[measured])
 values, curves = evidence.measure_all(explained, part, others, evidence.SHARE_MEASURED)
 numbers = card.table(values, part.patients)
