@@ -147,9 +147,9 @@ plots.photograph(figure)
 #
 # *insertion* (higher is better) and *deletion* (lower is better) follow the probability of the class while
 # the highest superpixels are put into the blurred image, or taken out of the image and replaced by it.
-# On phantoms, where the truth is known, these order a map and degraded copies of it, and methods and controls,
+# On phantoms, where the truth is known, these order a map and degraded copies, and methods and controls,
 # as the truth does ([how measures were validated](../../../benchmarks/measures.md)), so these judge. *mean*
-# (mean grey as fill) and *removal* (the correlation of what a map gives to a random quarter of the superpixels
+# (mean grey as fill) and *removal* (the correlation of what a map gives to random quarters of the superpixels
 # with what removing them does) do not for every network: they are rejected, measured on fewer images, and
 # decide nothing.
 #
