@@ -18,7 +18,7 @@ def inputs(run: Run) -> dict:
         name: schema.leaves(each, code.groups(type(each)))
         for name, each in {"study": run.study, "run": run}.items()
     }
-    found = {"code": code.sha256, "parameters": groups, "records": _seen_sha256(run.study)}
+    found = {"code": code.sha256, "parameters": groups, "records": seen_sha256(run.study)}
     if run.model.region != "whole":
         found["lungs"] = provenance.lungs_sha256(run.study)
     if first := run.model.start_from:
@@ -30,7 +30,7 @@ def inputs(run: Run) -> dict:
     return found
 
 
-def _seen_sha256(study: Study) -> str | None:
+def seen_sha256(study: Study) -> str | None:
     """Return the hash of the records that a training sees; None before they are made."""
     if provenance.records_sha256(study) is None:
         return None
