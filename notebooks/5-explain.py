@@ -15,10 +15,9 @@
 # ---
 
 # %% [markdown]
-# **Where in the radiograph is the evidence for the prediction, and which explanations can be trusted?**
+# **Where in the radiograph is the evidence for the prediction, and can that explanation be trusted?**
 #
-# Integrated Gradients of the logit of the predicted class, beside other methods and two controls: a random
-# map and the edges of the image. *Green* raises the logit, *red* lowers it.
+# Integrated Gradients of the predicted class, as maps and by lung zone, beside other methods and controls.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -38,7 +37,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import card, evidence, gallery, measures, methods, sample
+from xnn.explain import card, evidence, gallery, sample, scales, target
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -47,15 +46,22 @@ plots.style()
 Markdown(xnn.summary(settings))
 
 # %% [markdown]
-# ## What the axioms mean
+# ## What is explained, and from where
 #
-# F(a, b) = 1 - relu(1 - a) + b / 2 at a = 2, b = 1, from the baseline 0. Beyond a = 1, F is flat in a, so
-# the gradient is 0 although a has raised F by 1: the gradient violates *sensitivity*. Integrated Gradients
-# average the gradient along the path from the baseline and recover it. They sum to F(x) - F(0), which is
-# *completeness*: add up the column and compare.
+# The *log-odds* of the predicted class: its logit minus the log-sum-exp of the other logits. Attributions
+# add up to the change of the log-odds from a *baseline*, an image that should say nothing. What does the
+# network say of each candidate? A baseline that is itself called a class cannot explain a call of that
+# class.
 
 # %%
-methods.saturation().style.format(precision=2, na_rep="")
+origin = xnn.stamp(settings)
+how = settings.explanation
+drawn = sample.draw(xnn.predictions(settings), settings)
+given = sample.load_sample(settings, drawn)
+images = 255 * given.images[:, 0].numpy()
+explained = target.explained(settings, xnn.load_model(settings))
+measured = drawn.index[drawn.measured]
+evidence.baselines(explained, settings, given.take(measured)).style.format("{:.2f}")
 
 # %% [markdown]
 # ## Cases
@@ -65,60 +71,31 @@ methods.saturation().style.format(precision=2, na_rep="")
 # random: the most confident error of each kind.
 
 # %%
-origin = xnn.stamp(settings)
-classes, how = settings.study.classes, settings.explanation
-drawn = sample.draw(xnn.predictions(settings), settings)
+found = evidence.integrate(explained, settings, given)
+maps, zones = scales.smoothed(found.maps), evidence.by_zone(given, found.maps)
 drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
-
-# %%
-given = sample.load_sample(settings, drawn)
-images = 255 * given.images[:, 0].numpy()
-network = xnn.load_model(settings)
-found = evidence.integrate(network, settings, given)
-
-# %% [markdown]
-# Do the attributions of each image sum to the difference between its logit and the baseline's? *gap* is the
-# missing part relative to that *difference*; *local_gap* is the same without cancellation along the path.
-
-# %%
-table = drawn.drop(columns=["path", "patient"]).assign(
-    difference=found.difference, gap=found.gap, local_gap=found.local_gap, gradients=found.gradients
-)
-table.assign(passed=found.passed).style.format(precision=3)
 
 # %% [markdown]
 # ## Correct predictions
 #
-# All maps share one scale: a pixel's attribution over the mean magnitude of its map, so that colours are
-# comparable across methods with different units. Below each map: the sum of its attributions in logits, the
-# gap, and the number of gradients.
+# Orange raises the log-odds of the predicted class, purple lowers it; white is the outline of the lungs.
+# The map is smoothed by a Gaussian of 8 pixels in 224. The bars add the unsmoothed map up over lung zones,
+# the patient's right on the left. At each scale the parts add up to the same change.
 
 # %%
-#| fig-alt: Radiographs that the network classifies correctly, each beside its attribution.
+#| fig-alt: Radiographs that the network classifies correctly, each beside its attribution and its zones.
 right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
 titles = (drawn.label + ", predicted " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
-captions = plots.captions(table)
-figure = plots.overlays(images[right], found.maps[right], titles[right], captions[right])
-figure.savefig(settings.reports / "explanations.png", bbox_inches="tight", dpi=180)
-plots.photograph(figure)
+captions = evidence.captions(found, explained, given)
+shown = evidence.shown(images, maps, titles, captions, given, zones)
+plots.photograph(plots.cases(**shown(right)))
 
 # %% [markdown]
 # ## Wrong predictions
-#
-# The attribution for the predicted class beside that for the true class.
 
 # %%
-mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.confident_error]
-true = sample.retarget(settings, given.take(mistaken), drawn.label[mistaken])
-true = dict(
-    zip(mistaken, evidence.integrate(network, settings, true).maps if len(mistaken) else [], strict=True)
-)
-
-# %%
-#| fig-alt: Radiographs that are classified wrongly, with the maps of the predicted and of the true class.
-pair = {"for the predicted class": (found.maps[wrong], captions[wrong])}
-pair |= {"for the true class": [true[row] for row in wrong]}
-plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
+#| fig-alt: Radiographs that are classified wrongly, each beside the attribution of the predicted class.
+plots.photograph(plots.cases(**shown(wrong)))
 
 # %% [markdown]
 # ## The most confident mistakes
@@ -126,43 +103,39 @@ plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
 # The error with the highest probability of each kind (true class, predicted class).
 
 # %%
-#| fig-alt: The most confident error of each kind, with the maps of the predicted and of the true class.
-confident = drawn.index[drawn.confident_error]
-pair = {"for the predicted class": (found.maps[confident], captions[confident])}
-pair |= {"for the true class": [true[row] for row in confident]}
-plots.photograph(plots.overlay_table(images[confident], pair, titles[confident]))
+#| fig-alt: The most confident error of each kind, with the map of the predicted class.
+plots.photograph(plots.cases(**shown(drawn.index[drawn.confident_error])))
 
 # %% [markdown]
-# ## Other methods
+# ## Other methods and controls
 #
-# Other explanations of the same images, for one correct prediction of each class.
+# Controls know nothing of the network: noise, the edges of the image, a blob in the middle, and another
+# patient's map of the same class. A method has to beat them.
 
 # %%
-maps = evidence.explain_all(network, settings, given, {"integrated_gradients": found.maps})
+part = given.take(measured)
+others = evidence.explain_all(explained, settings, part, found.maps[measured])
 
 # %%
-#| fig-alt: One radiograph of each class in a row, beside the map of each method.
-few = right[~drawn.label[right].duplicated()]
-columns = {name: each[few] for name, each in maps.items()}
+#| fig-alt: One radiograph of each class in a row, beside the smoothed map of each method and control.
+few = drawn.index[drawn.measured & drawn.right & ~drawn[drawn.measured & drawn.right].label.duplicated()]
+places = measured.get_indexer(few)
+columns = {name: scales.smoothed(each[places]) for name, each in others.items()}
 plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
 
 # %% [markdown]
 # ## The card
 #
-# Every measure uses all measured images (measures that call a method repeatedly use one in four), with 95 %
-# intervals by bootstrap over patients. *insertion* (higher is better) and *deletion* (lower is better)
-# follow the probability of the class while the highest-ranked pixels are inserted into the blurred image or
-# replaced by grey; the columns for the other fill are beside them. *infidelity*: share of the logit's
-# response to noise that the map does not explain. *sensitivity*: change of the map under small changes of
-# the image. *randomisation*: rank correlation with the map of a network with random parameters. On
-# phantoms, whose lesions are known: *pointing game*, *relevance mass* and *rank*, for correctly classified
-# images. *frame*, *corner* and *marker*: share of the attribution outside the chest.
+# All maps are compared at one grain: they are averaged over the same superpixels (about 60 an image).
+# *insertion* (higher is better) and *deletion* (lower is better) follow the probability of the class while
+# the highest superpixels are put into the blurred image, or replaced by grey; the columns for the other fill
+# are beside them. *removal*: correlation of what a map gives to a random quarter of the superpixels with
+# what removing them does. *lung share*: share of the smoothed map's magnitude within the lungs. On phantoms,
+# whose lesions are known: *pointing game*, *relevance mass* and *rank*, for correctly classified images.
+# [Which measures order maps as the truth does](../../../benchmarks/measures.md) was measured on phantoms.
 
 # %%
-measured = drawn.index[drawn.measured]
-part = given.take(measured)
-own = {name: each[measured] for name, each in maps.items()}
-values, curves = evidence.measure_all(network, evidence.explainers(settings), part, own)
+values, curves = evidence.measure_all(explained, part, others)
 numbers = card.table(values, part.patients)
 card.wide(numbers).T
 
@@ -171,71 +144,68 @@ card.wide(numbers).T
 plots.card(numbers)
 
 # %% [markdown]
-# Images differ more than methods do. The next table therefore compares Integrated Gradients with each
-# control on the same images, with intervals by bootstrap over patients; an interval without 0 exceeds
-# chance.
+# Images differ more than methods do. The next table compares Integrated Gradients with each control on the
+# same images. Intervals are by bootstrap over patients and corrected for the number of questions; one
+# without 0 exceeds chance.
 
 # %%
-against = card.table(card.over_controls(values), part.patients)
+against = card.over_controls(values, part.patients)
 card.wide(against, 3).T
 
 # %%
-#| fig-alt: Probability of the class against the share of pixels inserted or deleted, a line per method.
+#| fig-alt: Probability of the class against the share of the area inserted or deleted, a line per method.
 plots.insertion_deletion(evidence.rise_curves(curves))
 
 # %% [markdown]
-# ## Do the maps depend on what the network learned?
+# ## Which method?
 #
-# Blocks of the network are randomised from the head down, and its maps are compared with those of the
-# trained network. The factor x - x' shows the image for any network, so maps without that factor are
-# compared as well.
+# The rank of each method and control by each measure that may judge, 1 the best.
 
 # %%
-#| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line per kind of map.
-asked = part.take(slice(None, None, evidence.SHARE_MEASURED))
-start = evidence.mean_image(sample.run_baseline(settings, asked.images))
-depths = measures.cascade(network, asked.images, asked.targets, start)
-plots.randomisation(depths, measures.DEPTHS)
+card.ranking(numbers)
 
 # %% [markdown]
-# ## Repeatability
+# ## Do the maps repeat, and do they depend on what was learnt?
 #
-# Maps compared after changes that should not matter much. Two unrelated maps have a rank correlation of 0
-# and share 5 % of their top 5 % of pixels.
+# Correlation of smoothed maps after changes that should not matter, and after one that should: random
+# parameters.
 
 # %%
-alike = evidence.agreement(
-    network, settings, asked, {name: each[:: evidence.SHARE_MEASURED] for name, each in own.items()}
-)
-repeated = card.table(alike, asked.patients)
+asked = slice(None, None, evidence.SHARE_MEASURED)
+alike = evidence.repeats(explained, settings, part.take(asked), found.maps[measured][asked])
+repeated = card.table(alike, part.patients[asked])
 card.wide(repeated)
 
 # %%
-result = {"study": study, "run": run, "methods": card.as_json(numbers)}
-result["methods"]["integrated_gradients"] |= found.summary()
-result |= {"randomisation": {name: each.mean(axis=1).tolist() for name, each in depths.items()}}
-result |= {
-    "agreement": card.as_json(repeated),
-    "alarm": card.alarm(numbers),
-    "against_floors": card.as_json(against),
-    "supports": card.verdicts(against),
-}
-result |= {"baseline": how.baseline, "tolerance": how.tolerance, "provenance": xnn.timed(origin)}
-xnn.write_json(result, settings.reports / "explanations.json")
+result = {"study": study, "run": run, "n": len(measured), "methods": card.as_json(numbers)}
+result |= {"completeness_passed": float(found.passed.mean()), "integrated_gradients": found.summary()}
+result |= {"repeated": card.as_json(repeated), "against": card.as_json(against), "alarm": card.alarm(numbers)}
+result |= {"supports": card.verdicts(against), "tau": card.disagreement(numbers), "baseline": how.baseline}
+xnn.write_json(result | {"provenance": xnn.timed(origin)}, settings.reports / "explanations.json")
+
+# %% [markdown]
+# ## In the gallery
+#
+# The cases with every method; below, those classified correctly with two methods and a control.
 
 # %%
-shown = drawn.index[drawn.shown]
-pictures = {name: each[shown] for name, each in maps.items() if name != "random"}
-folder = gallery.write(settings, table.loc[shown].assign(path=drawn.path), images[shown], pictures)
+wanted = drawn.index[drawn.shown]
+pictures = evidence.explain_all(explained, settings, given.take(wanted), found.maps[wanted])
+pictures = {name: scales.smoothed(each) for name, each in pictures.items()}
+table = drawn.assign(difference=found.difference, gap=found.gap)
+folder = gallery.write(settings, table.loc[wanted], images[wanted], pictures)
 
 # %%
-summary = found.summary()
-Markdown(
-    f"**Answer.** {summary['completeness_passed']:.0%} of {summary['images']} attributions are complete to "
-    f"within {how.tolerance:.0%} (baseline {how.baseline}), with a median of {summary['steps_median']:.0f} "
-    f"gradients; 95 % of the gaps are at most {summary['relative_completeness_p95']:.1%}. "
-    f"{card.sentence(numbers, against)} Measured on {len(measured)} test images."
+#| fig-alt: Radiographs classified correctly, beside two explanations and a control.
+rows = wanted.get_indexer(right)
+figure = plots.overlay_table(
+    images[right], {name: pictures[name][rows] for name in evidence.LANDING}, titles[right]
 )
+figure.savefig(settings.reports / "explanations.png", bbox_inches="tight", dpi=180)
+plots.photograph(figure)
 
 # %%
-xnn.Stamp(result["provenance"])
+Markdown(f"**Answer.** {card.sentence(numbers, against, repeated)} Measured on {len(measured)} test images.")
+
+# %%
+xnn.Stamp(xnn.timed(origin))

@@ -195,15 +195,15 @@ lines += [
 # %%
 if len(explained):
     complete = np.average(explained.complete, weights=explained.explained)
-    measures = [name for name in ("insertion auc", "deletion auc", "relevance mass") if name in explained]
+    measures = [name for name in ("insertion auc", "deletion auc", "removal blur") if name in explained]
     counts = {
         name: explained[name].value_counts().reindex(["better", "worse"]).fillna(0) for name in measures
     }
     told = ", ".join(f"by {name} in {each.better:.0f} and {each.worse:.0f}" for name, each in counts.items())
     lines += [
         f"Of {explained.explained.sum()} explanations in {len(explained)} runs {complete:.1%} are complete "
-        f"within their tolerance. That does not make them good: image by image they are better than both "
-        f"controls, which do not depend on the network, and worse than one of them {told} of the runs."
+        f"within their tolerance. That does not make them good: image by image they are better than every "
+        f"control, which know nothing of the network, and worse than every one {told} of the runs."
     ]
 (settings.reports / "_findings.md").write_text("".join(f"- {line}\n" for line in lines))
 

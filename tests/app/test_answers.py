@@ -18,7 +18,7 @@ from xnn.app.settings import Settings, SettingsError
 from xnn.config import provenance
 from xnn.evaluation.calibration import tempered
 from xnn.evaluation.predictions import predictions_table
-from xnn.explain import evidence, methods, sample
+from xnn.explain import evidence, methods, sample, scales, target
 from xnn.models import classifier
 
 
@@ -66,7 +66,7 @@ def notebook(network, run, images, targets):
 def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):
     network = load_model(run)
     expected = classifier.probabilities(classifier.logits(network, images, run.evaluation.flip))
-    found = notebook(load_model(run), run, images, expected.argmax(axis=1).tolist())
+    found = notebook(target.explained(run, load_model(run)), run, images, expected.argmax(axis=1).tolist())
     loaded = model.load(str(run.artifacts / "model"))
     gradients = run.explanation.max_gradients
     for number, image in enumerate(images):
@@ -75,17 +75,19 @@ def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):
         np.testing.assert_array_equal(pixels(answer.radiograph), image)
         assert answer.explanation.steps == found.gradients[number]
         overlay = pixels(answer.explanation.overlay).astype(int)
-        assert np.abs(overlay - plots.overlay(image, found.maps[number])).max() <= 1
+        shown = scales.smoothed(found.maps)[number]
+        assert np.abs(overlay - plots.overlay(image, shown)).max() <= 1
         _, attributions = answers.explain(loaded, image, answer.predicted, Question(), gradients)
         np.testing.assert_allclose(attributions, found.maps[number], atol=1e-5)
 
 
 def test_other_methods_and_baselines_are_those_of_the_notebooks(run, images, shipped):
     loaded, plain = model.load(str(shipped)), Classifier.from_pretrained(shipped)
-    given, target = to_input(images[:1]), torch.tensor([2])
+    given, virus = to_input(images[:1]), torch.tensor([2])
+    explained = target.Evidence(plain, flip=run.evaluation.flip)
     for name, method in {"mean": "occlusion", "blur": "smoothgrad_ig", "black": "grad_cam"}.items():
         start = sample.run_baseline(run, given, name)
-        expected = methods.attributions(method, plain, given, target, start).maps[0]
+        expected = methods.attributions(method, explained, given, virus, start).maps[0]
         question = Question(method=method, baseline=name, target="virus")
         explanation, attributions = answers.explain(loaded, images[0], "normal", question, 100)
         assert (explanation.method, explanation.baseline, explanation.target) == (method, name, "virus")

@@ -170,8 +170,8 @@ def test_explanations_of_every_run_in_one_table():
     write_study("explained", one="{}", two="{}")
     study = load_study("explained")
     assert comparison.explanations(study).empty
-    own = {"images": 20, "completeness_passed": 0.95, "steps_median": 24}
-    found = {"methods": {"integrated_gradients": own}, "supports": {"insertion_auc": "better"}}
+    found = {"n": 20, "completeness_passed": 0.95, "integrated_gradients": {"steps_median": 24}}
+    found["supports"] = {"insertion_auc": {"better": 4, "worse": 0, "verdict": "better"}}
     provenance.write_json(found, study.reports / "two/explanations.json")
     table = comparison.explanations(study)
     assert table.index.tolist() == ["two"]

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from .. import plots
 from ..data.images import decode, png
 from ..evaluation.calibration import tempered
-from ..explain import localisation, methods
+from ..explain import localisation, methods, scales
 from ..explain.integrated import integrated_gradients
 from ..models import classifier
 from ..models.classifier import to_input
@@ -32,7 +32,7 @@ class Question(BaseModel):
     explain: bool = True
     """false: only the class and the probabilities, which is faster"""
     target: str | None = Field(None, max_length=100)
-    """class whose logit is explained; by default the predicted one"""
+    """class whose log-odds are explained; by default the predicted one"""
     method: Method = "integrated_gradients"
     """method of explanation"""
     baseline: Baseline | None = None
@@ -40,11 +40,11 @@ class Question(BaseModel):
     tolerance: float | None = Field(None, ge=0.001, le=0.5)
     """integrated gradients: the largest relative completeness gap that is good enough"""
     clamped: bool = False
-    """show only what raises the logit; completeness is still that of the whole map"""
+    """show only what raises the log-odds; completeness is still that of the whole map"""
 
 
 class Completeness(BaseModel):
-    """Whether the attributions sum to what they should; gaps are relative, the difference is in logits."""
+    """Whether the attributions sum to what they should; gaps are relative, the difference is in log-odds."""
 
     difference: float
     gap: float
@@ -53,7 +53,7 @@ class Completeness(BaseModel):
 
 
 class Explanation(BaseModel):
-    """An explanation of one logit; pictures are PNG in base64, as large as the network's input."""
+    """An explanation of the log-odds of one class; pictures are smoothed, PNG in base64."""
 
     target: str
     method: str
@@ -62,7 +62,7 @@ class Explanation(BaseModel):
     clamped: bool
     steps: int | None  # gradients computed by integrated gradients
     completeness: Completeness | None
-    overlay: Picture  # green raises the target's logit, red lowers it
+    overlay: Picture  # orange raises the log-odds of the target, purple lowers them
     attribution: Picture  # the colours of the overlay alone, with their opacity
 
 
@@ -137,12 +137,13 @@ def explain(
     tolerance = question.tolerance or model.info.tolerance
     steps = completeness = None
     if question.method == "integrated_gradients":
-        found = integrated_gradients(model.network, images, targets, baseline, tolerance, max_gradients)
+        found = integrated_gradients(model.evidence, images, targets, baseline, tolerance, max_gradients)
         attributions, steps = found.maps[0], int(found.gradients[0])
         completeness = {key: getattr(found, key)[0].item() for key in Completeness.model_fields}
     else:
-        attributions = methods.METHODS[question.method](model.network, images, targets, baseline)[0]
-    shown = np.maximum(attributions, 0) if question.clamped else attributions
+        attributions = methods.METHODS[question.method](model.evidence, images, targets, baseline)[0]
+    shown = scales.smoothed(attributions[None])[0]
+    shown = np.maximum(shown, 0) if question.clamped else shown
     colours = np.where(shown[..., None] > 0, plots.RAISES, plots.LOWERS)
     explanation = Explanation(
         target=target,
@@ -179,9 +180,9 @@ def _model_flags(model, image):
 def _map_flags(explanation, attributions):
     """Return whether the map is complete, and whether much of it is in the frame, where markers are."""
     if found := explanation.completeness:
-        words = f"The attributions miss the change of the logit by {found.gap:.1%}: the map is inexact."
+        words = f"The attributions miss the change of the log-odds by {found.gap:.1%}: the map is inexact."
         if found.passed:
-            words = f"The attributions sum to the change of the logit within {found.gap:.1%}: "
+            words = f"The attributions sum to the change of the log-odds within {found.gap:.1%}: "
             words += f"the map is complete ({explanation.steps} gradients)."
         completeness = Flag("incomplete", not found.passed, found.gap, explanation.tolerance, words)
     else:

@@ -140,7 +140,8 @@ def create(given: settings.Settings, loaded: model.LoadedModel) -> limits.Guard:
     )
     app.state.settings, app.state.model, app.state.queue = given, loaded, limits.Queue(given)
     app.state.metrics = Metrics(lambda: app.state.queue.admitted)
-    loaded.network.register_forward_pre_hook(limits.check)
+    for network in (loaded.network, loaded.evidence.network):
+        network.register_forward_pre_hook(limits.check)
     app.include_router(ROUTER)
     if given.origins:
         app.add_middleware(CORSMiddleware, allow_origins=given.origins, allow_methods=["GET", "POST"])

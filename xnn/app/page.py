@@ -21,8 +21,8 @@ TIMEOUT = 60  # seconds; the API gives up earlier
 DIMMED = 0.2  # how much darker the radiograph is below opaque colours, as in every figure
 NOTICE = "**Not a medical device, not for diagnosis.** Do not upload anything that could identify a patient."
 LEGEND = (
-    ":green[**Green**] raises the network's score for **{target}**, :red[**red**] lowers it, and clear areas "
-    "do neither. Colours are opaque from six times the mean magnitude."
+    ":orange[**Orange**] raises the evidence for **{target}**, :violet[**purple**] lowers it, and clear "
+    "areas do neither. Colours are opaque from four times the mean magnitude."
 )
 ICONS = {True: ":material/warning:", False: ":material/check:", None: ":material/help:"}
 PREDICTED = "the predicted class"

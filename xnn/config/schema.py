@@ -255,9 +255,10 @@ class Explanation(Parameters):
     """How many images are explained, and how precisely."""
 
     images: Count = 2  # shown per class, as many classified correctly as wrongly
-    measured: Count = 12  # test images that the measures on the card are computed on
+    measured: Count = 150  # test images that the measures on the card are computed on
+    explains: Literal["log_odds", "logit"] = "log_odds"  # of the predicted class
     # expected: the mean over several healthy training images (expected gradients)
-    baseline: Literal["black", "mean", "blur", "expected"] = "black"
+    baseline: Literal["black", "mean", "blur", "expected"] = "blur"
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # relative completeness gap
     max_gradients: Annotated[int, Field(ge=9)] = 1000  # per image; after that the best map is kept
 

@@ -72,17 +72,16 @@ def result_table(metrics: dict[str, dict], training: dict[str, dict], validation
 def explanations(study: Study) -> pd.DataFrame:
     """Return a summary of each run's Integrated Gradients, one row per explained run.
 
-    Columns explained (images), complete (share within the tolerance), gradients (median), and a verdict for
-    each measure against the controls.
+    Columns explained (images), complete (share within the tolerance), gradients (median), and for each
+    measure whether they are better or worse than every control.
     """
     rows = {}
     for run, found in read_results(study, "explanations.json").items():
-        own = found["methods"]["integrated_gradients"]
         rows[run] = {
-            "explained": own["images"],
-            "complete": own["completeness_passed"],
-            "gradients": own["steps_median"],
-            **{name.replace("_", " "): verdict for name, verdict in found["supports"].items()},
+            "explained": found["n"],
+            "complete": found["completeness_passed"],
+            "gradients": found["integrated_gradients"]["steps_median"],
+            **{name.replace("_", " "): each["verdict"] for name, each in found["supports"].items()},
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -24,15 +24,13 @@ from .evaluation import (
 from .explanation import (
     LOWERS,
     RAISES,
-    captions,
     card,
+    cases,
     insertion_deletion,
     opacity,
     overlay,
     overlay_table,
-    overlays,
     photograph,
-    randomisation,
 )
 from .look import CLASS_COLOURS, STYLE, class_colours, style
 from .regions import region_scores

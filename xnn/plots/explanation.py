@@ -6,14 +6,18 @@ import textwrap
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Patch
 
 from . import look
 
-RAISES, LOWERS = (0, 200, 60), (235, 30, 30)  # RGB of attributions above and below zero
-FULL = 6.0  # multiple of a map's mean magnitude that is opaque, in every map, method and run
+RAISES, LOWERS = (255, 150, 20), (140, 70, 255)  # RGB of attributions above and below zero
+FULL = 4.0  # multiple of a map's mean magnitude that is opaque, in every map, method and run
 WORDS = 19  # characters per line below a picture
-CONTROLS = ("random", "sobel")  # methods whose maps do not depend on the network
+CONTROLS = ("random", "sobel", "centre", "other_patient")  # whose maps do not depend on the network
+PERCENT = 0.01  # of the image's area: the unit that a map's colours are read in
+COVER = 0.75  # opacity at the end of the colour scale
 CONTROL_COLOUR = "0.55"
 
 
@@ -27,7 +31,7 @@ def opacity(attribution) -> np.ndarray:
 
 
 def overlay(image, attribution) -> np.ndarray:
-    """Return an attribution over its radiograph, (H, W, 3) uint8: green raises the score, red lowers it.
+    """Return an attribution over its radiograph, (H, W, 3) uint8: orange raises the score, purple lowers it.
 
     ``image`` (H, W) is grey, black 0, white 255; ``attribution`` (H, W) is signed, and clear at zero.
     """
@@ -39,24 +43,52 @@ def overlay(image, attribution) -> np.ndarray:
 
 
 @look.styled
-def overlays(images, attributions, titles, captions=None, columns: int = 3):
-    """Return pairs of a radiograph and its attribution, (N, H, W) each, with N titles and captions."""
+def cases(images, maps, titles, captions, lungs=None, zones: pd.DataFrame | None = None):
+    """Return a row for each radiograph: with its lung outline, with its map, and its lung zones as bars.
+
+    All maps share one symmetric scale, in log-odds for 1 % of the image's area.
+
+    Parameters
+    ----------
+    images : (N, H, W) grey, 0 to 255.
+    maps : (N, H, W) attributions in log-odds per pixel, smoothed.
+    titles, captions : N texts, above and below a radiograph.
+    lungs : (N, H, W) bool, if they are known.
+    zones : (N, Z) contributions in log-odds, columns the names of the zones.
+    """
     if not len(images):
         return look.nothing()
-    captions = [""] * len(images) if captions is None else captions
-    figure, axes = look.sheet(2 * len(images), 2 * columns, 1.3)
-    cases = zip(axes.reshape(-1, 2), images, attributions, titles, captions, strict=True)
-    for (left, right), image, attribution, title, caption in cases:
-        look.show(left, image, title, caption)
-        look.show(right, overlay(image, attribution))
-    _key(figure)
+    columns = 2 if zones is None else 3
+    figure, axes = look.subplots(3.5 * columns, 3.7 * len(images), len(images), columns, squeeze=False)
+    maps = np.asarray(maps, float) * PERCENT * maps[0].size
+    limit = np.quantile(np.abs(maps), 0.999) or 1.0
+    colours = LinearSegmentedColormap.from_list("", [np.divide(c, 255) for c in (LOWERS, (255,) * 3, RAISES)])
+    for row, (left, right, *bars) in enumerate(axes):
+        look.show(left, images[row], titles[row], captions[row])
+        look.show(right, 0.8 * images[row])
+        cover = COVER * np.clip(2 * np.abs(maps[row]) / limit, 0, 1)
+        right.imshow(np.where(maps[row] > 0, 1.0, -1.0), cmap=colours, vmin=-1, vmax=1, alpha=cover)
+        if lungs is not None and lungs[row].any():
+            left.contour(lungs[row], [0.5], colors="white", linewidths=0.8)
+            right.contour(lungs[row], [0.5], colors="white", linewidths=0.5)
+        if bars:
+            _zones(bars[0], zones.iloc[row])
+    scale = ScalarMappable(Normalize(-limit, limit), colours)
+    bar = figure.colorbar(scale, ax=axes[-1, 1], location="bottom", shrink=0.8)
+    bar.ax.set_title("log-odds for 1 % of the image", fontsize=8)
     return figure
 
 
-def captions(table: pd.DataFrame) -> np.ndarray:
-    """Return (N,) captions of maps, from the columns difference (logits), gap and gradients."""
-    form = "{0.difference:+.1f} logits, gap {0.gap:.1%}, {0.gradients} gradients".format
-    return np.array([form(row) for row in table.itertuples()], dtype=object)
+def _zones(axes, contributions):
+    """Draw what each lung zone adds to the evidence."""
+    order = contributions[::-1]
+    colours = [np.divide(RAISES if value > 0 else LOWERS, 255) for value in order]
+    bars = axes.barh(order.index, order, color=colours)
+    axes.bar_label(bars, fmt="%+.1f", padding=2, fontsize=8)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.margins(x=0.25)
+    axes.grid(axis="y", visible=False)
+    axes.set_title(f"{contributions.sum():+.1f} log-odds from its blurred copy", fontsize=9)
 
 
 @look.styled
@@ -122,35 +154,19 @@ def card(table: pd.DataFrame, columns: int = 4):
 
 
 @look.styled
-def randomisation(curves: dict, depths):
-    """Return the rank correlation with maps of the network randomised down to each depth, mean over images.
-
-    ``curves`` has (D, N) correlations for each kind of map.
-    """
-    figure, axes = look.subplots(6.5, 2.8)
-    for (name, values), colour in zip(curves.items(), sns.color_palette("colorblind"), strict=False):
-        axes.plot(depths, np.mean(values, axis=1), "o-", label=name, color=colour, markersize=4)
-    axes.axhline(0, color="black", linewidth=1)
-    axes.set(title="Maps of the network and of randomised ones", ylabel="Spearman")
-    axes.set_xlabel("share of the backbone's blocks randomised (0: the head alone)")
-    figure.legend(loc="outside right upper")
-    return figure
-
-
-@look.styled
 def insertion_deletion(curves: dict):
     """Return the mean curves of insertion and deletion for each method, the controls grey.
 
     ``curves`` has shares (S,), insertion (N, S) and deletion (N, S) by method.
     """
     figure, axes = look.subplots(7.5, 3, columns=2)
-    colours, dashes = iter(sns.color_palette("colorblind", len(curves))), iter(["--", ":", "-."])
+    colours, dashes = iter(sns.color_palette("colorblind", len(curves))), iter(["--", ":", "-.", "-"])
     for name, (shares, *pair) in curves.items():
         control = name in CONTROLS
         line = {"color": CONTROL_COLOUR if control else next(colours), "ls": next(dashes) if control else "-"}
         for axis, found in zip(axes, pair, strict=True):
             axis.plot(100 * shares, found.mean(axis=0), label=name.replace("_", " "), **line)
     for axis, title in zip(axes, ("Insertion (into the blurred image)", "Deletion (to grey)"), strict=True):
-        axis.set(title=title, xlabel="pixels (%)", ylabel="probability of the class", ylim=(0, 1))
+        axis.set(title=title, xlabel="area (%)", ylabel="probability of the class", ylim=(0, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
