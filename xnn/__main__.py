@@ -188,11 +188,18 @@ def app(
 
 
 @cli.command()
-def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
-    """Package a trained run's model for the app, small enough to ship."""
-    from .app.ship import ship
+def ship(
+    study: Study,
+    run: Annotated[str, typer.Argument(help="A run; without one, the study's lung segmenter.")] = "",
+    folder: Path | None = None,
+) -> None:
+    """Package a trained model for the app, small enough to ship."""
+    from .app.ship import ship, ship_lungs
 
-    print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
+    if run:
+        print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
+    else:
+        print(ship_lungs(files.load_study(study), folder or ROOT / "models/lungs"))
 
 
 def main() -> None:

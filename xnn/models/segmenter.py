@@ -1,5 +1,6 @@
 """``Segmenter``, a small U-Net (Ronneberger et al. 2015) that marks the lungs of a radiograph."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ class Segmenter(nn.Module, PyTorchModelHubMixin, library_name="xnn", license="mi
 
     def __init__(self, widths: list[int] = WIDTHS):
         super().__init__()
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(itertools.pairwise(widths))
         self.stem = nn.Sequential(_convolution(1, widths[0], 2), _convolution(widths[0], widths[0]))
         down = [nn.Sequential(_convolution(a, b, 2), _convolution(b, b)) for a, b in pairs]
         self.down = nn.ModuleList(down)
@@ -50,15 +51,20 @@ class Segmenter(nn.Module, PyTorchModelHubMixin, library_name="xnn", license="mi
         if not file.exists():
             raise WeightsError(f"{model_id}: no model.safetensors")
         model = cls(**{name: value for name, value in options.items() if name == "widths"})
-        load_model(model, file, device=map_location)
+        try:
+            load_model(model, file, device=map_location)
+        except Exception as error:  # RuntimeError of torch, SafetensorError of a damaged file
+            raise WeightsError(f"{file} does not fit its config.json: {str(error)[:300]}") from None
         return model.eval()
 
 
 def small(images: np.ndarray) -> torch.Tensor:
     """Return grey images (N, H, W) uint8 at the size of a Segmenter (N, SIDE, SIDE), float."""
     grey = torch.as_tensor(np.asarray(images)).unsqueeze(1)
-    parts = [nn.functional.interpolate(part.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
-             for part in grey.split(64)]
+    parts = [
+        nn.functional.interpolate(part.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
+        for part in grey.split(64)
+    ]
     return torch.cat(parts).squeeze(1)
 
 
@@ -69,7 +75,7 @@ def standardised(images: np.ndarray) -> torch.Tensor:
 
 
 def overlap(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return the Dice coefficient (N,) of masks, or of probabilities, (N, H, W): 1 where they are the same."""
+    """Return the Dice coefficient (N,) of masks or probabilities (N, H, W): 1 where they are the same."""
     both = (one * other).sum((-2, -1))
     return 2 * both / (one.sum((-2, -1)) + other.sum((-2, -1))).clamp(min=1e-6)
 

@@ -6,6 +6,8 @@ masks. Without them a network that has only seen chests finds lungs in anything.
 
 import shutil
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,12 +20,15 @@ from ..config.schema import Study
 from ..data.archive import DataError
 from ..data.lungs import load_lungs
 from ..data.records import load_images, load_records
+from ..evaluation.intervals import all_and_resampled, summary
+from ..evaluation.scoring import mean
 from ..models.kept import seen_sha256
-from ..models.segmenter import SIDE, Segmenter, overlap, small, standardised
+from ..models.segmenter import SIDE, Segmenter, overlap, segment, small, standardised
 
 FOREIGN = 1 / 4  # share of a batch
 TURN, SCALE, SHIFT = 10.0, (0.8, 1.25), 0.08  # of a random view: degrees, factors, half sides
 TILES = 7  # per side, of a scrambled radiograph
+ALARM = 0.01  # share of the validation images that are said to show no lungs
 
 
 def fit(study: Study) -> dict:
@@ -64,7 +69,7 @@ def masked(study: Study, split: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarr
     return records, load_images(study)[records.row.to_numpy()], lungs.masks[lungs.known]
 
 
-def trained(study: Study, checkpoint) -> tuple[Segmenter, list[dict]]:
+def trained(study: Study, checkpoint: Path) -> tuple[Segmenter, list[dict]]:
     """Return a trained segmenter and a row for each epoch; an interrupted training goes on from its last."""
     how = study.segmenter
     images, masks = _small(*masked(study, "train")[1:])
@@ -89,7 +94,9 @@ def trained(study: Study, checkpoint) -> tuple[Segmenter, list[dict]]:
         history.append({"epoch": epoch + 1, "loss": loss, "val_dice": dice, "seconds": seconds})
         print("lungs: epoch {epoch}  loss {loss:.3f}  validation Dice {val_dice:.3f}".format(**history[-1]))
         with provenance.whole(checkpoint) as partial:
-            torch.save({name: each.state_dict() for name, each in parts.items()} | {"history": history}, partial)
+            torch.save(
+                {name: each.state_dict() for name, each in parts.items()} | {"history": history}, partial
+            )
     return model.eval(), history
 
 
@@ -154,3 +161,58 @@ def foreign(image: torch.Tensor, kind: int, generator: torch.Generator) -> torch
     noise = torch.randn(1, 1, side, side, generator=generator)
     noise = nn.functional.interpolate(noise, (SIDE, SIDE), mode="bicubic")[0, 0]
     return (noise - noise.mean()) / (noise.std() + 1e-6)
+
+
+# ---- how good it is ------------------------------------------------------------------------------
+
+
+class Tested(NamedTuple):
+    """What a segmenter finds on the images of a split."""
+
+    table: pd.DataFrame  # path, label, patient, dice (with the annotator's mask), usual (see `segment`)
+    images: np.ndarray  # (N, H, W) uint8
+    truth: np.ndarray  # (N, H, W) bool
+    found: np.ndarray  # (N, H, W) bool
+
+    def take(self, rows) -> "Tested":
+        """Return some of the images."""
+        return Tested(self.table.iloc[rows], *(each[rows] for each in self[1:]))
+
+
+def tested(study: Study, split: str = "test") -> Tested:
+    """Return what the study's trained segmenter finds on a split."""
+    records, images, truth = masked(study, split)
+    found, usual = segment(Segmenter.from_pretrained(study.artifacts / "lungs"), images)
+    dice = overlap(torch.as_tensor(found).float(), torch.as_tensor(truth).float()).numpy()
+    return Tested(records[["path", "label", "patient"]].assign(dice=dice, usual=usual), images, truth, found)
+
+
+def dice(study: Study, found: Tested) -> pd.DataFrame:
+    """Return the mean Dice coefficient, a row per class and one for all: value, low, high, n.
+
+    Intervals are 95 %, by bootstrap over patients.
+    """
+    parts = {"all": found.table, **dict(list(found.table.groupby("label")))}
+    rows = {
+        name: summary(mean(part.dice.to_numpy(), all_and_resampled(part.patient, seed=study.seed)))
+        | {"n": len(part)}
+        for name, part in parts.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def limit(validation: Tested) -> float:
+    """Return the `usual` below which an image is said to show no lungs."""
+    return float(validation.table.usual.quantile(ALARM))
+
+
+def alarms(study: Study, images: np.ndarray, least: float) -> pd.Series:
+    """Return the share of images (N, H, W) said to show no lungs, as they are and turned or inverted."""
+    changed = {
+        "as they are": images,
+        "turned by 90 degrees": images.swapaxes(1, 2)[:, :, ::-1],
+        "upside down": images[:, ::-1],
+        "inverted": 255 - images,
+    }
+    model = Segmenter.from_pretrained(study.artifacts / "lungs")
+    return pd.Series({name: (segment(model, each)[1] < least).mean() for name, each in changed.items()})
