@@ -55,7 +55,7 @@ pd.DataFrame(record["history"]).set_index("epoch").round(3)
 
 # %%
 #| tbl-cap: Mean Dice coefficient on the test split (higher is better).
-tested, validation = segmentation.tested(settings), segmentation.tested(settings, "val")
+tested, validation = segmentation.assess(settings, "test"), segmentation.assess(settings, "val")
 found = segmentation.dice(settings, tested)
 found.round(3)
 

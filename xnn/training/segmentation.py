@@ -179,7 +179,7 @@ class Tested(NamedTuple):
         return Tested(self.table.iloc[rows], *(each[rows] for each in self[1:]))
 
 
-def tested(study: Study, split: str = "test") -> Tested:
+def assess(study: Study, split: str) -> Tested:
     """Return what the study's trained segmenter finds on a split."""
     records, images, truth = masked(study, split)
     found, usual = segment(Segmenter.from_pretrained(study.artifacts / "lungs"), images)
