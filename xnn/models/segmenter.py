@@ -60,7 +60,7 @@ class Segmenter(nn.Module, PyTorchModelHubMixin, library_name="xnn", license="mi
 
 def small(images: np.ndarray) -> torch.Tensor:
     """Return grey images (N, H, W) uint8 at the size of a Segmenter (N, SIDE, SIDE), float."""
-    grey = torch.as_tensor(np.ascontiguousarray(images)).unsqueeze(1)
+    grey = torch.as_tensor(np.array(images)).unsqueeze(1)
     parts = [
         nn.functional.interpolate(part.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
         for part in grey.split(64)
