@@ -37,7 +37,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import card, evidence, gallery, sample, scales, target
+from xnn.explain import card, errors, evidence, gallery, sample, scales, target
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -54,6 +54,7 @@ Markdown(xnn.summary(settings))
 # class.
 
 # %%
+#| tbl-cap: What the network says of each image that attributions could start from, mean probability by class.
 origin = xnn.stamp(settings)
 how = settings.explanation
 drawn = sample.draw(xnn.predictions(settings), settings)
@@ -61,16 +62,18 @@ given = sample.load_sample(settings, drawn)
 images = 255 * given.images[:, 0].numpy()
 explained = target.explained(settings, xnn.load_model(settings))
 measured = drawn.index[drawn.measured]
-evidence.baselines(explained, settings, given.take(measured)).style.format("{:.2f}")
+part, n = given.take(measured), len(measured)
+evidence.baselines(explained, settings, part).style.format("{:.2f}")
 
 # %% [markdown]
-# ## Cases
+# The blurred copy of the image is used unless a run's parameters say otherwise: it differs from the image in
+# details alone, so the change explained is what the details add.
 #
-# Drawn at random from the test split. *shown*: some correct and some wrong predictions of each class, as
-# far as they exist. *measured*: a sample of the test split with its class shares. *surest*, which are not
-# random: the most confident error of each kind.
+# Cases are drawn at random from the test split. *shown*: some correct and some wrong predictions of each
+# class, as far as they exist. *measured*: a sample of the test split with its class shares.
 
 # %%
+#| tbl-cap: Test radiographs shown below and measured, by class and by whether they are classified correctly.
 found = evidence.integrate(explained, settings, given)
 maps, zones = scales.smoothed(found.maps), evidence.by_zone(given, found.maps)
 drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
@@ -80,7 +83,8 @@ drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 #
 # Orange raises the log-odds of the predicted class, purple lowers it; white is the outline of the lungs.
 # The map is smoothed by a Gaussian of 8 pixels in 224. The bars add the unsmoothed map up over lung zones,
-# the patient's right on the left. At each scale the parts add up to the same change.
+# the patient's right on the left. At each scale the parts add up to the same change. *Without the lungs*: the
+# probability of the class when both lungs are painted over from their surroundings.
 
 # %%
 #| fig-alt: Radiographs that the network classifies correctly, each beside its attribution and its zones.
@@ -100,42 +104,61 @@ plots.photograph(plots.cases(**shown(wrong)))
 # %% [markdown]
 # ## The most confident mistakes
 #
-# The error with the highest probability of each kind (true class, predicted class).
+# Not random: of each kind (true class, predicted class) the error with the highest probability, the highest
+# first, three at most.
 
 # %%
-#| fig-alt: The most confident error of each kind, with the map of the predicted class.
-plots.photograph(plots.cases(**shown(drawn.index[drawn.confident_error])))
+#| fig-alt: The most confident errors, with the map of the predicted class.
+confident = drawn[drawn.confident_error].nlargest(3, "probability").index
+plots.photograph(plots.cases(**shown(confident)))
 
 # %% [markdown]
-# ## Other methods and controls
+# ## Another method and a control
 #
-# Controls know nothing of the network: noise, the edges of the image, a blob in the middle, and another
-# patient's map of the same class. A method has to beat them.
+# One radiograph of each class, classified correctly, with Integrated Gradients, occlusion and a control: the
+# edges of the image, which know nothing of the network.
 
 # %%
-part = given.take(measured)
-others = evidence.explain_all(explained, settings, part, found.maps[measured])
+wanted = drawn.index[drawn.shown]
+pictures = evidence.explain_all(explained, settings, given.take(wanted), found.maps[wanted], evidence.LANDING)
+pictures = {name: scales.smoothed(each) for name, each in pictures.items()}
+folder = gallery.write(
+    settings,
+    drawn.assign(difference=found.difference, gap=found.gap).loc[wanted],
+    images[wanted],
+    pictures,
+)
 
 # %%
-#| fig-alt: One radiograph of each class in a row, beside the smoothed map of each method and control.
-few = drawn.index[drawn.measured & drawn.right & ~drawn[drawn.measured & drawn.right].label.duplicated()]
-places = measured.get_indexer(few)
-columns = {name: scales.smoothed(each[places]) for name, each in others.items()}
-plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
+#| fig-alt: Radiographs classified correctly, each beside two explanations and a control.
+few = right[~drawn.label[right].duplicated()]
+rows = wanted.get_indexer(few)
+others = {"maps": {name: each[rows] for name, each in pictures.items()}, "zones": None}
+figure = plots.cases(**shown(few, **others))
+plots.save_small(figure, settings.reports / "explanations.png")
+plots.photograph(figure)
 
 # %% [markdown]
 # ## The card
 #
-# All maps are compared at one grain: they are averaged over the same superpixels (about 60 an image).
+# Controls know nothing of the network: noise, the edges of the image, a blob in the middle, and another
+# patient's map of the same class. A method has to beat them. All maps are compared at one grain: they are
+# averaged over the same superpixels (about 60 an image).
+#
 # *insertion* (higher is better) and *deletion* (lower is better) follow the probability of the class while
-# the highest superpixels are put into the blurred image, or replaced by grey; the columns for the other fill
-# are beside them. *removal*: correlation of what a map gives to a random quarter of the superpixels with
-# what removing them does. *lung share*: share of the smoothed map's magnitude within the lungs. On phantoms,
-# whose lesions are known: *pointing game*, *relevance mass* and *rank*, for correctly classified images.
-# [Which measures order maps as the truth does](../../../benchmarks/measures.md) was measured on phantoms.
+# the highest superpixels are put into the blurred image, or taken out of the image and replaced by it.
+# On phantoms, where the truth is known, these tell a map from degraded copies of it ([how measures were
+# validated](../../../benchmarks/measures.md)), so these judge. The same with mean grey as fill does not, and
+# *removal* (the correlation of what a map gives to a random quarter of the superpixels with what removing
+# them does) adds nothing to them: both are rejected, shown on fewer images, and decide nothing.
+#
+# *lung share*: share of the smoothed map's magnitude within the lungs. On phantoms, whose lesions are known:
+# *pointing game*, *relevance mass* and *rank*, for correctly classified images.
 
 # %%
-values, curves = evidence.measure_all(explained, part, others)
+#| tbl-cap: Mean over test images with its 95 % interval by bootstrap over patients; n is the number of images.
+others = evidence.explain_all(explained, settings, part, found.maps[measured])
+values, curves = evidence.measure_all(explained, part, others, evidence.SHARE_MEASURED)
 numbers = card.table(values, part.patients)
 card.wide(numbers).T
 
@@ -143,69 +166,68 @@ card.wide(numbers).T
 #| fig-alt: A panel per measure, with a dot and its interval for each method and a band across the controls.
 plots.card(numbers)
 
+# %%
+#| fig-alt: Probability of the class against the share of the area inserted or deleted, a line per method.
+plots.insertion_deletion(curves)
+
 # %% [markdown]
 # Images differ more than methods do. The next table compares Integrated Gradients with each control on the
 # same images. Intervals are by bootstrap over patients and corrected for the number of questions; one
 # without 0 exceeds chance.
 
 # %%
+#| tbl-cap: Integrated Gradients minus each control, mean over the same images with its corrected interval.
 against = card.over_controls(values, part.patients)
 card.wide(against, 3).T
 
+# %% [markdown]
+# ## Which method should I use?
+
 # %%
-#| fig-alt: Probability of the class against the share of the area inserted or deleted, a line per method.
-plots.insertion_deletion(evidence.rise_curves(curves))
+#| tbl-cap: Methods by mean rank among methods and controls, and how many of four controls each is better and worse than.
+chosen, tau = card.choice(numbers, values, part.patients), card.disagreement(numbers)
+chosen.style.format({"mean rank": "{:.1f}"})
+
+# %%
+advice = card.recommendation(chosen, tau, n)
+Markdown(advice)
 
 # %% [markdown]
-# ## Which method?
+# ## Do explanations of wrong answers look different?
 #
-# The rank of each method and control by each measure that may judge, 1 the best.
+# AUROC for errors: 0.5 where right and wrong answers are alike. The last row is what the traits of the maps
+# add to the probability, out of fold by patient.
 
 # %%
-card.ranking(numbers)
+#| tbl-cap: How well the probability, and traits of Integrated Gradients, tell wrong answers from right ones.
+traits = errors.traits(found.maps[measured], part)
+told = errors.telling(part.right, part.patients, drawn.probability[measured], traits)
+told.style.format("{:.2f}") if len(told) else Markdown("")
 
 # %% [markdown]
 # ## Do the maps repeat, and do they depend on what was learnt?
 #
 # Correlation of smoothed maps after changes that should not matter, and after one that should: random
-# parameters.
+# parameters. A control that knows nothing of the network, the edges, shows what not to depend on it looks like.
 
 # %%
+#| tbl-cap: Correlation with the map before the change, mean over test images with its interval.
 asked = slice(None, None, evidence.SHARE_MEASURED)
 alike = evidence.repeats(explained, settings, part.take(asked), found.maps[measured][asked])
 repeated = card.table(alike, part.patients[asked])
 card.wide(repeated)
 
 # %%
-result = {"study": study, "run": run, "n": len(measured), "methods": card.as_json(numbers)}
+result = {"study": study, "run": run, "n": n, "methods": card.as_json(numbers), "tau": tau}
 result |= {"completeness_passed": float(found.passed.mean()), "integrated_gradients": found.summary()}
 result |= {"repeated": card.as_json(repeated), "against": card.as_json(against), "alarm": card.alarm(numbers)}
-result |= {"supports": card.verdicts(against), "tau": card.disagreement(numbers), "baseline": how.baseline}
-xnn.write_json(result | {"provenance": xnn.timed(origin)}, settings.reports / "explanations.json")
-
-# %% [markdown]
-# ## In the gallery
-#
-# The cases with every method; below, those classified correctly with two methods and a control.
+result |= {"supports": card.verdicts(against), "baseline": how.baseline, "advice": advice}
+result |= {"errors": told.T.to_dict(), "provenance": xnn.timed(origin)}
+xnn.write_json(result, settings.reports / "explanations.json")
 
 # %%
-wanted = drawn.index[drawn.shown]
-pictures = evidence.explain_all(explained, settings, given.take(wanted), found.maps[wanted])
-pictures = {name: scales.smoothed(each) for name, each in pictures.items()}
-table = drawn.assign(difference=found.difference, gap=found.gap)
-folder = gallery.write(settings, table.loc[wanted], images[wanted], pictures)
-
-# %%
-#| fig-alt: Radiographs classified correctly, beside two explanations and a control.
-rows = wanted.get_indexer(right)
-figure = plots.overlay_table(
-    images[right], {name: pictures[name][rows] for name in evidence.LANDING}, titles[right]
-)
-figure.savefig(settings.reports / "explanations.png", bbox_inches="tight", dpi=180)
-plots.photograph(figure)
-
-# %%
-Markdown(f"**Answer.** {card.sentence(numbers, against, repeated)} Measured on {len(measured)} test images.")
+words = f"{card.sentence(numbers, against, repeated)} {errors.sentence(told, part.right)} {advice}"
+Markdown(f"**Answer.** {words} Measured on {n} test images.")
 
 # %%
 xnn.Stamp(xnn.timed(origin))

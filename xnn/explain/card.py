@@ -17,9 +17,9 @@ from .evidence import CONTROLS, METHOD
 BETTER = {
     "insertion_auc": 1,
     "deletion_auc": -1,
+    "removal": 1,
     "insertion_auc_mean": 1,
-    "deletion_auc_blur": -1,
-    "removal_blur": 1,
+    "deletion_auc_mean": -1,
     "removal_mean": 1,
     "lung_share": 0,
     "marker_share": 0,
@@ -27,7 +27,8 @@ BETTER = {
     "relevance_mass": 1,
     "relevance_rank": 1,
 }
-JUDGES = ("insertion_auc", "deletion_auc", "removal_blur", "removal_mean")
+JUDGES = ("insertion_auc", "deletion_auc")  # into the blurred image
+REJECTED = ("removal", "insertion_auc_mean", "deletion_auc_mean", "removal_mean")  # by the same validation
 RESAMPLES = 10_000  # of patients: corrected intervals reach far into the tails
 
 
@@ -67,7 +68,7 @@ def over_controls(values: Mapping[str, Mapping[str, np.ndarray]], patients, meth
     Images differ more than methods do: two means may have intervals that overlap although one method is
     better on nearly every image. The column wins has the share of images on which the method is better.
     """
-    asked = [name for name in values[method] if BETTER[name]]
+    asked = [name for name in values[method] if BETTER[name] and name not in REJECTED]
     gains = {
         control: {name: values[method][name] - values[control][name] for name in asked}
         for control in CONTROLS
@@ -98,14 +99,17 @@ def verdicts(against: pd.DataFrame) -> dict[str, dict]:
 
 
 def wide(found: pd.DataFrame, decimals: int = 2) -> pd.DataFrame:
-    """Return a table for reading: a row per method, a column per measure, cells "value (low to high)"."""
+    """Return a table for reading: a row per method, a column per measure, cells "value (low to high)".
+
+    Columns are called after the measure and the number of images.
+    """
     numbers = found[["value", "low", "high"]].map(f"{{:.{decimals}f}}".format)
     cells = found.assign(cell=numbers.value + " (" + numbers.low + " to " + numbers.high + ")")
     order = sorted(found.measure.unique(), key=[*BETTER, *found.measure].index)
     cells = cells.pivot(index="method", columns="measure", values="cell").loc[found.method.unique(), order]
-    return cells.rename(lambda each: each.replace("_", " ")).rename(
-        columns=lambda each: each.replace("_", " ")
-    )
+    counts = found.groupby("measure").n.max()
+    cells.columns = [f"{name}, n = {counts[name]}".replace("_", " ") for name in order]
+    return cells.rename(lambda each: each.replace("_", " "))
 
 
 def as_json(found: pd.DataFrame) -> dict[str, dict]:
@@ -126,10 +130,41 @@ def ranking(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def disagreement(found: pd.DataFrame) -> float:
-    """Return Kendall's tau between the orders of the methods by JUDGES, mean over pairs of measures."""
-    ranks = ranking(found).drop(columns="mean")
-    tau = ranks.corr("kendall").to_numpy()
+    """Return Kendall's tau between two orders of the methods, mean over pairs of JUDGES and REJECTED."""
+    wanted = found[found.measure.isin([*JUDGES, *REJECTED])].pivot(
+        index="method", columns="measure", values="value"
+    )
+    tau = (wanted * pd.Series(BETTER)[wanted.columns]).corr("kendall").to_numpy()
     return float(tau[np.triu_indices(len(tau), 1)].mean())
+
+
+def choice(found: pd.DataFrame, values: Mapping[str, Mapping[str, np.ndarray]], patients) -> pd.DataFrame:
+    """Return the methods without the controls, best mean rank by JUDGES first.
+
+    Columns: that rank among methods and controls; and by each of JUDGES how many controls a method is better
+    and worse than.
+    """
+    ranks = ranking(found)["mean"].drop(list(CONTROLS))
+    told = {name: verdicts(over_controls(values, patients, name)) for name in ranks.index}
+    columns = {"mean rank": ranks}
+    for measure in JUDGES:
+        for way in ("better", "worse"):
+            counts = [each[measure][way] for each in told.values()]
+            columns[f"{measure}: {way} than".replace("_auc", "")] = counts
+    return pd.DataFrame(columns, index=ranks.index).rename(lambda each: each.replace("_", " "))
+
+
+def recommendation(chosen: pd.DataFrame, tau: float, n: int) -> str:
+    """Return which method to use and how sure that is, given `choice` and `disagreement`."""
+    counts = chosen.iloc[0, 1:]
+    better, worse = (counts.filter(like=f"{way} than").min() for way in ("better", "worse"))
+    return (
+        f"Use {chosen.index[0]}: it has the best mean rank by insertion and deletion on {n} images, and is "
+        f"better than {better:.0f} and worse than {worse:.0f} of {len(CONTROLS)} controls by both. That is weak "
+        f"evidence for one method over another: orders of the methods by {len(JUDGES + REJECTED)} measures "
+        f"agree with a Kendall's tau of {tau:.2f}, and on phantoms no measure orders methods by where the "
+        "lesion is."
+    )
 
 
 def alarm(found: pd.DataFrame) -> dict:
@@ -157,8 +192,6 @@ def sentence(found: pd.DataFrame, against: pd.DataFrame, repeated: pd.DataFrame)
         each = verdict[name]
         parts.append(f"{name.replace('_', ' ')}: better than {each['better']}, worse than {each['worse']}")
     lines = [f"Of {len(CONTROLS)} controls, Integrated Gradients are, by {'; '.join(parts)}."]
-    best = ranking(found).index[0].replace("_", " ")
-    lines.append(f"By these measures together, {best} is the best method here.")
     lines.append(_dependence(repeated))
     share = found[found.measure == "lung_share"].set_index("method")
     if len(share):

@@ -13,7 +13,7 @@ from ..config.schema import Run
 from ..data import regions
 from ..models.classifier import load_model, to_input
 from . import localisation, measures, scales
-from .integrated import Attribution, integrated_gradients
+from .integrated import Attribution, batch_size, integrated_gradients, ready
 from .methods import BASELINES, METHODS
 from .sample import Sample, run_baseline
 from .target import Evidence, explained
@@ -25,14 +25,14 @@ CARD_METHODS = (
     "expected_gradients",
     "idgi",
     "guided_ig",
-    "gradient_x_input",
     "occlusion",
     "grad_cam",
 )
 # gradients per baseline where Integrated Gradients are computed again and again: ranks need no more
 QUICK_GRADIENTS = 9
 HEALTHY = 4  # baselines of expected gradients
-LANDING = (METHOD, "occlusion", "sobel")  # on the landing page: two methods and a control
+LANDING = (METHOD, "occlusion", "sobel")  # in the gallery and on the landing page: two methods and a control
+FILLS = {"blur": "", "mean": "_mean"}  # and what follows the names of measures with them
 LESION_MEASURES = (localisation.pointing_game, localisation.relevance_mass, localisation.relevance_rank)
 SHARE_MEASURED = 4  # one in so many images for the measures that call a method again
 
@@ -53,8 +53,8 @@ def baselines(model: Evidence, run: Run, sample: Sample) -> pd.DataFrame:
     for name in BASELINES:
         start = run_baseline(run, sample.images, name).flatten(0, -4)
         with torch.inference_mode():
-            logits = torch.cat([model.logits(each) for each in start.split(16)])
-        rows[name] = logits.double().softmax(1).mean(0).tolist()
+            logits = [model.logits(ready(model, each)).cpu() for each in start.split(batch_size(model))]
+        rows[name] = torch.cat(logits).double().softmax(1).mean(0).tolist()
     return pd.DataFrame.from_dict(rows, orient="index", columns=run.study.classes)
 
 
@@ -69,20 +69,22 @@ def quick(run: Run, baseline: str | None = None) -> measures.Method:
     return explain
 
 
-def explain_all(model: Evidence, run: Run, sample: Sample, own: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the maps (N, H, W) of every method of the card and every control; ``own`` are METHOD's."""
+def explain_all(
+    model: Evidence, run: Run, sample: Sample, own: np.ndarray, names=(*CARD_METHODS, *CONTROLS)
+) -> dict[str, np.ndarray]:
+    """Return the maps (N, H, W) of methods and controls by name; ``own`` are METHOD's."""
     given, start = (sample.images, sample.targets), run_baseline(run, sample.images)
-    mean = start.mean(dim=1) if start.ndim == 5 else start
-    maps = {METHOD: own}
-    for name in tqdm(CARD_METHODS[1:], "explaining", unit="method", leave=False):
+    maps, mean = {METHOD: own}, start.mean(dim=1) if start.ndim == 5 else start
+    for name in tqdm(names, "explaining", unit="method", leave=False):
         if name == "expected_gradients":
             healthy = run_baseline(run, sample.images, "expected")[:, :HEALTHY]
             most = QUICK_GRADIENTS * healthy.shape[1]
             maps[name] = integrated_gradients(model, *given, healthy, max_gradients=most).maps
-        else:
+        elif name == "other_patient":
+            maps[name] = own[others(sample)]
+        elif name != METHOD:
             maps[name] = METHODS[name](model, *given, mean)
-    maps |= {name: METHODS[name](model, *given) for name in CONTROLS[:-1]}
-    return maps | {CONTROLS[-1]: own[others(sample)]}
+    return maps
 
 
 def others(sample: Sample) -> np.ndarray:
@@ -96,31 +98,27 @@ def others(sample: Sample) -> np.ndarray:
     return np.array(found)
 
 
-def measure_all(model: Evidence, sample: Sample, maps: Mapping) -> tuple[dict, dict]:
-    """Return every measure (N,) of each map by name, and its curves with RISE's fills.
+def measure_all(model: Evidence, sample: Sample, maps: Mapping, every: int = 1) -> tuple[dict, dict]:
+    """Return every measure (N,) of each map by name, and its curves with the blurred image as fill.
 
-    Maps are compared at one grain: faithfulness by superpixels, places after smoothing.
+    Maps are compared at one grain: faithfulness by superpixels, places after smoothing. The measures that
+    may not judge are computed on one image in ``every``, and NaN elsewhere.
     """
-    images, targets = sample.images, sample.targets
-    areas = scales.superpixels(images[:, 0].numpy())
-    removed = {
-        fill: measures.removals(model, images, targets, areas, fill)
-        for fill in tqdm(measures.FILLS, "removing regions", leave=False)
-    }
-    values, curves = {}, {}
-    for name, each in tqdm(maps.items(), "measuring", unit="method", leave=False):
-        both = {fill: measures.curves(model, images, each, targets, areas, fill) for fill in removed}
-        (blur, mean), curves[name] = (both[fill].areas() for fill in measures.FILLS), both
-        values[name] = {
-            "insertion_auc": blur["insertion_auc"],
-            "deletion_auc": mean["deletion_auc"],
-            "insertion_auc_mean": mean["insertion_auc"],
-            "deletion_auc_blur": blur["deletion_auc"],
-        }
-        for fill, one in removed.items():
-            values[name][f"removal_{fill}"] = measures.removal_correlation(each, areas, one)
-        values[name] |= places(each, sample)
-    return values, curves
+    areas, few = scales.superpixels(sample.images[:, 0].numpy()), slice(None, None, every)
+    values, curves = {name: places(each, sample) for name, each in maps.items()}, {}
+    for fill, suffix in FILLS.items():
+        rows, fills = few if suffix else slice(None), measures.filled(sample.images, fill)
+        asked = (sample.images[rows], {name: each[rows] for name, each in maps.items()}, sample.targets[rows])
+        curves[fill] = measures.curves(model, *asked, areas[rows], fills[rows])
+        asked = (areas[few], fills[few])
+        removed = measures.removals(model, sample.images[few], sample.targets[few], *asked)
+        for name, each in maps.items():
+            found = {key: (rows, area) for key, area in curves[fill][name].areas().items()}
+            found["removal"] = few, measures.removal_correlation(each[few], areas[few], removed)
+            for key, (known, one) in found.items():
+                values[name][key + suffix] = np.full(len(each), np.nan)
+                values[name][key + suffix][known] = one
+    return values, curves["blur"]
 
 
 def places(maps, sample: Sample) -> dict[str, np.ndarray]:
@@ -159,22 +157,16 @@ def captions(found: Attribution, model: Evidence, sample: Sample) -> list[str]:
 
 
 def shown(images, maps, titles, captions, sample: Sample, zones) -> Callable[..., dict]:
-    """Return a function from rows to the arguments of ``plots.cases`` for these images."""
+    """Return a function from rows, and more maps of these by name, to the arguments of ``plots.cases``."""
 
-    def arguments(rows):
-        parts = {"images": images, "maps": maps, "titles": titles, "captions": np.asarray(captions)}
-        found = {name: each[rows] for name, each in parts.items()}
+    def arguments(rows, **more):
+        parts = {"images": images, "titles": titles, "captions": np.asarray(captions)}
+        found = {name: each[rows] for name, each in parts.items()} | {"maps": {METHOD: maps[rows]} | more}
         if zones is not None:
             found |= {"lungs": sample.lungs[rows], "zones": zones.loc[rows]}
         return found
 
     return arguments
-
-
-def rise_curves(curves: Mapping[str, Mapping[str, measures.Curves]]) -> dict[str, tuple]:
-    """Return for each method shares (S,), insertion and deletion (N, S), with RISE's fill for each."""
-    pairs = {name: [each[fill] for fill in measures.FILLS] for name, each in curves.items()}
-    return {name: (np.asarray(a.shares), a.insertion, b.deletion) for name, (a, b) in pairs.items()}
 
 
 def twins(run: Run) -> list[Run]:
@@ -194,11 +186,14 @@ def repeats(model: Evidence, run: Run, sample: Sample, own: np.ndarray) -> dict[
     """Return how alike smoothed maps are when something changes: {change: {correlation: (N,)}}.
 
     Noise that no eye sees, another baseline, a network of the same recipe with another seed; and a network
-    with random parameters, whose maps should be unlike.
+    with random parameters, whose maps should be unlike. The edges of the image are the control: nothing
+    changes them, so they do not depend on what was learnt.
     """
-    given, method = (sample.images, sample.targets), quick(run)
-    noise, nothing = measures.dependence(method, model, *given, own).values()
-    found = {"noise of 3 grey levels": noise, "nothing learnt": nothing}
+    given, method, found = (sample.images, sample.targets), quick(run), {}
+    ways = {"": (method, own), " (edges)": (METHODS["sobel"], METHODS["sobel"](model, *given))}
+    for control, way in ways.items():
+        noise, nothing = measures.dependence(way[0], model, *given, way[1]).values()
+        found |= {f"noise of 3 grey levels{control}": noise, f"nothing learnt{control}": nothing}
     smooth = scales.smoothed(own)
     for name in BASELINES:
         if name != run.explanation.baseline:

@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import nn
 from tqdm import tqdm
 
-from ..models.classifier import BATCH, NORMS, channels_last
+from ..models.classifier import NORMS
 from . import scales
+from .integrated import GROUP, batch_size, device_of, ready
 from .methods import blurred
 
 FILLS = ("blur", "mean")  # what stands where a region is not: the image without details, its mean grey
@@ -51,24 +53,41 @@ def filled(images: torch.Tensor, fill: str) -> torch.Tensor:
 @torch.inference_mode()
 def answers(model, images: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
     """Return the evidence (n,) of one class for each image, a batch at a time."""
-    found = torch.cat([model(channels_last(batch)) for batch in images.split(BATCH)])
+    found = torch.cat([model(ready(model, batch)).cpu() for batch in images.split(batch_size(model))])
     return found.gather(1, targets.expand(len(found)).view(-1, 1))[:, 0].double().numpy()
 
 
-def curves(model, images, maps, targets, regions, fill: str = "blur", shares=SHARES) -> Curves:
-    """Return the curves of inserting and deleting regions, highest mean attribution first.
+def curves(model, images, maps, targets, regions, fills, shares=SHARES) -> dict[str, Curves]:
+    """Return the curves of inserting and deleting regions, highest mean attribution first, of each map.
 
     After Petsiuk et al. 2018 (RISE), by regions instead of pixels: a map of fine grain and one of coarse
     grain are asked the same. The model gives log-odds. Raises ValueError for maps of another size.
+
+    Parameters
+    ----------
+    maps : (N, H, W) by name.
+    fills : (N, 3, H, W), what stands where an image is not shown, as `filled` gives it.
     """
-    if np.shape(maps) != (len(images), *images.shape[-2:]):
-        raise ValueError(f"maps are {np.shape(maps)}, the images {tuple(images.shape)}")
-    rows = []
-    ranks = torch.as_tensor(np.stack([_ranks(*one) for one in zip(maps, regions, strict=True)]))
-    for one in zip(images, filled(images, fill), ranks, targets, strict=True):
-        rows.append(_curve(model, *one, shares))
-    found = np.array(rows).reshape(len(images), 2, len(shares))
-    return Curves(np.asarray(shares), found[:, 0], found[:, 1])
+    if wrong := {np.shape(each) for each in maps.values()} - {np.shape(images[:, 0])}:
+        raise ValueError(f"maps are {wrong.pop()}, the images {tuple(images.shape)}")
+    found = {name: [] for name in maps}
+    for rows in torch.arange(len(images)).split(GROUP):
+        image, fill = (ready(model, each[rows]) for each in (images, fills))
+        ends = answers(model, torch.cat([fill, image]), targets[rows].repeat(2)).reshape(2, -1, 1)
+        for name, each in maps.items():
+            ranks = np.stack([_ranks(each[row], regions[row]) for row in rows])
+            found[name].append(_curves(model, image, fill, ranks, targets[rows], shares, ends))
+    return {name: Curves(np.asarray(shares), *np.concatenate(each, 1)) for name, each in found.items()}
+
+
+def _curves(model, image, fill, ranks, targets, shares, ends):
+    """Return both curves of some images, (2, n, S), given the evidence at their ends (2, n, 1)."""
+    ranks, inner = torch.as_tensor(ranks, device=image.device), len(shares) - 2
+    inside = torch.stack([ranks < share for share in shares[1:-1]], 1).unsqueeze(2)
+    pairs = (image[:, None], fill[:, None]), (fill[:, None], image[:, None])
+    shown = torch.cat([torch.where(inside, *pair).flatten(0, 1) for pair in pairs])
+    odds = answers(model, shown, targets.repeat_interleave(inner).repeat(2)).reshape(2, -1, inner)
+    return expit(np.concatenate([ends, odds, ends[::-1]], 2))
 
 
 def _ranks(one, area):
@@ -81,17 +100,6 @@ def _ranks(one, area):
     return (above / area.size)[area]
 
 
-def _curve(model, image, fill, ranks, target, shares):
-    """Return both curves of one image; their endpoints are the same two images."""
-    inside = [ranks < share for share in shares[1:-1]]
-    inserted = [torch.where(mask, image, fill) for mask in inside]
-    deleted = [torch.where(mask, fill, image) for mask in inside]
-    odds = answers(model, torch.stack([fill, image, *inserted, *deleted]), target)
-    empty, full, *inner = (1 / (1 + np.exp(-odds))).tolist()
-    half = len(inner) // 2
-    return [[empty, *inner[:half], full], [full, *inner[half:], empty]]
-
-
 class Removals(NamedTuple):
     """What removing random sets of regions does; one draw serves every map."""
 
@@ -99,13 +107,14 @@ class Removals(NamedTuple):
     change: np.ndarray  # (N, D) by how much the evidence falls
 
 
-def removals(model, images, targets, regions, fill="blur", draws: int = DRAWS, seed: int = 0) -> Removals:
+def removals(model, images, targets, regions, fills, draws: int = DRAWS, seed: int = 0) -> Removals:
     """Remove random quarters of an image's regions and return by how much the evidence falls."""
-    fills, rng, found = filled(images, fill), np.random.default_rng(seed), []
+    rng, found = np.random.default_rng(seed), []
     chosen = rng.random((len(images), draws, int(np.max(regions)) + 1)) < REMOVED
-    for image, empty, target, area, sets in zip(images, fills, targets, regions, chosen, strict=True):
-        masks = torch.as_tensor(sets[:, area]).unsqueeze(1)
-        odds = answers(model, torch.cat([image[None], torch.where(masks, empty, image)]), target)
+    for image, fill, target, area, sets in zip(images, fills, targets, regions, chosen, strict=True):
+        masks = torch.as_tensor(sets[:, area], device=device_of(model)).unsqueeze(1)
+        image, fill = image.to(masks.device), fill.to(masks.device)
+        odds = answers(model, torch.cat([image[None], torch.where(masks, fill, image)]), target)
         found.append(odds[0] - odds[1:])
     return Removals(chosen, np.array(found).reshape(len(images), draws))
 

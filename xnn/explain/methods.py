@@ -18,8 +18,7 @@ from scipy import ndimage
 from torch import nn
 from torchvision.transforms.v2 import functional
 
-from ..models.classifier import BATCH
-from .integrated import along, endpoints, evaluate, integrated_gradients, ready
+from .integrated import along, batch_size, endpoints, evaluate, integrated_gradients, ready
 
 SMOOTHGRAD = {"nt_samples": 4, "nt_samples_batch_size": 1, "stdevs": 0.1, "n_steps": 10}
 STEPS = 12  # of the paths of IDGI and of guided Integrated Gradients
@@ -110,8 +109,8 @@ def idgi(model, images, targets, baselines=None, seed=0) -> np.ndarray:
         scores, gradients = evaluate(model, points, targets[[number]].expand(len(points)))
         squares = gradients.sum(1)[:-1] ** 2
         share = squares / squares.sum((1, 2), keepdim=True).clamp(min=torch.finfo().tiny)
-        maps.append((scores.diff().view(-1, 1, 1) * share).sum(0))
-    return torch.stack(maps).float().numpy()
+        maps.append((scores.diff().view(-1, 1, 1).to(share) * share).sum(0))
+    return torch.stack(maps).float().cpu().numpy()
 
 
 def _paths(model, images, baselines):
@@ -125,17 +124,17 @@ def _paths(model, images, baselines):
 def guided_ig(model, images, targets, baselines=None, seed=0) -> np.ndarray:
     """Return guided Integrated Gradients (Kapishnikov et al. 2021): pixels of small gradients move first."""
     start, change = endpoints(model, images, images.new_zeros(1) if baselines is None else baselines)
-    points, ends, maps = start[:, 0].clone(), (start + change)[:, 0], torch.zeros_like(start[:, 0])
+    points, ends, maps = start[:, 0].clone(), (start + change)[:, 0], torch.zeros_like(change[:, 0])
     whole = change[:, 0].abs().sum((1, 2))
     for step in range(STEPS):
         grey = points.unsqueeze(1).expand(-1, 3, -1, -1)
-        parts = zip(grey.split(BATCH), targets.split(BATCH), strict=True)
-        slopes = torch.cat([evaluate(model, *part)[1] for part in parts]).sum(1)
+        parts = zip(grey.split(batch_size(model)), targets.split(batch_size(model)), strict=True)
+        slopes = torch.cat([evaluate(model, *part)[1].sum(1) for part in parts])
         for row, left in enumerate(whole * (1 - (step + 1) / STEPS)):
             moved = _guided_step(points[row], ends[row], slopes[row], left)
             maps[row] += (moved - points[row]) * slopes[row]
             points[row] = moved
-    return maps.float().numpy()
+    return maps.cpu().numpy()
 
 
 def _guided_step(point, end, slope, left):
@@ -143,9 +142,8 @@ def _guided_step(point, end, slope, left):
     distance = (end - point).abs()
     order = slope.abs().flatten().argsort()
     ahead = distance.flatten()[order].double().cumsum(0)
-    wanted = ahead[-1] - left
     done = torch.zeros_like(point, dtype=torch.bool)
-    done.view(-1)[order] = ahead <= wanted
+    done.view(-1)[order] = ahead <= ahead[-1] - left
     return torch.where(done, end, point)
 
 
@@ -162,7 +160,7 @@ def grad_cam(model, images, targets, baselines=None, seed=0) -> np.ndarray:
     )
     maps = []
     with hook, torch.enable_grad():
-        for rows in torch.arange(len(images)).split(BATCH):
+        for rows in torch.arange(len(images)).split(batch_size(model)):
             batch = ready(model.eval(), images[rows].float()).requires_grad_()
             scores = model(batch).gather(1, targets[rows].view(-1, 1).to(batch.device))
             (slopes,) = torch.autograd.grad(scores.sum(), seen[-1])
@@ -180,7 +178,8 @@ def occlusion(model, images, targets, baselines=None, seed=0) -> np.ndarray:
     strides = [max(1, side // STRIDES) for side in sides]
     window = [min(2 * stride, side) for stride, side in zip(strides, sides, strict=True)]
     shapes = {"sliding_window_shapes": (3, *window), "strides": (3, *strides)}
-    attribute = partial(attr.Occlusion(model).attribute, perturbations_per_eval=BATCH, **shapes)
+    shapes["perturbations_per_eval"] = batch_size(model)
+    attribute = partial(attr.Occlusion(model).attribute, **shapes)
     with torch.no_grad():
         return _in_batches(attribute, model, images, targets, baselines, size=1)
 
@@ -221,11 +220,11 @@ METHODS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def _in_batches(attribute: Callable, model, images, targets, baselines=None, size: int = BATCH) -> np.ndarray:
+def _in_batches(attribute: Callable, model, images, targets, baselines=None, size=None) -> np.ndarray:
     """Return the maps of a method of Captum, a few images at a time, summed over the channels."""
     model.eval().to(memory_format=torch.channels_last)
     maps = []
-    for rows in torch.arange(len(images)).split(size):
+    for rows in torch.arange(len(images)).split(size or batch_size(model)):
         batch = ready(model, images[rows].detach().float()).requires_grad_()
         options = {"target": targets[rows].to(batch.device)}
         if baselines is not None:  # Captum's own is black
@@ -268,4 +267,6 @@ def blurred(images: torch.Tensor) -> torch.Tensor:
     """Return images (N, 3, H, W) without their details: no rib is left."""
     sigma = images.shape[-1] / 16
     side = 2 * round(2 * sigma) + 1
-    return functional.gaussian_blur(images.contiguous(), [side, side], [sigma, sigma])
+    for kernel in ([side, 1], [1, side]):  # one after the other: a fortieth of the work
+        images = functional.gaussian_blur(images.contiguous(), kernel, [sigma, sigma])
+    return images

@@ -31,6 +31,7 @@ from .explanation import (
     overlay,
     overlay_table,
     photograph,
+    save_small,
 )
 from .look import CLASS_COLOURS, STYLE, class_colours, style
 from .regions import region_scores

@@ -43,40 +43,53 @@ def overlay(image, attribution) -> np.ndarray:
 
 
 @look.styled
-def cases(images, maps, titles, captions, lungs=None, zones: pd.DataFrame | None = None):
-    """Return a row for each radiograph: with its lung outline, with its map, and its lung zones as bars.
+def cases(images, maps: dict, titles, captions, lungs=None, zones: pd.DataFrame | None = None):
+    """Return a row for each radiograph: with its lung outline, with each of its maps, its lung zones as bars.
 
-    All maps share one symmetric scale, in log-odds for 1 % of the image's area.
+    All rows share one symmetric scale for each column of maps: of the first in log-odds for 1 % of the
+    image's area, of the others in shares of their largest value, since their units differ.
 
     Parameters
     ----------
     images : (N, H, W) grey, 0 to 255.
-    maps : (N, H, W) attributions in log-odds per pixel, smoothed.
+    maps : (N, H, W) attributions by name, smoothed; the first in log-odds per pixel.
     titles, captions : N texts, above and below a radiograph.
     lungs : (N, H, W) bool, if they are known.
     zones : (N, Z) contributions in log-odds, columns the names of the zones.
     """
     if not len(images):
         return look.nothing()
-    columns = 2 if zones is None else 3
-    figure, axes = look.subplots(3.5 * columns, 3.7 * len(images), len(images), columns, squeeze=False)
-    maps = np.asarray(maps, float) * PERCENT * maps[0].size
+    columns = 1 + len(maps) + (zones is not None)
+    figure, axes = look.subplots(3 * columns, 3.3 * len(images) + 0.5, len(images), columns, squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    for row, axis in enumerate(axes[:, 0]):
+        look.show(axis, images[row], titles[row], captions[row])
+    for number, (name, each) in enumerate(maps.items(), 1):
+        unit = "log-odds for 1 % of the image" if number == 1 else "share of its largest value"
+        _maps(axes[:, number], images, np.asarray(each, float), name.replace("_", " "), unit)
+    for row, column in np.ndindex(len(images), 1 + len(maps)):
+        if lungs is not None and lungs[row].any():
+            axes[row, column].contour(lungs[row], [0.5], colors="white", linewidths=0.7)
+    if zones is not None:
+        for row, axis in enumerate(axes[:, -1]):
+            _zones(axis, zones.iloc[row])
+    return figure
+
+
+def _maps(axes, images, maps, name, unit):
+    """Draw a column of maps over their images, with one scale for all of them below."""
+    maps = maps * PERCENT * maps[0].size
     limit = np.quantile(np.abs(maps), 0.999) or 1.0
     colours = LinearSegmentedColormap.from_list("", [np.divide(c, 255) for c in (LOWERS, (255,) * 3, RAISES)])
-    for row, (left, right, *bars) in enumerate(axes):
-        look.show(left, images[row], titles[row], captions[row])
-        look.show(right, 0.8 * images[row])
-        cover = COVER * np.clip(2 * np.abs(maps[row]) / limit, 0, 1)
-        right.imshow(np.where(maps[row] > 0, 1.0, -1.0), cmap=colours, vmin=-1, vmax=1, alpha=cover)
-        if lungs is not None and lungs[row].any():
-            left.contour(lungs[row], [0.5], colors="white", linewidths=0.8)
-            right.contour(lungs[row], [0.5], colors="white", linewidths=0.5)
-        if bars:
-            _zones(bars[0], zones.iloc[row])
-    scale = ScalarMappable(Normalize(-limit, limit), colours)
-    bar = figure.colorbar(scale, ax=axes[-1, 1], location="bottom", shrink=0.8)
-    bar.ax.set_title("log-odds for 1 % of the image", fontsize=8)
-    return figure
+    for axis, image, each in zip(axes, images, maps, strict=True):
+        look.show(axis, 0.8 * np.asarray(image), name)
+        cover = COVER * np.clip(2 * np.abs(each) / limit, 0, 1)
+        axis.imshow(np.where(each > 0, 1.0, -1.0), cmap=colours, vmin=-1, vmax=1, alpha=cover)
+    end = limit if unit.startswith("log-odds") else 1
+    bar = axes[0].figure.colorbar(
+        ScalarMappable(Normalize(-end, end), colours), ax=axes[-1], location="bottom", shrink=0.8
+    )
+    bar.set_label(unit, fontsize=8)
 
 
 def _zones(axes, contributions):
@@ -125,8 +138,17 @@ def photograph(figure):
     from IPython.display import Image
 
     file = io.BytesIO()
-    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=110, pil_kwargs={"quality": 80})
+    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=100, pil_kwargs={"quality": 70})
     return Image(file.getvalue(), format="jpeg")
+
+
+def save_small(figure, file) -> None:
+    """Save a figure as a PNG of 128 colours: a third of the size, and grey stays grey."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight", dpi=100)
+    Image.open(buffer).convert("RGB").quantize(128).save(file, optimize=True)
 
 
 @look.styled
@@ -157,7 +179,7 @@ def card(table: pd.DataFrame, columns: int = 4):
 def insertion_deletion(curves: dict):
     """Return the mean curves of insertion and deletion for each method, the controls grey.
 
-    ``curves`` has shares (S,), insertion (N, S) and deletion (N, S) by method.
+    ``curves`` has shares (S,), insertion (N, S) and deletion (N, S) by method, the blurred image as fill.
     """
     figure, axes = look.subplots(7.5, 3, columns=2)
     colours, dashes = iter(sns.color_palette("colorblind", len(curves))), iter(["--", ":", "-.", "-"])
@@ -166,7 +188,9 @@ def insertion_deletion(curves: dict):
         line = {"color": CONTROL_COLOUR if control else next(colours), "ls": next(dashes) if control else "-"}
         for axis, found in zip(axes, pair, strict=True):
             axis.plot(100 * shares, found.mean(axis=0), label=name.replace("_", " "), **line)
-    for axis, title in zip(axes, ("Insertion (into the blurred image)", "Deletion (to grey)"), strict=True):
+    for axis, title in zip(
+        axes, ("Insertion (into the blurred image)", "Deletion (into the blurred image)"), strict=True
+    ):
         axis.set(title=title, xlabel="area (%)", ylabel="probability of the class", ylim=(0, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
