@@ -13,6 +13,7 @@ from ..data.images import png
 from ..evaluation.calibration import tempered
 from ..explain import localisation, methods, scales
 from ..explain.integrated import integrated_gradients
+from ..explain.localisation import share_within
 from ..models import classifier
 from ..models.classifier import to_input
 from ..models.distance import features
@@ -181,7 +182,7 @@ def explain(
     shown = at_scale(seen.image, maps, question)
     share = None
     if seen.lungs is not None and seen.lungs.any():
-        share = float(localisation.share_within(scales.smoothed(maps), seen.lungs[None])[0])
+        share = float(share_within(scales.smoothed(maps), seen.lungs[None])[0])
     colours = np.where(shown[..., None] > 0, plots.RAISES, plots.LOWERS)
     explanation = Explanation(
         **{key: getattr(question, key) for key in ("method", "scale", "clamped")},
@@ -231,11 +232,6 @@ def image_flags(model: LoadedModel, seen: Seen) -> list[Flag]:
 def map_flags(model: LoadedModel, explanation: Explanation, attributions: np.ndarray) -> list[Flag]:
     """Return the flags about an explanation: much of it in the frame, where markers are, or incomplete."""
     gap = explanation.completeness and explanation.completeness.gap
-    share = in_the_frame(attributions)
+    share = float(share_within(attributions[None], localisation.frame(len(attributions)))[0])
     limit = model.info.frame_limit if explanation.method == "integrated_gradients" else None
     return [flag("in_the_frame", share, limit), flag("incomplete", gap, explanation.tolerance)]
-
-
-def in_the_frame(attributions: np.ndarray) -> float:
-    """Return the share of a map's magnitude (H, W) in the outer frame of the image."""
-    return float(localisation.share_within(attributions[None], localisation.frame(len(attributions)))[0])

@@ -15,60 +15,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
-from tqdm import tqdm
 
 from ..config import provenance
 from ..config.schema import Run, Study
 from ..data.archive import DataError
 from ..data.records import load_images, load_records
+from ..explain import localisation
+from ..explain.evidence import QUICK_GRADIENTS
 from ..explain.integrated import integrated_gradients
 from ..explain.sample import run_baseline
 from ..explain.target import explained
-from ..models import prediction
+from ..models import cards, prediction
 from ..models.classifier import Classifier, load_model, logits, probabilities, to_input
-from ..models.distance import QUANTILE, Distance, features, fit_distance
-from .answers import in_the_frame
+from ..models.distance import QUANTILE, distance_of_study
 from .model import CARD, CONFIG, METRICS, SHIPPED, STATISTICS, WEIGHTS
 
 EXPLAINED = 200  # validation images whose maps give the limit of the frame's flag
-USE = """
-## Intended use
-
-To repeat and question the results of a research report: {use}
-It is no medical device and must not guide care.
-
-## Limits
-
-{limits}
-
-## Results
-
-{results}
-
-{attribution}
-"""
-CLASSIFIER_LIMITS = """Fitted to {title}: {patients} patients of the training split, from one archive.
-It names one of {classes} for any image, also for one of another age, view, disease or body part. It may read
-borders, markers and exposure rather than the lungs. It cannot know the patient, earlier images or the
-laboratory. The app raises flags with limits measured on the validation split; they miss many foreign images
-(benchmarks/flags.md).
-
-The convolutions are rounded to float16 in the file; computation is in float32. Rounding changes the
-predicted class of {changed} of {images} test images, and no probability by more than {largest:.4f}.
-{far:.1%} of the test images are farther from the training images than 99 % of the validation images."""
-LUNGS_LIMITS = """Fitted to masks that human annotators, not radiologists, drew on {title}.
-They include most of the heart and the lung behind the diaphragm where it is seen. On other ages and views it
-was not tested."""
-LUNGS = """# Lung segmenter of study {study}
-
-A small U-Net from a grey radiograph, resized to 112 x 112 pixels and standardised, to the lungs:
-`xnn.models.segmenter.segment(Segmenter.from_pretrained("."), images)`.
-"""
-MASKS = (
-    "Lung masks: V7 Labs, COVID-19 X-ray dataset, https://github.com/v7labs/covid-19-xray-dataset, CC BY 4.0."
-)
 
 
 def ship(run: Run, folder: Path) -> Path:
@@ -96,7 +60,8 @@ def ship(run: Run, folder: Path) -> Path:
         limits = measure_limits(run, load_model(run), fresh / STATISTICS)
         values = served_as(run) | {"rounding": rounding} | limits | origin
         provenance.write_json(values | {"provenance": provenance.timed(stamp)}, fresh / SHIPPED)
-        card(run, ModelCard.load(trained / CARD).text, values).save(fresh / CARD)
+        text = ModelCard.load(trained / CARD).text
+        cards.of_run(run, text, json.loads(report.read_text()), values).save(fresh / CARD)
     return folder
 
 
@@ -109,8 +74,7 @@ def ship_lungs(study: Study, folder: Path) -> Path:
         for name in (WEIGHTS, CONFIG):
             shutil.copyfile(trained / name, fresh / name)
         shutil.copyfile(report, fresh / METRICS)
-        found = json.loads(report.read_text())
-        lungs_card(study, found).save(fresh / CARD)
+        cards.of_lungs(study, json.loads(report.read_text())).save(fresh / CARD)
     return folder
 
 
@@ -150,7 +114,7 @@ def measure_limits(run: Run, network: Classifier, file: Path) -> dict:
 
     Each limit is passed by 1 % of the validation images.
     """
-    distance, far = distance_from_training(run, network)
+    distance, far = distance_of_study(run.study, network)
     mean = run_baseline(run, torch.empty(1), "mean")[0, 0]
     arrays = {**distance._asdict(), "training_mean": mean}
     save_file({name: torch.as_tensor(each).float().contiguous() for name, each in arrays.items()}, file)
@@ -159,84 +123,12 @@ def measure_limits(run: Run, network: Classifier, file: Path) -> dict:
     return {"far_test_images": far} | frame
 
 
-def distance_from_training(run: Run, network: Classifier) -> tuple[Distance, float]:
-    """Return the distance from the training images, and the share of test images beyond its threshold."""
-    records, store = load_records(run.study), load_images(run.study)
-    train, val, test = (
-        features(network, store[records.row[records.split == split].to_numpy()])
-        for split in ("train", "val", "test")
-    )
-    distance = fit_distance(train, val)
-    return distance, float((distance.of(test) > distance.threshold).mean())
-
-
 def frame_shares(run: Run, network: Classifier) -> np.ndarray:
-    """Return the share of the map in the frame of validation images drawn at random, as answers explain."""
-    records, store, model = load_records(run.study), load_images(run.study), explained(run, network)
+    """Return the share of the map in the frame, of validation images drawn at random, from few gradients."""
+    records, store = load_records(run.study), load_images(run.study)
     rows = records.row[records.split == "val"]
-    images = to_input(store[rows.sample(min(EXPLAINED, len(rows)), random_state=run.seed).to_numpy()])
-    maps = []
-    for image in tqdm(images.split(1), "explaining", leave=False):
-        target = model.logits(image).argmax(1).cpu()
-        start, how = run_baseline(run, image), run.explanation
-        maps += list(integrated_gradients(model, image, target, start, how.tolerance).maps)
-    return np.array([in_the_frame(each) for each in maps])
-
-
-# ---- cards ---------------------------------------------------------------------------------------
-
-
-def card(run: Run, text: str, values: dict) -> ModelCard:
-    """Return the model card of a shipped run: the `text` of the trained model's, use, limits and results."""
-    study, metrics = run.study, json.loads((run.reports / METRICS).read_text())
-    records = load_records(study)
-    limits = CLASSIFIER_LIMITS.format(
-        title=study.title,
-        patients=records.patient[records.split == "train"].nunique(),
-        classes=", ".join(study.classes),
-        far=values["far_test_images"],
-        **values["rounding"],
-    )
-    use = "what such a network answers, and where its evidence lies."
-    where = f"test split, {metrics['n']} images of {metrics['patients']} patients"
-    known = {name: each for name, each in metrics["scores"].items() if each["value"] is not None}
-    tags = ["image-classification", "chest-radiograph"]
-    return _card(study, values["id"], tags, text, (use, limits, where, known, study.archive.attribution))
-
-
-def lungs_card(study: Study, found: dict) -> ModelCard:
-    """Return the model card of a lung segmenter, given the results of its page."""
-    limits, use = LUNGS_LIMITS.format(title=study.title), "where the lungs of a radiograph are."
-    where = f"test split, {found['n']} images of {found['patients']} patients"
-    known = {"dice" if name == "all" else f"dice_{name}": each for name, each in found["dice"].items()}
-    text = LUNGS.format(study=study.name)
-    credit = f"{study.archive.attribution}\n\n{'' if study.synthetic else MASKS}"
-    name, tags = f"{study.name}/lungs", ["image-segmentation", "chest-radiograph"]
-    return _card(study, name, tags, text, (use, limits, where, known, credit))
-
-
-def _card(study: Study, name: str, tags: list[str], text: str, parts) -> ModelCard:
-    """Return a card in the form of the Hugging Face hub, whose `model-index` holds scores with intervals."""
-    use, limits, where, scores, credit = parts
-    dataset = {"dataset_type": study.name, "dataset_name": study.title, "dataset_split": "test"}
-    results = [
-        EvalResult(
-            task_type=tags[0],
-            metric_type=metric,
-            metric_value=each["value"],
-            metric_args={"interval": 0.95, "low": each["low"], "high": each["high"]},
-            **dataset,
-        )
-        for metric, each in scores.items()
-    ]
-    data = ModelCardData(license="mit", library_name="xnn", tags=tags, model_name=name, eval_results=results)
-    rows = "\n".join(f"| {metric} | {_words(each)} |" for metric, each in scores.items())
-    table = f"{where}; 95 % intervals by bootstrap over patients.\n\n| score | value |\n| --- | --- |\n{rows}"
-    end = USE.format(use=use, limits=limits, results=table, attribution=credit)
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n{text.strip()}\n{end}")
-
-
-def _words(score: dict) -> str:
-    if score["low"] is None:
-        return f"{score['value']:.3f}"
-    return "{value:.3f} ({low:.3f} to {high:.3f})".format(**score)
+    grey = store[rows.sample(min(EXPLAINED, len(rows)), random_state=run.seed).to_numpy()]
+    targets, images = torch.as_tensor(logits(network, grey, run.evaluation.flip)).argmax(1), to_input(grey)
+    given = explained(run, network), images, targets, run_baseline(run, images)
+    maps = integrated_gradients(*given, max_gradients=QUICK_GRADIENTS).maps
+    return localisation.share_within(maps, localisation.frame(maps.shape[1]))

@@ -28,7 +28,7 @@ class Sample(NamedTuple):
     right: np.ndarray  # (N,) bool, classified correctly
     masks: np.ndarray | None = None  # (N, H, W) bool, the lesions; None where they are not known
     markers: np.ndarray | None = None  # (N, H, W) bool
-    # (N, H, W) bool, none where an image has no mask; found by the shipped segmenter for a study without masks
+    # (N, H, W) bool, none where an image has no mask; of a study without masks those that the segmenter finds
     lungs: np.ndarray | None = None
 
     def take(self, rows) -> "Sample":

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..config.schema import Study
+from ..data.records import load_images, load_records
 from .classifier import Classifier, channels_last, to_input
 
 DEPTH = 0.75  # of the backbone: later blocks separate the classes and keep little else of the image
@@ -47,6 +49,17 @@ def fit_distance(training: np.ndarray, validation: np.ndarray, directions: int =
     rest = variances[count:].sum(keepdims=True) / (training.shape[1] - count)
     distance = Distance(mean, found[:count], variances[:count], rest, np.empty(1))
     return distance._replace(threshold=np.quantile(distance.of(validation), [QUANTILE]))
+
+
+def distance_of_study(study: Study, network: Classifier) -> tuple[Distance, float]:
+    """Return the distance from the training images, and the share of test images beyond its threshold."""
+    records, store = load_records(study), load_images(study)
+    train, val, test = (
+        features(network, store[records.row[records.split == split].to_numpy()])
+        for split in ("train", "val", "test")
+    )
+    distance = fit_distance(train, val)
+    return distance, float((distance.of(test) > distance.threshold).mean())
 
 
 @torch.inference_mode()
