@@ -6,12 +6,13 @@ phantom that it orders alike, 0.5 by chance. There are three truths:
 
 - *ladder*: Integrated Gradients of which a growing share is replaced by the same values at other
   superpixels; less replaced is better;
-- *controls*: a method beside a control; better is the one of whose highest pixels, as many as the lesion
-  has, more lie in it (relevance rank), by 0.1 at least;
+- *controls*: a method beside a control; better is the map with the larger share of its highest pixels,
+  as many as the lesion has, in the lesion (relevance rank), by 0.1 at least;
 - *methods*: the same of two methods.
 
-A measure may judge a map against controls if the 95 % interval of its agreement with the ladder, by bootstrap
-over patients, lies above MAY_JUDGE for every network. It may rank methods if that of *methods* lies above 0.5.
+A measure may judge a map against controls if for every network the 95 % interval of its agreement, by
+bootstrap over patients, lies above MAY_JUDGE with the ladder and above 0.5 with the controls. It may rank
+methods if that with the methods lies above 0.5.
 """
 
 import argparse
@@ -89,43 +90,54 @@ def agreements(run: Run, images: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def report(found: pd.DataFrame, command: str, seconds: float) -> str:
-    """Return the page: the answer, the table, and which measures were rejected."""
-    lowest = found.groupby(["measure", "truth"]).low.min().unstack().loc[MEASURES]
-    judges = list(lowest.index[lowest.ladder > MAY_JUDGE])
-    rankers = list(lowest.index[lowest.methods > 0.5])
-    names = {
-        name: name.replace("_auc", "").replace("_mean", " (grey)").replace("_", " ") for name in MEASURES
-    }
-    names = {key: name if "(" in name else f"{name} (blur)" for key, name in names.items()}
-    rejected = [names[name] for name in MEASURES if name not in judges]
-    said = [names[name] for name in judges]
-    cells = found.assign(cell=[comparison.with_interval(row._asdict()) for row in found.itertuples()])
-    table = cells.pivot_table("cell", ["measure", "network"], "truth", "first", sort=False)
-    table = table[list(TRUTHS)].reset_index().replace({"measure": names})
-    rank = ", ".join(names[name] for name in rankers) or "no measure"
-    return f"""# Which measures of explanations order maps as the truth does?
+PAGE = """# Which measures of explanations order maps as the truth does?
 
 Output of `{command}`; how it is done stands there.
 
-**Answer.** A map is told from degraded copies of itself by {", ".join(said)}; rejected as judges:
-{", ".join(rejected) or "none"}. Different methods are ranked by the truth, for every network, by {rank}: an order of
-methods by these measures is no order by where the lesion is.
+**Answer.** A map can be judged against degraded copies of itself and against controls by {judges}. Rejected:
+{rejected}. Different methods are ordered as the truth has it, for every network, by {rankers}: an order of
+methods by these measures need not be an order by where the lesion is.
 
-Phantoms of the test split with a lesion, classified correctly: {found.n.max()} for each network at most;
-{seconds:.0f} s. Share of pairs of maps that are ordered as the truth has it, 0.5 by chance, with 95 % intervals by
-bootstrap over patients. *blur*, *grey*: what stands where the image is not shown. *ladder*: a map against
-copies of it of which a quarter, a half, three quarters or all was moved elsewhere. *controls*: methods against controls,
-*methods*: methods against each other, by the share of their highest pixels that lies in the lesion.
+Phantoms of the test split with a lesion, classified correctly: {n} for each network at most; {seconds:.0f} s.
+The table has the share of pairs of maps that are ordered as the truth has it, 0.5 by chance, with 95 %
+intervals by bootstrap over patients. *blur*, *grey*: what stands where the image is not shown. *ladder*: a
+map against copies of which a quarter, a half, three quarters or all was moved elsewhere. *controls*: methods
+against controls, *methods*: methods against each other, by the share of their highest pixels that lies in the
+lesion.
 
-{comparison.markdown(table)}
+{table}
+A measure may judge if for every network its interval lies above {MAY_JUDGE} with the ladder and above 0.5
+with the controls. Mean grey is unlike any radiograph: the network reacts to the fill, and the measure follows
+that. Agreement with the lesion is lower than that with the ladder: a network may use more of the image than
+the lesion, and then a correct map shows more.
 
-A measure may judge if its agreement with the ladder lies above {MAY_JUDGE} for every network. A mean grey is itself
-unlike any radiograph: a network answers the fill, and the measure follows that. Agreement with the lesion is less than
-that with the ladder because a network may use more than the lesion, and then a true map shows more.
-
-{provenance.device()}.
+{device}.
 """
+
+
+def name_of(measure: str) -> str:
+    """Return a measure and its fill as the page has them."""
+    fill = "grey" if measure.endswith("_mean") else "blur"
+    return f"{measure.removesuffix('_mean').removesuffix('_auc')} ({fill})"
+
+
+def report(found: pd.DataFrame, command: str, seconds: float) -> str:
+    """Return the page: the answer, which measures were rejected, the table."""
+    lowest = found.groupby(["measure", "truth"]).low.min().unstack().loc[MEASURES].rename(name_of)
+    judges = (lowest.ladder > MAY_JUDGE) & (lowest.controls > 0.5)
+    said = {"judges": judges, "rejected": ~judges, "rankers": lowest.methods > 0.5}
+    cells = found.assign(cell=[comparison.with_interval(row._asdict()) for row in found.itertuples()])
+    cells["measure"] = cells.measure.map(name_of)
+    table = cells.pivot_table("cell", ["measure", "network"], "truth", "first", sort=False)[list(TRUTHS)]
+    return PAGE.format(
+        command=command,
+        seconds=seconds,
+        n=found.n.max(),
+        table=comparison.markdown(table.reset_index()),
+        device=provenance.device(),
+        MAY_JUDGE=MAY_JUDGE,
+        **{name: ", ".join(lowest.index[rows]) or "no measure" for name, rows in said.items()},
+    )
 
 
 def main() -> None:

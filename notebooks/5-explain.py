@@ -82,6 +82,7 @@ drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 # ## Correct predictions
 #
 # Orange raises the log-odds of the predicted class, purple lowers it; white is the outline of the lungs.
+# One of each class; [the gallery](../../../pages/gallery.qmd) has more.
 # The map is smoothed by a Gaussian of 8 pixels in 224. The bars add the unsmoothed map up over lung zones,
 # the patient's right on the left. At each scale the parts add up to the same change. *Without the lungs*: the
 # probability of the class when both lungs are painted over from their surroundings.
@@ -92,14 +93,17 @@ right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (Tr
 titles = (drawn.label + ", predicted " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
 captions = evidence.captions(found, explained, given)
 shown = evidence.shown(images, maps, titles, captions, given, zones)
-plots.photograph(plots.cases(**shown(right)))
+few = right[~drawn.label[right].duplicated()]
+plots.photograph(plots.cases(**shown(few)))
 
 # %% [markdown]
 # ## Wrong predictions
+#
+# One of each class.
 
 # %%
 #| fig-alt: Radiographs that are classified wrongly, each beside the attribution of the predicted class.
-plots.photograph(plots.cases(**shown(wrong)))
+plots.photograph(plots.cases(**shown(wrong[~drawn.label[wrong].duplicated()])))
 
 # %% [markdown]
 # ## The most confident mistakes
@@ -120,18 +124,14 @@ plots.photograph(plots.cases(**shown(confident)))
 
 # %%
 wanted = drawn.index[drawn.shown]
-pictures = evidence.explain_all(explained, settings, given.take(wanted), found.maps[wanted], evidence.LANDING)
+asked = given.take(wanted), found.maps[wanted], evidence.LANDING
+pictures = evidence.explain_all(explained, settings, *asked)
 pictures = {name: scales.smoothed(each) for name, each in pictures.items()}
-folder = gallery.write(
-    settings,
-    drawn.assign(difference=found.difference, gap=found.gap).loc[wanted],
-    images[wanted],
-    pictures,
-)
+table = drawn.assign(difference=found.difference, gap=found.gap).loc[wanted]
+folder = gallery.write(settings, table, images[wanted], pictures)
 
 # %%
 #| fig-alt: Radiographs classified correctly, each beside two explanations and a control.
-few = right[~drawn.label[right].duplicated()]
 rows = wanted.get_indexer(few)
 others = {"maps": {name: each[rows] for name, each in pictures.items()}, "zones": None}
 figure = plots.cases(**shown(few, **others))
@@ -147,16 +147,17 @@ plots.photograph(figure)
 #
 # *insertion* (higher is better) and *deletion* (lower is better) follow the probability of the class while
 # the highest superpixels are put into the blurred image, or taken out of the image and replaced by it.
-# On phantoms, where the truth is known, these tell a map from degraded copies of it ([how measures were
-# validated](../../../benchmarks/measures.md)), so these judge. The same with mean grey as fill does not, and
-# *removal* (the correlation of what a map gives to a random quarter of the superpixels with what removing
-# them does) adds nothing to them: both are rejected, shown on fewer images, and decide nothing.
+# On phantoms, where the truth is known, these order a map and degraded copies, and methods and controls,
+# as the truth does ([how measures were validated](../../../benchmarks/measures.md)), so these judge. *mean*
+# (mean grey as fill) and *removal* (the correlation of what a map gives to random quarters of the superpixels
+# with what removing them does) do not for every network: they are rejected, measured on fewer images, and
+# decide nothing.
 #
 # *lung share*: share of the smoothed map's magnitude within the lungs. On phantoms, whose lesions are known:
 # *pointing game*, *relevance mass* and *rank*, for correctly classified images.
 
 # %%
-#| tbl-cap: Mean over test images with its 95 % interval by bootstrap over patients; n is the number of images.
+#| tbl-cap: Mean over n test images, with its 95 % interval by bootstrap over patients.
 others = evidence.explain_all(explained, settings, part, found.maps[measured])
 values, curves = evidence.measure_all(explained, part, others, evidence.SHARE_MEASURED)
 numbers = card.table(values, part.patients)
@@ -184,7 +185,7 @@ card.wide(against, 3).T
 # ## Which method should I use?
 
 # %%
-#| tbl-cap: Methods by mean rank among methods and controls, and how many of four controls each is better and worse than.
+#| tbl-cap: Mean rank among methods and controls, and how many of four controls each is better and worse than.
 chosen, tau = card.choice(numbers, values, part.patients), card.disagreement(numbers)
 chosen.style.format({"mean rank": "{:.1f}"})
 
@@ -208,7 +209,7 @@ told.style.format("{:.2f}") if len(told) else Markdown("")
 # ## Do the maps repeat, and do they depend on what was learnt?
 #
 # Correlation of smoothed maps after changes that should not matter, and after one that should: random
-# parameters. A control that knows nothing of the network, the edges, shows what not to depend on it looks like.
+# parameters. The edges of the image are the control: they know nothing of the network.
 
 # %%
 #| tbl-cap: Correlation with the map before the change, mean over test images with its interval.

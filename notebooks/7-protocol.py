@@ -195,7 +195,7 @@ lines += [
 # %%
 if len(explained):
     complete = np.average(explained.complete, weights=explained.explained)
-    measures = [name for name in ("insertion auc", "deletion auc", "removal blur") if name in explained]
+    measures = [name for name in ("insertion auc", "deletion auc") if name in explained]
     counts = {
         name: explained[name].value_counts().reindex(["better", "worse"]).fillna(0) for name in measures
     }

@@ -53,7 +53,7 @@ def test_the_table_leaves_out_what_is_never_defined():
     found = card.table(given, ["a", "b"])
     assert found.measure.tolist() == ["insertion_auc"]
     assert found.value[0] == pytest.approx(0.6)
-    assert card.wide(found).loc["integrated gradients", "insertion auc"].startswith("0.60 (")
+    assert card.wide(found).loc["integrated gradients", "insertion auc, n = 2"].startswith("0.60 (")
     result = card.as_json(found)[METHOD]["insertion_auc"]
     assert set(result) == {"value", "low", "high", "n"}
     assert result["n"] == 2
@@ -97,6 +97,24 @@ def test_ranks_follow_the_direction_of_each_measure():
     found = table(**rows)
     assert card.ranking(found).index[0] == METHOD
     assert card.disagreement(found) == pytest.approx(1)
+
+
+def test_the_method_to_use_has_the_best_mean_rank_and_its_controls_are_counted():
+    gains = {METHOD: 0.2, "grad_cam": -0.3} | dict.fromkeys(CONTROLS, 0.0)
+    values = {
+        name: {
+            judge: IMAGES + gain * card.BETTER[judge] + 1e-3 * NOISE * (gain != 0) for judge in card.JUDGES
+        }
+        for name, gain in gains.items()
+    }
+    numbers = card.table(values, PATIENTS)
+    chosen = card.choice(numbers, values, PATIENTS)
+    assert chosen.index.tolist() == ["integrated gradients", "grad cam"]
+    assert chosen.iloc[:, 1:].to_numpy().tolist() == [[4, 0, 4, 0], [0, 4, 0, 4]]
+    told = card.recommendation(chosen, card.disagreement(numbers), len(PATIENTS))
+    assert told.startswith("Use integrated gradients")
+    assert "better than 4 and worse than 0 of 4 controls by both" in told
+    assert "tau of 1.00" in told
 
 
 def test_the_alarm_needs_more_than_every_control():

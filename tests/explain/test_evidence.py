@@ -42,7 +42,7 @@ def found(run, model, given):
 
 @pytest.fixture(scope="module")
 def measured(run, model, given, found):
-    return evidence.measure_all(model, given, evidence.explain_all(model, run, given, found.maps))
+    return evidence.measure_all(model, given, evidence.explain_all(model, run, given, found.maps), every=3)
 
 
 def test_every_method_has_every_measure(measured, given):
@@ -96,10 +96,14 @@ def test_localisation_is_of_images_classified_correctly(measured, given):
     assert np.isfinite(scores[given.right & given.masks.any(axis=(1, 2))]).all()
 
 
-def test_curves_are_those_of_rise(measured):
-    shares, insertion, deletion = evidence.rise_curves(measured[1])["sobel"]
-    assert np.trapezoid(insertion, shares, axis=1) == pytest.approx(measured[0]["sobel"]["insertion_auc"])
-    assert np.trapezoid(deletion, shares, axis=1) == pytest.approx(measured[0]["sobel"]["deletion_auc"])
+def test_areas_are_those_of_the_curves_and_rejected_measures_have_fewer_images(measured, given):
+    values, curves = measured
+    shares, insertion, deletion = curves["sobel"]
+    assert np.trapezoid(insertion, shares, axis=1) == pytest.approx(values["sobel"]["insertion_auc"])
+    assert np.trapezoid(deletion, shares, axis=1) == pytest.approx(values["sobel"]["deletion_auc"])
+    known = {name: np.isfinite(values["sobel"][name]) for name in (*card.JUDGES, *card.REJECTED)}
+    assert all(known[name].all() for name in card.JUDGES)
+    assert all(known[name].tolist() == [True, False, False] * 4 for name in card.REJECTED)
 
 
 def test_twins_have_the_same_recipe_another_seed_and_a_model():

@@ -49,13 +49,19 @@ def contributions(model, images, fill):
     return ((images - measures.filled(images, fill))[:, 0] * model.weight).detach().numpy()
 
 
+def curve(model, images, maps, targets, regions, fill="blur", shares=measures.SHARES):
+    """The curves of one map."""
+    given = {"own": maps}, targets, regions, measures.filled(images, fill), shares
+    return measures.curves(model, images, *given)["own"]
+
+
 def test_deletion_of_a_linear_network_is_known():
     model, images = Sum(torch.zeros(SIZE, SIZE)), torch.ones(1, 3, SIZE, SIZE)
     model.weight.data[0] = 1.0  # the first row, 8 of 64 pixels, holds everything
     images[:, :, 4:] = 0  # the mean grey is a half
     shares = np.array([0, 4, 8, 64]) / 64
     maps = contributions(model, images, "mean")
-    found = measures.curves(model, images, maps, TARGETS[:1], PIXELS[:1], "mean", shares)
+    found = curve(model, images, maps, TARGETS[:1], PIXELS[:1], "mean", shares)
     assert found.deletion[0] == pytest.approx(1 / (1 + np.exp(-np.array([8, 4 + 2, 4, 4]))))
     assert found.insertion[0] == pytest.approx(1 / (1 + np.exp(-np.array([4, 6, 8, 8]))))
     areas = found.areas()
@@ -67,13 +73,13 @@ def test_regions_go_as_a_whole_and_grain_decides_nothing():
     model, images = Sum(torch.randn(SIZE, SIZE)), grey()
     maps = contributions(model, images, "mean")
     coarse = measures.scales.pooled(maps, ROWS)
-    fine, same = (measures.curves(model, images, each, TARGETS, ROWS, "mean") for each in (maps, coarse))
+    fine, same = (curve(model, images, each, TARGETS, ROWS, "mean") for each in (maps, coarse))
     assert fine.insertion == pytest.approx(same.insertion)
 
 
 def test_the_endpoints_are_the_image_and_the_fill():
     model, images = Sum(torch.randn(SIZE, SIZE)), grey()
-    found = measures.curves(model, images, np.zeros((2, SIZE, SIZE)), TARGETS, ROWS)
+    found = curve(model, images, np.zeros((2, SIZE, SIZE)), TARGETS, ROWS)
     own = model(images)[:, 1].sigmoid().detach().numpy()
     assert found.insertion[:, -1] == pytest.approx(own, abs=1e-6)
     assert found.deletion[:, 0] == pytest.approx(own, abs=1e-6)
@@ -84,15 +90,15 @@ def test_the_endpoints_are_the_image_and_the_fill():
 def test_wrong_fills_and_shapes_are_refused():
     model, images = Sum(torch.ones(SIZE, SIZE)), grey()
     with pytest.raises(ValueError, match="choose blur or mean"):
-        measures.curves(model, images, np.zeros((2, SIZE, SIZE)), TARGETS, ROWS, "white")
+        measures.filled(images, "white")
     with pytest.raises(ValueError, match="maps are"):
-        measures.curves(model, images, np.zeros((1, SIZE, SIZE)), TARGETS, ROWS)
+        curve(model, images, np.zeros((1, SIZE, SIZE)), TARGETS, ROWS)
 
 
 @pytest.mark.parametrize("fill", measures.FILLS)
 def test_what_a_linear_network_says_of_removals_is_known(fill):
     model, images = Sum(torch.randn(SIZE, SIZE)), grey()
-    removed = measures.removals(model, images, TARGETS, ROWS, fill)
+    removed = measures.removals(model, images, TARGETS, ROWS, measures.filled(images, fill))
     maps = contributions(model, images, fill)
     assert removed.chosen.shape == (2, measures.DRAWS, SIZE)
     expected = (removed.chosen * measures.scales.sums(maps, ROWS)[:, None]).sum(2)

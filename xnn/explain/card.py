@@ -27,7 +27,7 @@ BETTER = {
     "relevance_mass": 1,
     "relevance_rank": 1,
 }
-JUDGES = ("insertion_auc", "deletion_auc")  # into the blurred image
+JUDGES = ("insertion_auc", "deletion_auc")  # the blurred image stands where regions are not shown
 REJECTED = ("removal", "insertion_auc_mean", "deletion_auc_mean", "removal_mean")  # by the same validation
 RESAMPLES = 10_000  # of patients: corrected intervals reach far into the tails
 
@@ -160,10 +160,10 @@ def recommendation(chosen: pd.DataFrame, tau: float, n: int) -> str:
     better, worse = (counts.filter(like=f"{way} than").min() for way in ("better", "worse"))
     return (
         f"Use {chosen.index[0]}: it has the best mean rank by insertion and deletion on {n} images, and is "
-        f"better than {better:.0f} and worse than {worse:.0f} of {len(CONTROLS)} controls by both. That is weak "
-        f"evidence for one method over another: orders of the methods by {len(JUDGES + REJECTED)} measures "
-        f"agree with a Kendall's tau of {tau:.2f}, and on phantoms no measure orders methods by where the "
-        "lesion is."
+        f"better than {better:.0f} and worse than {worse:.0f} of {len(CONTROLS)} controls by both. That is "
+        f"weak evidence for one method over another: orders of the methods by {len(JUDGES + REJECTED)} "
+        f"measures agree with a Kendall's tau of {tau:.2f}, and on phantoms no measure orders methods by "
+        "where the lesion is."
     )
 
 

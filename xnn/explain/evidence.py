@@ -157,14 +157,14 @@ def captions(found: Attribution, model: Evidence, sample: Sample) -> list[str]:
 
 
 def shown(images, maps, titles, captions, sample: Sample, zones) -> Callable[..., dict]:
-    """Return a function from rows, and more maps of these by name, to the arguments of ``plots.cases``."""
+    """Return a function from rows, and what to show otherwise, to the arguments of ``plots.cases``."""
 
     def arguments(rows, **more):
         parts = {"images": images, "titles": titles, "captions": np.asarray(captions)}
-        found = {name: each[rows] for name, each in parts.items()} | {"maps": {METHOD: maps[rows]} | more}
+        found = {name: each[rows] for name, each in parts.items()} | {"maps": {METHOD: maps[rows]}}
         if zones is not None:
             found |= {"lungs": sample.lungs[rows], "zones": zones.loc[rows]}
-        return found
+        return found | more
 
     return arguments
 

@@ -1,13 +1,28 @@
 """What is explained: a network's evidence for each class."""
 
 import copy
+from contextlib import suppress
 
 import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
+from torch.fx.proxy import TraceError
 
 from ..config.schema import Run
 from ..models.classifier import Classifier
+
+
+def fused(network: Classifier) -> Classifier:
+    """Return a copy whose norm layers are merged into the convolutions before them, without gradients.
+
+    It is faster, and its logits differ by rounding alone. Blocks that cannot be traced stay as they are.
+    """
+    copied = copy.deepcopy(network).eval().requires_grad_(False)
+    for number, block in enumerate(copied.backbone):
+        if any(isinstance(part, nn.BatchNorm2d) for part in block.modules()):
+            with suppress(TraceError, TypeError):
+                copied.backbone[number] = fuse(block)
+    return copied.to(memory_format=torch.channels_last)
 
 
 class Evidence(nn.Module):
@@ -15,24 +30,18 @@ class Evidence(nn.Module):
 
     The log-odds of a class are its logit minus the log-sum-exp of the others: the logarithm of p / (1 - p),
     so that attributions add up to a change in evidence. With `flip` the logits are means over an image and
-    its mirror image, as where a run's answers are. Norm layers are merged into the convolutions before them,
-    which is faster and changes results by rounding alone; parameters need no gradients.
+    its mirror image, as where a run's answers are.
 
     Parameters
     ----------
-    network : it is copied.
+    network : it is copied, as `fused` has it.
     explains : log_odds, or logit for the plain logits.
     """
 
     def __init__(self, network: Classifier, explains: str = "log_odds", flip: bool = False):
         super().__init__()
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        blocks = self.network.backbone
-        for number, block in enumerate(blocks):
-            if any(isinstance(part, nn.BatchNorm2d) for part in block.modules()):
-                blocks[number] = fuse(block)
+        self.network = fused(network)
         self.explains, self.flip = explains, flip
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.logits(images)

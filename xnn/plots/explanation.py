@@ -60,7 +60,7 @@ def cases(images, maps: dict, titles, captions, lungs=None, zones: pd.DataFrame 
     if not len(images):
         return look.nothing()
     columns = 1 + len(maps) + (zones is not None)
-    figure, axes = look.subplots(3 * columns, 3.3 * len(images) + 0.5, len(images), columns, squeeze=False)
+    figure, axes = look.subplots(3.4 * columns, 3.7 * len(images) + 0.5, len(images), columns, squeeze=False)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     for row, axis in enumerate(axes[:, 0]):
         look.show(axis, images[row], titles[row], captions[row])
@@ -86,10 +86,9 @@ def _maps(axes, images, maps, name, unit):
         cover = COVER * np.clip(2 * np.abs(each) / limit, 0, 1)
         axis.imshow(np.where(each > 0, 1.0, -1.0), cmap=colours, vmin=-1, vmax=1, alpha=cover)
     end = limit if unit.startswith("log-odds") else 1
-    bar = axes[0].figure.colorbar(
-        ScalarMappable(Normalize(-end, end), colours), ax=axes[-1], location="bottom", shrink=0.8
-    )
-    bar.set_label(unit, fontsize=8)
+    place = axes[-1].inset_axes([0.1, -0.1, 0.8, 0.04])
+    scale = ScalarMappable(Normalize(-end, end), colours)
+    axes[0].figure.colorbar(scale, cax=place, orientation="horizontal").set_label(unit, fontsize=8)
 
 
 def _zones(axes, contributions):
@@ -138,7 +137,7 @@ def photograph(figure):
     from IPython.display import Image
 
     file = io.BytesIO()
-    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=100, pil_kwargs={"quality": 70})
+    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=100, pil_kwargs={"quality": 60})
     return Image(file.getvalue(), format="jpeg")
 
 

@@ -136,9 +136,9 @@ def trust(study: Study, best: str) -> str:
     complete = (explained.complete * explained.explained).sum() / explained.explained.sum()
     text = (
         f"**{verdict}.** {complete:.0%} of {explained.explained.sum()} Integrated Gradients are complete, "
-        f"but of {len(explained)} networks they beat both [controls](pages/glossary.qmd#control) in "
+        f"but of {len(explained)} networks they beat every [control](pages/glossary.qmd#control) in "
         + " and ".join(f"{count} by {name}" for name, count in better.items())
-        + ", and worse than one of them in "
+        + ", and are worse than every one in "
         + " and ".join(f"{count} by {name}" for name, count in worse.items())
         + f". [What each supports](reports/{study.name}/{best}/5-explain.ipynb)."
     )
