@@ -7,7 +7,6 @@ and the limits of flags (shipped.json).
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ import torch
 from huggingface_hub import snapshot_download
 from pydantic import AliasChoices, AliasPath, BaseModel, Field, ValidationError
 from safetensors.numpy import load_file
-from torch.utils.checkpoint import checkpoint
 
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT
@@ -100,7 +98,7 @@ def load(source: str, lungs: str = LUNGS) -> LoadedModel:
         raise SettingsError(f"{folder}: the network fails on an image: {str(error)[:200]}") from None
     if found.shape != (1, len(info.classes)) or not np.isfinite(found).all():
         raise SettingsError(f"{folder}: expected {len(info.classes)} finite logits, got {found.tolist()}")
-    evidence, segmenter = _evidence(network, info), _segmenter(lungs, info)
+    evidence, segmenter = Evidence(network, flip=info.flip), _segmenter(lungs, info)
     if not (folder / STATISTICS).exists():
         return LoadedModel(evidence, info, None, None, segmenter)
     try:
@@ -142,15 +140,6 @@ def _network(folder: Path) -> Classifier:
     except Exception as error:  # WeightsError, or whatever a network of odd sizes raises
         raise SettingsError(" ".join(str(error).split())[:400]) from None
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-def _evidence(network: Classifier, info: ServingConfig) -> Evidence:
-    """Return what is explained, as the notebooks do, but with less memory."""
-    evidence = Evidence(network, flip=info.flip)
-    for block in evidence.network.backbone:
-        # recompute activations for gradients instead of keeping them
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
-    return evidence
 
 
 def _segmenter(source: str, info: ServingConfig) -> Segmenter | None:
