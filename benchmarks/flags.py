@@ -5,7 +5,7 @@
 The bundled model and segmenter, as the app serves them. Radiographs are those of the model's study, whose
 records must be made, drawn at random from its test split; spoilt ones are the same. Photographs, microscopy
 and faces come with scikit-image and scikit-learn, CT and MR with pydicom; text and noise are drawn here.
-Maps are explained for at most EXPLAINED images of a kind. With ORIGINALS, a zip or folder of full-size
+Maps are those of the first images of a kind. With ORIGINALS, a zip or folder of full-size
 originals, these are sent as files, and so are their copies.
 """
 
@@ -33,7 +33,9 @@ from xnn.models import classifier
 from xnn.models.distance import features
 from xnn.models.segmenter import segment
 
-RADIOGRAPHS, EXPLAINED, DRAWN = 300, 20, 100
+RADIOGRAPHS, SPOILT, DRAWN = 300, 100, 100  # images of a kind
+EXPLAINED = {"test radiographs": 60}  # maps of a kind
+FEW = 8  # maps of any other kind
 FLAGS = ("no_lungs", "far_from_training", "in_the_frame", "incomplete")
 FACES, FACE = 100, 128
 MICROSCOPY = ("cell.png", "ihc.png", "retina.jpg", "microaneurysms.png", "hubble_deep_field.jpg")
@@ -80,7 +82,7 @@ def row(loaded, name: str, images: np.ndarray) -> dict:
     sure = classifier.probabilities(logits / (info.temperature or 1)).max(axis=1) >= 0.9
     lungs = segment(loaded.segmenter, images)[1] < info.lungs_limit
     far = loaded.distance.of(features(loaded.network, images)) > info.distance_threshold
-    maps = [mapped(loaded, each) for each in images[:EXPLAINED]]
+    maps = [mapped(loaded, each) for each in images[: EXPLAINED.get(name, FEW)]]
     shares = {
         "no lungs": lungs,
         "far": far,
@@ -113,10 +115,10 @@ def radiographs(study) -> dict[str, np.ndarray]:
         store[rows.sample(min(RADIOGRAPHS, len(rows)), random_state=0).to_numpy()]
         for rows in (records.row[records.split == split] for split in ("val", "test"))
     )
-    half = test.shape[1] // 4
+    whole, test, half = test, test[:SPOILT], test.shape[1] // 4
     return {
         "validation radiographs": val,
-        "test radiographs": test,
+        "test radiographs": whole,
         "mirrored": test[:, :, ::-1],
         "darker by half": test // 2,
         "turned by 10 degrees": np.stack([ndimage.rotate(each, 10, reshape=False, order=1) for each in test]),

@@ -194,7 +194,7 @@ def ship(
     folder: Path | None = None,
 ) -> None:
     """Package a trained model for the app, small enough to ship."""
-    from .app.ship import ship, ship_lungs
+    from .report.ship import ship, ship_lungs
 
     if run:
         print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from support.samples import CLASSES
 from support.serving import encoded
 from xnn import Classifier, load_images, load_model, load_records, load_run, plots, to_input
-from xnn.app import answers, model, ship
+from xnn.app import answers, model
 from xnn.app.answers import Question
 from xnn.app.settings import Settings, SettingsError
 from xnn.config import provenance
@@ -20,6 +20,7 @@ from xnn.evaluation.calibration import tempered
 from xnn.evaluation.predictions import predictions_table
 from xnn.explain import evidence, methods, sample, scales, target
 from xnn.models import classifier, distance
+from xnn.report import ship
 
 
 @pytest.fixture(scope="module")

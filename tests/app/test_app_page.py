@@ -8,6 +8,7 @@ from support.project import PROJECT
 from support.serving import encoded, folder_of, picture, serving
 from xnn.app import flags
 from xnn.app import page as app
+from xnn.data.examples import examples
 from xnn.data.images import png
 
 PAGE = str(PROJECT / "xnn/app/page.py")
@@ -79,10 +80,10 @@ def test_without_an_api_the_page_says_how_to_start_it(monkeypatch):
 
 
 def test_examples_are_set_aside_images_else_phantoms(small):
-    found = app.examples(small)
+    found = examples(small)
     assert set(found[0]) == {"bacteria", "normal", "virus"}
     assert "set aside before training" in found[1]
-    drawn = app.examples("nothing")
+    drawn = examples("nothing")
     assert "synthetic phantoms, no patients" in drawn[1]
     assert set(drawn[0]) == {"bacteria", "normal", "virus"}
 

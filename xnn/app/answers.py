@@ -179,7 +179,8 @@ def explain(
         zones = by_zone(seen, maps)
     else:
         maps = methods.METHODS[question.method](model.evidence, images, targets, baseline)
-    shown = at_scale(seen.image, maps, question)
+    shown = scales.at(question.scale, maps, seen.image[None])[0]
+    shown = np.maximum(shown, 0) if question.clamped else shown
     share = None
     if seen.lungs is not None and seen.lungs.any():
         share = float(share_within(scales.smoothed(maps), seen.lungs[None])[0])
@@ -206,15 +207,6 @@ def by_zone(seen: Seen, maps: np.ndarray) -> dict[str, float] | None:
         return None
     found = scales.sums(maps, scales.zones(seen.lungs[None]), len(scales.ZONES))[0]
     return dict(zip(scales.ZONES, found.tolist(), strict=True))
-
-
-def at_scale(image: np.ndarray, maps: np.ndarray, question: Question) -> np.ndarray:
-    """Return the map (H, W) that a question's pictures show."""
-    if question.scale == "smoothed":
-        maps = scales.smoothed(maps)
-    elif question.scale == "regions":
-        maps = scales.pooled(maps, scales.superpixels(image[None] / 255))
-    return np.maximum(maps[0], 0) if question.clamped else maps[0]
 
 
 def image_flags(model: LoadedModel, seen: Seen) -> list[Flag]:

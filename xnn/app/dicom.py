@@ -10,14 +10,8 @@ from ..data.images import MAX_PIXELS, MIN_SIDE, ImageError
 
 MAGIC = slice(128, 132)  # b"DICM"
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # the only transfer syntax that pydicom unpacks without a limit
-CHECKED = [
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PresentationLUTShape",
-]
+CHECKED = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"]
+CHECKED += ["PhotometricInterpretation", "PresentationLUTShape"]
 GREY = ("MONOCHROME1", "MONOCHROME2")  # 0 is white, 0 is black
 
 

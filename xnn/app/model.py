@@ -1,6 +1,6 @@
 """The served model and the lung segmenter, read from folders or the hub and checked.
 
-Training leaves model.safetensors and config.json, which is enough. ``xnn.app.ship`` adds the temperature and
+Training leaves model.safetensors and config.json, which is enough. ``xnn ship`` adds the temperature and
 conformal thresholds (metrics.json), the training images' distribution (statistics.safetensors), how to serve
 and the limits of flags (shipped.json).
 """
@@ -21,13 +21,12 @@ from ..config.schema import ROOT
 from ..explain.target import Evidence
 from ..models.classifier import Classifier, logits
 from ..models.distance import Distance, features
+from ..models.kept import CARD, CONFIG, METRICS, SHIPPED, STATISTICS, WEIGHTS
 from ..models.segmenter import Segmenter
 from ..models.weights import WeightsError
 from .settings import LUNGS, Baseline, SettingsError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-CONFIG, METRICS, SHIPPED = "config.json", "metrics.json", "shipped.json"
-WEIGHTS, STATISTICS, CARD = "model.safetensors", "statistics.safetensors", "README.md"
 
 
 def _at(*paths, default=..., **limits):

@@ -13,12 +13,8 @@ from PIL import Image
 
 from xnn.app.dicom import decode
 from xnn.app.settings import Baseline, Method, Scale, load
-from xnn.config.files import load_study
-from xnn.config.schema import ParameterError
-from xnn.data import phantom
-from xnn.data.archive import DataError
-from xnn.data.images import ImageError, png
-from xnn.data.records import load_images, load_records
+from xnn.data.examples import examples
+from xnn.data.images import ImageError
 
 TIMEOUT = 60  # seconds; the API gives up earlier
 DIMMED = 0.2  # how much darker the radiograph is below opaque colours, as in every figure
@@ -105,7 +101,7 @@ def choose_parameters(info: dict) -> dict:
 def choose_image(study: str) -> bytes:
     """Return the image to predict: the one uploaded or chosen last."""
     upload = st.file_uploader("A frontal chest radiograph (PNG, JPEG or DICOM)", on_change=_clear_example)
-    files, source = examples(study)
+    files, source = st.cache_data(examples, show_spinner=False)(study)
     st.session_state.setdefault("example", next(iter(files)))
     name = st.radio("or an example", list(files), horizontal=True, key="example")
     st.caption(source)
@@ -177,26 +173,6 @@ def blend(radiograph: str, attribution: str, strength: float) -> np.ndarray:
     cover = strength * colour[..., 3:] / 255
     mixed = (1 - cover) * (1 - DIMMED * strength) * grey[..., None] + cover * colour[..., :3]
     return np.clip(mixed, 0, 255).astype(np.uint8)
-
-
-@st.cache_data(show_spinner=False)
-def examples(study: str) -> tuple[dict[str, bytes], str]:
-    """Return images that the study set aside, or phantoms, as PNG files by name, and a sentence on them."""
-    try:
-        parent = load_study(study)
-        records, store = load_records(parent), load_images(parent)
-        chosen = records[records.split == "example"]
-    except (ParameterError, DataError, FileNotFoundError):
-        chosen = ()
-    if not len(chosen):
-        drawn = [phantom.draw(label, number, 0, 224, 0).image for number, label in enumerate(phantom.CLASSES)]
-        source = "Examples: synthetic phantoms, no patients. Radiographs of this model's study are not here."
-        return dict(zip(phantom.CLASSES, map(png, drawn), strict=True)), source
-    number = chosen.groupby("label").cumcount() + 1
-    names = chosen.label + number.map(" {}".format).where(number > 1, "")
-    kind = "synthetic phantoms (no patients)" if parent.synthetic else "real radiographs"
-    source = f"Examples: {kind} of study {study}, set aside before training. {parent.archive.attribution}"
-    return {name: png(store[row]) for name, row in zip(names, chosen.row, strict=True)}, source.strip()
 
 
 if __name__ == "__main__":  # so it is when Streamlit runs it

@@ -9,6 +9,8 @@ from ..data.records import load_records
 from . import weights
 
 __by_value__ = True  # this module decides what is kept, and no number
+CONFIG, METRICS, SHIPPED = "config.json", "metrics.json", "shipped.json"  # in a model's folder
+WEIGHTS, STATISTICS, CARD = "model.safetensors", "statistics.safetensors", "README.md"
 
 
 def inputs(run: Run) -> dict:

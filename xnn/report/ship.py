@@ -30,7 +30,7 @@ from ..explain.target import explained
 from ..models import cards, prediction
 from ..models.classifier import Classifier, load_model, logits, probabilities, to_input
 from ..models.distance import QUANTILE, distance_of_study
-from .model import CARD, CONFIG, METRICS, SHIPPED, STATISTICS, WEIGHTS
+from ..models.kept import CARD, CONFIG, METRICS, SHIPPED, STATISTICS, WEIGHTS
 
 EXPLAINED = 200  # validation images whose maps give the limit of the frame's flag
 
