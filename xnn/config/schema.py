@@ -94,6 +94,14 @@ class Published(Parameters):
     differs: str = ""  # weights, resolution, epochs
 
 
+class Segmenter(Parameters):
+    """How a network that marks the lungs is trained."""
+
+    epochs: Count = 8
+    batch_size: Count = 32
+    learning_rate: Positive = 5e-3
+
+
 class Study(Parameters):
     """One data set under one protocol."""
 
@@ -112,6 +120,7 @@ class Study(Parameters):
     archive: Archive = Archive()
     compare_with: list[str] = []  # studies of the same radiographs under other protocols
     published: list[Published] = []
+    segmenter: Segmenter | None = None  # trained on the study's lung masks, if it has any
     name: Annotated[str, CONTEXT] = ""
 
     @model_validator(mode="after")

@@ -147,7 +147,8 @@ def _sample(model, start, change, targets, paths: dict[int, _Path]) -> None:
     numbers = torch.cat([torch.full((len(path.wanted),), number) for number, path in paths.items()])
     alphas = torch.as_tensor(np.concatenate([path.wanted for path in paths.values()]))
     found = []
-    size = batch_size(model)
+    # a CPU computes gradients of one point at a time twice as fast as of many, and in less memory
+    size = 1 if device_of(model).type == "cpu" else batch_size(model)
     for rows, part in zip(numbers.split(size), alphas.split(size), strict=True):
         logits, gradient = evaluate(model, along(start[rows], change[rows], part), targets[rows])
         found.append((logits, (gradient * change[rows]).sum(1).cpu(), gradient.sum(1).cpu()))

@@ -20,7 +20,13 @@ from torchvision.transforms.v2 import functional
 
 from .integrated import along, batch_size, endpoints, evaluate, integrated_gradients, ready
 
-SMOOTHGRAD = {"nt_samples": 4, "nt_samples_batch_size": 1, "stdevs": 0.1, "n_steps": 10}
+SMOOTHGRAD = {
+    "nt_samples": 4,
+    "nt_samples_batch_size": 1,
+    "stdevs": 0.1,
+    "n_steps": 10,
+    "internal_batch_size": 1,
+}
 STEPS = 12  # of the paths of IDGI and of guided Integrated Gradients
 CENTRE = 0.25  # deviation of the blob, in sides of the image
 STRIDES = 8  # of the occlusion's window along a side; the window is two strides wide

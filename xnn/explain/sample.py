@@ -12,6 +12,7 @@ from ..data.records import load_markers, load_masks
 from ..data.regions import load_seen
 from ..evaluation.curves import mistakes
 from ..models.classifier import to_input
+from ..models.segmenter import shipped_masks
 from .methods import baseline
 
 TRAINING_IMAGES = 200  # whose mean is the baseline "mean"
@@ -27,7 +28,8 @@ class Sample(NamedTuple):
     right: np.ndarray  # (N,) bool, classified correctly
     masks: np.ndarray | None = None  # (N, H, W) bool, the lesions; None where they are not known
     markers: np.ndarray | None = None  # (N, H, W) bool
-    lungs: np.ndarray | None = None  # (N, H, W) bool, none where an image has no mask
+    # (N, H, W) bool, none where an image has no mask; of a study without masks those that the segmenter finds
+    lungs: np.ndarray | None = None
 
     def take(self, rows) -> "Sample":
         """Return some of the images."""
@@ -63,6 +65,7 @@ def load_sample(run: Run, drawn: pd.DataFrame) -> Sample:
     records, images = load_seen(study, run.model.region)
     chosen = records.set_index("path", drop=False).loc[drawn.path]
     rows, lungs = chosen.row.to_numpy(), load_lungs(study, chosen.reset_index(drop=True))
+    found = lungs.masks if lungs is not None else shipped_masks(images[rows])
     known = [each if each is None else each[rows] > 0 for each in (load_masks(study), load_markers(study))]
     return Sample(
         to_input(images[rows]),
@@ -70,7 +73,7 @@ def load_sample(run: Run, drawn: pd.DataFrame) -> Sample:
         drawn.patient.to_numpy(),
         drawn.right.to_numpy(),
         *known,
-        None if lungs is None else lungs.masks,
+        found,
     )
 
 

@@ -71,3 +71,10 @@ def pooled(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """Return maps (N, H, W) with the mean of its region at each pixel: they keep their sum."""
     within = sums(maps, regions) / np.maximum(sums(np.ones(np.shape(maps)), regions), 1)
     return np.take_along_axis(within, regions.reshape(len(regions), -1), 1).reshape(regions.shape)
+
+
+def at(scale: str, maps: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Return maps of images (N, H, W) uint8 at a scale: smoothed, regions, or pixels, as they are."""
+    if scale == "smoothed":
+        return smoothed(maps)
+    return pooled(maps, superpixels(images / 255)) if scale == "regions" else maps

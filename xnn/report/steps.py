@@ -32,6 +32,7 @@ class Step(NamedTuple):
 STEPS = {
     "1-wrangle": Step("study"),
     "2-explore": Step("study", ("1-wrangle",)),
+    "3-lungs": Step("study", ("1-wrangle",), lungs=True),
     "3-train": Step("run", ("1-wrangle",)),
     "4-evaluate": Step("run", ("3-train",), ("training.json",), lungs=True),  # for the originals' sizes
     "4-regions": Step("run", ("4-evaluate",), ("training.json",), lungs=True),
@@ -160,10 +161,13 @@ def report(study: str, runs: list[str] | None = None, online: bool = False) -> l
         while first := line[0].model.start_from:
             line.insert(0, all_runs[first])
         ordered |= {each.name: each for each in line}
-    of_study = [Task(step, files.load_study(study)) for step, spec in STEPS.items() if spec.per == "study"]
+    subject = files.load_study(study)
+    of_study = [Task(step, subject) for step, spec in STEPS.items() if spec.per == "study"]
     per_run = [step for step, spec in STEPS.items() if spec.per == "run"]
-    if not has_lungs(files.load_study(study)):
+    if not has_lungs(subject):
         per_run.remove("4-regions")
+    if not has_lungs(subject) or not subject.segmenter:
+        of_study.remove(Task("3-lungs", subject))
     of_runs = [Task(step, run) for run in ordered.values() for step in per_run]
     before = [task for task in of_study if not task.spec.reads]
     after = [task for task in of_study if task.spec.reads]
