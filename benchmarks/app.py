@@ -28,13 +28,13 @@ import requests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from support import hostile
-from xnn.app import page
 from xnn.app.__main__ import ALLOCATION
 from xnn.config import provenance
+from xnn.data import examples
 from xnn.evaluation import comparison
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES, SOURCE = page.examples("kermany")
+EXAMPLES, SOURCE = examples.examples("kermany")
 PORT, CORES, CLIENTS = 8321, 2, (1, 8, 32)
 URL = f"http://127.0.0.1:{PORT}"
 REFUSED = (400, 408, 413, 415, 422, 503)

@@ -38,7 +38,7 @@ import torch
 from IPython.display import Markdown
 
 import xnn
-from demo import draw, fixed, properties, quadrature, toys
+from demo import draw, fixed, properties, quadrature, saturation, toys
 from xnn import plots
 from xnn.explain import integrated, localisation, methods
 
@@ -53,7 +53,7 @@ plots.style()
 # and the attributions sum to F(x) − F(0).
 
 # %%
-methods.saturation().style.format(precision=2, na_rep="")
+saturation.saturation().style.format(precision=2, na_rep="")
 
 # %% [markdown]
 # ## The axioms

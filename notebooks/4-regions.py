@@ -41,7 +41,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import removal
+from xnn.explain import removal, target
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -74,7 +74,7 @@ plots.image_sheet(*removal.examples(tested), columns=7)
 # resample draws the same patients for both.
 
 # %%
-network = xnn.load_model(settings)
+network = target.fused(xnn.load_model(settings))
 whole = removal.answers(settings, network, tested.images)
 found = removal.region_test(settings, network, tested, whole)
 removal.table(found)

@@ -17,10 +17,9 @@
 # # Explanations
 
 # %% [markdown]
-# **Where in the radiograph is the evidence for the prediction, and which explanations can be trusted?**
+# **Where in the radiograph is the evidence for the prediction, and can that explanation be trusted?**
 #
-# Integrated Gradients of the logit of the predicted class, beside other methods and two controls: a random
-# map and the edges of the image. *Green* raises the logit, *red* lowers it.
+# Integrated Gradients of the predicted class, as maps and by lung zone, beside other methods and controls.
 
 # %% tags=["parameters"]
 study = "phantom"  # a folder of params/
@@ -40,7 +39,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import card, evidence, gallery, measures, methods, sample
+from xnn.explain import card, errors, evidence, gallery, sample, scales, target
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -49,122 +48,120 @@ plots.style()
 Markdown(xnn.summary(settings))
 
 # %% [markdown]
-# ## What the axioms mean
+# ## What is explained, and from where
 #
-# F(a, b) = 1 - relu(1 - a) + b / 2 at a = 2, b = 1, from the baseline 0. Beyond a = 1, F is flat in a, so
-# the gradient is 0 although a has raised F by 1: the gradient violates *sensitivity*. Integrated Gradients
-# average the gradient along the path from the baseline and recover it. They sum to F(x) - F(0), which is
-# *completeness*: add up the column and compare.
+# The *log-odds* of the predicted class: its logit minus the log-sum-exp of the other logits. Attributions
+# add up to the change of the log-odds from a *baseline*, an image that should say nothing. What does the
+# network say of each candidate? A baseline that is itself called a class cannot explain a call of that
+# class.
 
 # %%
-methods.saturation().style.format(precision=2, na_rep="")
-
-# %% [markdown]
-# ## Cases
-#
-# Drawn at random from the test split. *shown*: some correct and some wrong predictions of each class, as
-# far as they exist. *measured*: a sample of the test split with its class shares. *surest*, which are not
-# random: the most confident error of each kind.
-
-# %%
+#| tbl-cap: What the network says of each image that attributions could start from, mean probability by class.
 origin = xnn.stamp(settings)
-classes, how = settings.study.classes, settings.explanation
+how = settings.explanation
 drawn = sample.draw(xnn.predictions(settings), settings)
-drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
-
-# %%
 given = sample.load_sample(settings, drawn)
 images = 255 * given.images[:, 0].numpy()
-network = xnn.load_model(settings)
-found = evidence.integrate(network, settings, given)
+explained = target.explained(settings, xnn.load_model(settings))
+measured = drawn.index[drawn.measured]
+part, n = given.take(measured), len(measured)
+evidence.baselines(explained, settings, part).style.format("{:.2f}")
 
 # %% [markdown]
-# Do the attributions of each image sum to the difference between its logit and the baseline's? *gap* is the
-# missing part relative to that *difference*; *local_gap* is the same without cancellation along the path.
+# The blurred copy of the image is used unless a run's parameters say otherwise: it differs from the image in
+# details alone, so the change explained is what the details add.
+#
+# Cases are drawn at random from the test split. *shown*: some correct and some wrong predictions of each
+# class, as far as they exist. *measured*: a sample of the test split with its class shares.
 
 # %%
-table = drawn.drop(columns=["path", "patient"]).assign(
-    difference=found.difference, gap=found.gap, local_gap=found.local_gap, gradients=found.gradients
-)
-table.assign(passed=found.passed).style.format(precision=3)
+#| tbl-cap: Test radiographs shown below and measured, by class and by whether they are classified correctly.
+found = evidence.integrate(explained, settings, given)
+maps, zones = scales.smoothed(found.maps), evidence.by_zone(given, found.maps)
+drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 
 # %% [markdown]
 # ## Correct predictions
 #
-# All maps share one scale: a pixel's attribution over the mean magnitude of its map, so that colours are
-# comparable across methods with different units. Below each map: the sum of its attributions in logits, the
-# gap, and the number of gradients.
+# Orange raises the log-odds of the predicted class, purple lowers it; white is the outline of the lungs.
+# One of each class; [the gallery](../../../pages/gallery.qmd) has more.
+# The map is smoothed by a Gaussian of 8 pixels in 224. The bars add the unsmoothed map up over lung zones,
+# the patient's right on the left. At each scale the parts add up to the same change. *Without the lungs*: the
+# probability of the class when both lungs are painted over from their surroundings.
 
 # %%
-#| fig-alt: Radiographs that the network classifies correctly, each beside its attribution.
+#| fig-alt: Radiographs that the network classifies correctly, each beside its attribution and its zones.
 right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
 titles = (drawn.label + ", predicted " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
-captions = plots.captions(table)
-figure = plots.overlays(images[right], found.maps[right], titles[right], captions[right])
-figure.savefig(settings.reports / "explanations.png", bbox_inches="tight", dpi=180)
-plots.photograph(figure)
+captions = evidence.captions(found, explained, given)
+shown = evidence.shown(images, maps, titles, captions, given, zones)
+few = right[~drawn.label[right].duplicated()]
+plots.photograph(plots.cases(**shown(few)))
 
 # %% [markdown]
 # ## Wrong predictions
 #
-# The attribution for the predicted class beside that for the true class.
+# One of each class.
 
 # %%
-mistaken = drawn.index[(drawn.shown & ~drawn.right) | drawn.confident_error]
-true = sample.retarget(settings, given.take(mistaken), drawn.label[mistaken])
-true = dict(
-    zip(mistaken, evidence.integrate(network, settings, true).maps if len(mistaken) else [], strict=True)
-)
-
-# %%
-#| fig-alt: Radiographs that are classified wrongly, with the maps of the predicted and of the true class.
-pair = {"for the predicted class": (found.maps[wrong], captions[wrong])}
-pair |= {"for the true class": [true[row] for row in wrong]}
-plots.photograph(plots.overlay_table(images[wrong], pair, titles[wrong]))
+#| fig-alt: Radiographs that are classified wrongly, each beside the attribution of the predicted class.
+plots.photograph(plots.cases(**shown(wrong[~drawn.label[wrong].duplicated()])))
 
 # %% [markdown]
 # ## The most confident mistakes
 #
-# The error with the highest probability of each kind (true class, predicted class).
+# Not random: of each kind (true class, predicted class) the error with the highest probability, the highest
+# first, three at most.
 
 # %%
-#| fig-alt: The most confident error of each kind, with the maps of the predicted and of the true class.
-confident = drawn.index[drawn.confident_error]
-pair = {"for the predicted class": (found.maps[confident], captions[confident])}
-pair |= {"for the true class": [true[row] for row in confident]}
-plots.photograph(plots.overlay_table(images[confident], pair, titles[confident]))
+#| fig-alt: The most confident errors, with the map of the predicted class.
+confident = drawn[drawn.confident_error].nlargest(3, "probability").index
+plots.photograph(plots.cases(**shown(confident)))
 
 # %% [markdown]
-# ## Other methods
+# ## Another method and a control
 #
-# Other explanations of the same images, for one correct prediction of each class.
+# One radiograph of each class, classified correctly, with Integrated Gradients, occlusion and a control: the
+# edges of the image, which know nothing of the network.
 
 # %%
-maps = evidence.explain_all(network, settings, given, {"integrated_gradients": found.maps})
+wanted = drawn.index[drawn.shown]
+asked = given.take(wanted), found.maps[wanted], evidence.LANDING
+pictures = evidence.explain_all(explained, settings, *asked)
+pictures = {name: scales.smoothed(each) for name, each in pictures.items()}
+table = drawn.assign(difference=found.difference, gap=found.gap).loc[wanted]
+folder = gallery.write(settings, table, images[wanted], pictures)
 
 # %%
-#| fig-alt: One radiograph of each class in a row, beside the map of each method.
-few = right[~drawn.label[right].duplicated()]
-columns = {name: each[few] for name, each in maps.items()}
-plots.photograph(plots.overlay_table(images[few], columns, titles[few]))
+#| fig-alt: Radiographs classified correctly, each beside two explanations and a control.
+rows = wanted.get_indexer(few)
+others = {"maps": {name: each[rows] for name, each in pictures.items()}, "zones": None}
+figure = plots.cases(**shown(few, **others))
+plots.save_small(figure, settings.reports / "explanations.png")
+plots.photograph(figure)
 
 # %% [markdown]
 # ## The card
 #
-# Every measure uses all measured images (measures that call a method repeatedly use one in four), with 95 %
-# intervals by bootstrap over patients. *insertion* (higher is better) and *deletion* (lower is better)
-# follow the probability of the class while the highest-ranked pixels are inserted into the blurred image or
-# replaced by grey; the columns for the other fill are beside them. *infidelity*: share of the logit's
-# response to noise that the map does not explain. *sensitivity*: change of the map under small changes of
-# the image. *randomisation*: rank correlation with the map of a network with random parameters. On
-# phantoms, whose lesions are known: *pointing game*, *relevance mass* and *rank*, for correctly classified
-# images. *frame*, *corner* and *marker*: share of the attribution outside the chest.
+# Controls know nothing of the network: noise, the edges of the image, a blob in the middle, and another
+# patient's map of the same class. A method has to beat them. All maps are compared at one grain: they are
+# averaged over the same superpixels (about 60 an image).
+#
+# *insertion* (higher is better) and *deletion* (lower is better) follow the probability of the class while
+# the highest superpixels are put into the blurred image, or taken out of the image and replaced by it.
+# On phantoms, where the truth is known, these order a map and degraded copies, and methods and controls,
+# as the truth does ([how measures were validated](../../../benchmarks/measures.md)), so these judge. *mean*
+# (mean grey as fill) and *removal* (the correlation of what a map gives to random quarters of the superpixels
+# with what removing them does) do not for every network: they are rejected, measured on fewer images, and
+# decide nothing.
+#
+# *lung share*: share of the smoothed map's magnitude within the lungs. On phantoms, whose lesions are known:
+# *pointing game*, *relevance mass* and *rank*, for correctly classified images.
 
 # %%
-measured = drawn.index[drawn.measured]
-part = given.take(measured)
-own = {name: each[measured] for name, each in maps.items()}
-values, curves = evidence.measure_all(network, evidence.explainers(settings), part, own)
+#| tbl-cap: Mean over n test images, with its 95 % interval by bootstrap over patients.
+others = evidence.explain_all(explained, settings, part, found.maps[measured])
+values, curves = evidence.measure_all(explained, part, others, evidence.SHARE_MEASURED)
 numbers = card.table(values, part.patients)
 card.wide(numbers).T
 
@@ -172,72 +169,68 @@ card.wide(numbers).T
 #| fig-alt: A panel per measure, with a dot and its interval for each method and a band across the controls.
 plots.card(numbers)
 
+# %%
+#| fig-alt: Probability of the class against the share of the area inserted or deleted, a line per method.
+plots.insertion_deletion(curves)
+
 # %% [markdown]
-# Images differ more than methods do. The next table therefore compares Integrated Gradients with each
-# control on the same images, with intervals by bootstrap over patients; an interval without 0 exceeds
-# chance.
+# Images differ more than methods do. The next table compares Integrated Gradients with each control on the
+# same images. Intervals are by bootstrap over patients and corrected for the number of questions; one
+# without 0 exceeds chance.
 
 # %%
-against = card.table(card.over_controls(values), part.patients)
+#| tbl-cap: Integrated Gradients minus each control, mean over the same images with its corrected interval.
+against = card.over_controls(values, part.patients)
 card.wide(against, 3).T
 
+# %% [markdown]
+# ## Which method should I use?
+
 # %%
-#| fig-alt: Probability of the class against the share of pixels inserted or deleted, a line per method.
-plots.insertion_deletion(evidence.rise_curves(curves))
+#| tbl-cap: Mean rank among methods and controls, and how many of four controls each is better and worse than.
+chosen, tau = card.choice(numbers, values, part.patients), card.disagreement(numbers)
+chosen.style.format({"mean rank": "{:.1f}"})
+
+# %%
+advice = card.recommendation(chosen, tau, n)
+Markdown(advice)
 
 # %% [markdown]
-# ## Do the maps depend on what the network learned?
+# ## Do explanations of wrong answers look different?
 #
-# Blocks of the network are randomised from the head down, and its maps are compared with those of the
-# trained network. The factor x - x' shows the image for any network, so maps without that factor are
-# compared as well.
+# AUROC for errors: 0.5 where right and wrong answers are alike. The last row is what the traits of the maps
+# add to the probability, out of fold by patient.
 
 # %%
-#| fig-alt: Rank correlation with the maps of networks randomised from the head down, a line per kind of map.
-asked = part.take(slice(None, None, evidence.SHARE_MEASURED))
-start = evidence.mean_image(sample.run_baseline(settings, asked.images))
-depths = measures.cascade(network, asked.images, asked.targets, start)
-plots.randomisation(depths, measures.DEPTHS)
+#| tbl-cap: How well the probability, and traits of Integrated Gradients, tell wrong answers from right ones.
+traits = errors.traits(found.maps[measured], part)
+told = errors.telling(part.right, part.patients, drawn.probability[measured], traits)
+told.style.format("{:.2f}") if len(told) else Markdown("")
 
 # %% [markdown]
-# ## Repeatability
+# ## Do the maps repeat, and do they depend on what was learnt?
 #
-# Maps compared after changes that should not matter much. Two unrelated maps have a rank correlation of 0
-# and share 5 % of their top 5 % of pixels.
+# Correlation of smoothed maps after changes that should not matter, and after one that should: random
+# parameters. The edges of the image are the control: they know nothing of the network.
 
 # %%
-alike = evidence.agreement(
-    network, settings, asked, {name: each[:: evidence.SHARE_MEASURED] for name, each in own.items()}
-)
-repeated = card.table(alike, asked.patients)
+#| tbl-cap: Correlation with the map before the change, mean over test images with its interval.
+asked = slice(None, None, evidence.SHARE_MEASURED)
+alike = evidence.repeats(explained, settings, part.take(asked), found.maps[measured][asked])
+repeated = card.table(alike, part.patients[asked])
 card.wide(repeated)
 
 # %%
-result = {"study": study, "run": run, "methods": card.as_json(numbers)}
-result["methods"]["integrated_gradients"] |= found.summary()
-result |= {"randomisation": {name: each.mean(axis=1).tolist() for name, each in depths.items()}}
-result |= {
-    "agreement": card.as_json(repeated),
-    "alarm": card.alarm(numbers),
-    "against_floors": card.as_json(against),
-    "supports": card.verdicts(against),
-}
-result |= {"baseline": how.baseline, "tolerance": how.tolerance, "provenance": xnn.timed(origin)}
+result = {"study": study, "run": run, "n": n, "methods": card.as_json(numbers), "tau": tau}
+result |= {"completeness_passed": float(found.passed.mean()), "integrated_gradients": found.summary()}
+result |= {"repeated": card.as_json(repeated), "against": card.as_json(against), "alarm": card.alarm(numbers)}
+result |= {"supports": card.verdicts(against), "baseline": how.baseline, "advice": advice}
+result |= {"errors": told.T.to_dict(), "provenance": xnn.timed(origin)}
 xnn.write_json(result, settings.reports / "explanations.json")
 
 # %%
-shown = drawn.index[drawn.shown]
-pictures = {name: each[shown] for name, each in maps.items() if name != "random"}
-folder = gallery.write(settings, table.loc[shown].assign(path=drawn.path), images[shown], pictures)
+words = f"{card.sentence(numbers, against, repeated)} {errors.sentence(told, part.right)} {advice}"
+Markdown(f"**Answer.** {words} Measured on {n} test images.")
 
 # %%
-summary = found.summary()
-Markdown(
-    f"**Answer.** {summary['completeness_passed']:.0%} of {summary['images']} attributions are complete to "
-    f"within {how.tolerance:.0%} (baseline {how.baseline}), with a median of {summary['steps_median']:.0f} "
-    f"gradients; 95 % of the gaps are at most {summary['relative_completeness_p95']:.1%}. "
-    f"{card.sentence(numbers, against)} Measured on {len(measured)} test images."
-)
-
-# %%
-xnn.Stamp(result["provenance"])
+xnn.Stamp(xnn.timed(origin))

@@ -8,7 +8,7 @@
 - tracking: `track`; sweeps: `load_sweep`
 
 - figures: the module `plots`
-- the app: the package `app`; `ship` makes a trained run's model small
+- the app: the package `app`; `report.ship` makes a trained run's model small
 
 ``__init__.pyi`` says where each name is from. Names are imported when they are first used, so a notebook that
 needs no network loads none.

@@ -188,11 +188,22 @@ def app(
 
 
 @cli.command()
-def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
-    """Package a trained run's model for the app, small enough to ship."""
-    from .app.ship import ship
+def ship(study: Study, run: RunName = "", folder: Path | None = None) -> None:
+    """Package a trained run's model for the app, small enough to ship; by default the one of validation."""
+    from .evaluation import comparison
+    from .report.ship import ship
 
+    found = comparison.read_results(files.load_study(study), "metrics.json")
+    run = run or comparison.by_validation(found).index[0]
     print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
+
+
+@cli.command("ship-lungs")
+def ship_lungs(study: Study, folder: Path | None = None) -> None:
+    """Package a study's lung segmenter for the app."""
+    from .report.ship import ship_lungs
+
+    print(ship_lungs(files.load_study(study), folder or ROOT / "models/lungs"))
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def uniform(
     Parameters and result as in ``integrated_gradients``, with the whole path as one segment; `batch` is the
     number of path points per pass.
     """
-    start, change = endpoints(model, images, baselines)
+    start, change = (each.cpu() for each in endpoints(model, images, baselines))
     explainer = IntegratedGradients(model, multiply_by_inputs=False)
     done = []
     for one in tqdm(range(len(images)), desc=f"{steps} steps", unit="image", leave=False):
@@ -67,7 +67,7 @@ def non_uniform(
     steps in proportion to its change of the logit; within an interval they follow Gauss-Legendre.
     Parameters and result as in ``integrated_gradients``; needs at least one step per interval.
     """
-    start, change = endpoints(model, images, baselines)
+    start, change = (each.cpu() for each in endpoints(model, images, baselines))
     edges = np.linspace(0, 1, intervals + 1)
     done = []
     for one in tqdm(range(len(images)), desc=f"{steps} steps", unit="image", leave=False):
@@ -76,7 +76,7 @@ def non_uniform(
         counts = _allot(np.abs(np.diff(scan)), steps)
         alphas, weights = _gauss(edges, counts)
         points = along(start[one], change[one], alphas).split(BATCH)
-        gradient = torch.cat([evaluate(model, each, targets[[one] * len(each)])[1] for each in points])
+        gradient = torch.cat([evaluate(model, each, targets[[one] * len(each)])[1].cpu() for each in points])
         weights = torch.as_tensor(weights, dtype=torch.float32).view(-1, 1, 1, 1)
         average = gradient * weights
         maps = (average * change[one]).sum(1)

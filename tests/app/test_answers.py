@@ -12,14 +12,15 @@ from safetensors.numpy import load_file, save_file
 from support.samples import CLASSES
 from support.serving import encoded
 from xnn import Classifier, load_images, load_model, load_records, load_run, plots, to_input
-from xnn.app import answers, model, ship
+from xnn.app import answers, model
 from xnn.app.answers import Question
 from xnn.app.settings import Settings, SettingsError
 from xnn.config import provenance
 from xnn.evaluation.calibration import tempered
 from xnn.evaluation.predictions import predictions_table
-from xnn.explain import evidence, methods, sample
-from xnn.models import classifier
+from xnn.explain import evidence, methods, sample, scales, target
+from xnn.models import classifier, distance
+from xnn.report import ship
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def run(small):
     predictions.to_csv(found.reports / "predictions.csv", index=False)
     score = {"value": 0.5, "low": 0.4, "high": 0.6}
     scores = dict.fromkeys(("accuracy", "f1_macro", "auroc_pneumonia"), score)
-    metrics = {"patients": test.patient.nunique(), "scores": scores, "calibration": {"temperature": 1.3}}
+    metrics = {"n": len(test), "patients": test.patient.nunique(), "scores": scores}
+    metrics |= {"calibration": {"temperature": 1.3}}
     provenance.write_json(metrics | {"provenance": {"commit": "abc"}}, found.reports / "metrics.json")
     return found
 
@@ -66,7 +68,7 @@ def notebook(network, run, images, targets):
 def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):
     network = load_model(run)
     expected = classifier.probabilities(classifier.logits(network, images, run.evaluation.flip))
-    found = notebook(load_model(run), run, images, expected.argmax(axis=1).tolist())
+    found = notebook(target.explained(run, load_model(run)), run, images, expected.argmax(axis=1).tolist())
     loaded = model.load(str(run.artifacts / "model"))
     gradients = run.explanation.max_gradients
     for number, image in enumerate(images):
@@ -75,19 +77,24 @@ def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):
         np.testing.assert_array_equal(pixels(answer.radiograph), image)
         assert answer.explanation.steps == found.gradients[number]
         overlay = pixels(answer.explanation.overlay).astype(int)
-        assert np.abs(overlay - plots.overlay(image, found.maps[number])).max() <= 1
-        _, attributions = answers.explain(loaded, image, answer.predicted, Question(), gradients)
+        shown = scales.smoothed(found.maps)[number]
+        assert np.abs(overlay - plots.overlay(image, shown)).max() <= 1
+        _, attributions = answers.explain(
+            loaded, answers.look(loaded, image), answer.predicted, Question(), gradients
+        )
         np.testing.assert_allclose(attributions, found.maps[number], atol=1e-5)
 
 
 def test_other_methods_and_baselines_are_those_of_the_notebooks(run, images, shipped):
     loaded, plain = model.load(str(shipped)), Classifier.from_pretrained(shipped)
-    given, target = to_input(images[:1]), torch.tensor([2])
+    given, virus = to_input(images[:1]), torch.tensor([2])
+    explained = target.Evidence(plain, flip=run.evaluation.flip)
     for name, method in {"mean": "occlusion", "blur": "smoothgrad_ig", "black": "grad_cam"}.items():
         start = sample.run_baseline(run, given, name)
-        expected = methods.attributions(method, plain, given, target, start).maps[0]
+        expected = methods.attributions(method, explained, given, virus, start).maps[0]
         question = Question(method=method, baseline=name, target="virus")
-        explanation, attributions = answers.explain(loaded, images[0], "normal", question, 100)
+        seen = answers.look(loaded, images[0])
+        explanation, attributions = answers.explain(loaded, seen, "normal", question, 100)
         assert (explanation.method, explanation.baseline, explanation.target) == (method, name, "virus")
         np.testing.assert_allclose(attributions, expected, atol=1e-5)
 
@@ -112,12 +119,12 @@ def test_features_of_training_images_are_near_and_others_far():
     rng = np.random.default_rng(0)
     scale = np.linspace(0.1, 3, 20)
     training, validation = rng.normal(size=(500, 20)) * scale, rng.normal(size=(300, 20)) * scale
-    fitted = model.fit_distance(training, validation, 8)
+    fitted = distance.fit_distance(training, validation, 8)
     assert (fitted.of(validation) > fitted.threshold).mean() == pytest.approx(0.01, abs=0.005)
     assert (fitted.of(rng.normal(size=(300, 20)) * scale) > fitted.threshold).mean() < 0.05
     assert (fitted.of(rng.normal(size=(300, 20)) * scale + 3) > fitted.threshold).all()
     with pytest.raises(ValueError, match="too few"):
-        model.fit_distance(training[:2], validation)
+        distance.fit_distance(training[:2], validation)
 
 
 def test_statistics_of_another_network_are_one_line(shipped, tmp_path):

@@ -61,8 +61,12 @@ def test_json_holds_class_probabilities_explanation_and_origin(url):
     assert explained["steps"] >= 9
     overlay = Image.open(io.BytesIO(base64.b64decode(explained["overlay"])))
     assert (overlay.size, overlay.mode) == ((32, 32), "RGB")
+    assert answer["flags"] == ["uncalibrated"]
+    assert answer["prediction_set"] is None
+    assert (explained["lung_share"], explained["zones"]) == (None, None)
     assert {flag["name"] for flag in answer["quality"]} == {
         "uncalibrated",
+        "no_lungs",
         "far_from_training",
         "incomplete",
         "in_the_frame",
@@ -84,6 +88,7 @@ def test_a_folder_without_more_says_what_is_not_known(url):
 def test_png_has_the_class_in_its_headers(url):
     answer = post(url, headers={"Accept": "image/png"})
     assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-flags"] == "uncalibrated"
     assert answer.headers["x-class"] in ("bacteria", "normal", "virus")
     assert 1 / 3 <= float(answer.headers["x-probability"]) <= 1
     picture = post(url).json()["explanation"]["overlay"]
@@ -128,11 +133,18 @@ def test_every_method_explains_the_class_asked_for(url, method):
     assert answer["explanation"]["completeness"] is None
 
 
+@pytest.mark.parametrize("scale", ["pixels", "regions"])
+def test_a_map_is_shown_at_the_scale_asked_for(url, scale):
+    smoothed, other = (post(url, params=each).json() for each in ({}, {"scale": scale}))
+    assert other["explanation"]["scale"] == scale
+    assert other["explanation"]["overlay"] != smoothed["explanation"]["overlay"]
+
+
 def test_clamped_shows_nothing_that_lowers_the_logit(url):
     layer = post(url, params={"clamped": "true"}).json()["explanation"]["attribution"]
-    red, _, _, opacity = np.moveaxis(np.asarray(Image.open(io.BytesIO(base64.b64decode(layer)))), -1, 0)
+    _, _, blue, opacity = np.moveaxis(np.asarray(Image.open(io.BytesIO(base64.b64decode(layer)))), -1, 0)
     assert opacity.any()
-    assert not opacity[red > 100].any()
+    assert not opacity[blue > 100].any()  # purple
 
 
 def test_the_other_pages(url):

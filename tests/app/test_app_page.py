@@ -6,7 +6,9 @@ from streamlit.testing.v1 import AppTest
 
 from support.project import PROJECT
 from support.serving import encoded, folder_of, picture, serving
+from xnn.app import flags
 from xnn.app import page as app
+from xnn.data.examples import examples
 from xnn.data.images import png
 
 PAGE = str(PROJECT / "xnn/app/page.py")
@@ -34,10 +36,11 @@ def test_an_example_is_predicted_and_explained(page):
     assert any("phantoms (no patients) of study small" in each.value for each in page.caption)
     page = press(page)
     assert not page.exception
-    assert page.subheader[0].value.startswith("Predicted class: ")
+    assert page.subheader[0].value.startswith("Most likely: ")
     words = " ".join(each.value for each in page.markdown)
-    for told in ("Green", "lowers it", "not calibrated", "outer frame", "not known"):
+    for told in ("Orange", "against it", "outer frame", "not known", "is no lung segmenter"):
         assert told in words
+    assert [each.value for each in page.error] == [flags.WORDS["uncalibrated"][0]]
     page.slider[0].set_value(0.3).run()
     assert page.subheader
     other = next(name for name in page.radio[0].options if name != page.radio[0].value)
@@ -48,7 +51,8 @@ def test_an_example_is_predicted_and_explained(page):
 def test_an_uploaded_image_goes_before_the_example(page):
     page.file_uploader[0].set_value(("x.png", encoded(picture()), "image/png"))
     page = press(page.run())
-    assert page.subheader[0].value.startswith("Predicted class: ")
+    assert page.subheader[0].value.startswith("Most likely: ")
+    assert page.radio[0].value is None, "the choice of an example is cleared"
 
 
 def test_a_file_that_is_no_image_is_a_sentence(page):
@@ -60,9 +64,9 @@ def test_a_file_that_is_no_image_is_a_sentence(page):
 
 def test_parameters_reach_the_api(page):
     page.sidebar.selectbox[0].set_value("virus")
-    page.sidebar.selectbox[1].set_value("grad_cam")
+    page.sidebar.selectbox[3].set_value("grad_cam")
     page = press(page.run())
-    assert any("**virus**" in each.value for each in page.markdown)
+    assert any("**viral pneumonia**" in each.value for each in page.markdown)
 
 
 def test_without_an_api_the_page_says_how_to_start_it(monkeypatch):
@@ -76,10 +80,10 @@ def test_without_an_api_the_page_says_how_to_start_it(monkeypatch):
 
 
 def test_examples_are_set_aside_images_else_phantoms(small):
-    found = app.examples(small)
+    found = examples(small)
     assert set(found[0]) == {"bacteria", "normal", "virus"}
     assert "set aside before training" in found[1]
-    drawn = app.examples("nothing")
+    drawn = examples("nothing")
     assert "synthetic phantoms, no patients" in drawn[1]
     assert set(drawn[0]) == {"bacteria", "normal", "virus"}
 

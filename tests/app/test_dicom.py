@@ -1,4 +1,5 @@
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -12,15 +13,16 @@ from xnn.data.images import ImageError
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
 
 
-def test_files_are_accepted_if_the_setting_says_so(tmp_path):
+def test_files_are_accepted_where_pydicom_is(tmp_path, monkeypatch):
     loaded = model.load(str(folder_of(tmp_path / "model")))
     data, question = made("MONOCHROME2"), Question(explain=False)
-    answer = answers.answer(loaded, data, question, Settings(dicom=True))
+    answer = answers.answer(loaded, data, question, Settings())
     pixels = dicom.decode(data, 32)
     assert answer.radiograph == encoded(pixels)
     assert np.ptp(pixels.astype(int)) > 100
-    with pytest.raises(ImageError, match=r"but DICOM.*pydicom and XNN_DICOM=1"):
-        answers.answer(loaded, data, question, Settings(dicom=False))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ImageError, match=r"install xnn\[dicom\]"):
+        answers.answer(loaded, data, question, Settings())
 
 
 def test_the_window_and_the_rescaling_are_applied():

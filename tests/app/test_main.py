@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from support.project import CHROMIUM
+from support.project import CHROMIUM, PROJECT
 from support.serving import await_health, encoded, folder_of, free_port, picture, process, serving
+from xnn.app.settings import LUNGS, MODEL
 
 FILE = {"file": ("x.png", encoded(picture()))}
 
@@ -62,6 +64,39 @@ def test_a_browser_uploads_predicts_and_sees_the_overlay(model, small, tmp_path)
         app.wait(60)
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+def test_a_cat_is_warned_of_before_its_class():
+    from playwright.sync_api import sync_playwright
+    from skimage import data
+
+    port, page_port = free_port(), free_port()
+    shipped = {"XNN_UI_PORT": page_port, "XNN_LUNGS": PROJECT / LUNGS}
+    app = process("xnn.app", port, PROJECT / MODEL, **shipped)
+    try:
+        await_health(port)
+        with sync_playwright() as driver:
+            options = {"args": ["--no-sandbox", "--disable-gpu"], "timeout": 180_000}
+            browser = driver.chromium.launch(executable_path=CHROMIUM, **options)
+            page = upload(
+                browser, f"http://127.0.0.1:{page_port}", Path(data.__file__).parent / "chelsea.png", []
+            )
+            page.get_by_role("heading", name="No lungs found").wait_for()
+            warning = page.get_by_test_id("stAlertContentError").first
+            named = page.get_by_text("no pneumonia:").first
+            assert "No lungs found" in warning.inner_text()
+            assert warning.bounding_box()["y"] < named.bounding_box()["y"]
+            red, green, _ = map(
+                int, re.findall(r"\d+", warning.evaluate("e => getComputedStyle(e).color"))[:3]
+            )
+            assert red > 2 * green
+            if file := os.environ.get("SCREENSHOT_CAT"):
+                page.screenshot(path=file, full_page=True)
+            browser.close()
+    finally:
+        app.terminate()
+        app.wait(60)
+
+
 def test_what_it_started_ends_with_it_even_if_it_is_killed(model):
     port = free_port()
     app = process("xnn.app", port, model, XNN_UI_PORT=free_port())
@@ -77,9 +112,9 @@ def test_what_it_started_ends_with_it_even_if_it_is_killed(model):
     assert not any(alive(pid) for pid in started)
 
 
-def visit(browser, address, example, folder):
-    """Colours of the overlay that the page shows for an upload, and what it asked of others."""
-    page, outside = browser.new_page(viewport={"width": 1200, "height": 1400}), []
+def upload(browser, address, file, outside):
+    """The page after an upload has been predicted; `outside` collects what it asked of others."""
+    page = browser.new_page(viewport={"width": 1200, "height": 1400})
     page.set_default_timeout(120_000)
     mine = (address, "data:", "blob:", address.replace("http", "ws"))
     page.on("request", lambda each: None if each.url.startswith(mine) else outside.append(each.url))
@@ -91,10 +126,17 @@ def visit(browser, address, example, folder):
         except Exception:
             assert time.monotonic() < until
             time.sleep(0.5)
-    page.locator("input[type=file]").set_input_files(example)
-    page.get_by_text("example.png").wait_for()
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_test_id("stImageCaption").get_by_text(file.name).wait_for()  # the preview
     page.get_by_role("button", name="Predict").click()
-    page.get_by_text("Predicted class").wait_for()
+    return page
+
+
+def visit(browser, address, example, folder):
+    """Colours of the overlay that the page shows for an upload, and what it asked of others."""
+    outside = []
+    page = upload(browser, address, example, outside)
+    page.get_by_text("Most likely").wait_for()
     picture = page.get_by_role("img").nth(-1)
     picture.wait_for()
     until = time.monotonic() + 60

@@ -17,7 +17,6 @@ def test_settings_come_from_the_environment(monkeypatch):
     [
         ("XNN_PORT", "many", "XNN_PORT=many: input should be a valid integer"),
         ("XNN_SLOTS", "0", "XNN_SLOTS=0: input should be greater than or equal to 1"),
-        ("XNN_DICOM", "perhaps", "XNN_DICOM=perhaps: input should be a valid boolean"),
         ("XNN_READY_SECONDS", "-1", "XNN_READY_SECONDS=-1: input should be greater than 0"),
     ],
 )

@@ -5,135 +5,138 @@ import pandas as pd
 import pytest
 
 from xnn.explain import card
+from xnn.explain.evidence import CONTROLS, METHOD
 
-METHOD = "integrated_gradients"
-
-
-def measured(**values):
-    """A method of which only these measures were taken."""
-    return {name: np.asarray(each, float) for name, each in values.items()}
+IMAGES = np.linspace(0, 1, 12)  # images differ much more than methods
+PATIENTS = np.arange(12)
+NOISE = np.random.default_rng(0).normal(size=12)
 
 
 def table(**rows):
     """A table from measure to {method: (value, low, high)}."""
     return pd.DataFrame(
         [
-            {"method": method, "measure": name, "value": v, "low": low, "high": high}
+            {"method": method, "measure": name, "value": v, "low": low, "high": high, "n": 9}
             for name, methods in rows.items()
             for method, (v, low, high) in methods.items()
         ]
     )
 
 
-def against(own, random, sobel):
-    return {METHOD: own, "random": random, "sobel": sobel}
+def beside(own, *controls):
+    return {METHOD: own} | dict(zip(CONTROLS, controls * (len(CONTROLS) // len(controls)), strict=True))
+
+
+def compared(own, *controls, name="insertion_auc"):
+    """What a method with one measure has more than the controls, image by image."""
+    given = beside(own, *controls)
+    return card.over_controls({key: {name: np.asarray(each)} for key, each in given.items()}, PATIENTS)
 
 
 def test_an_interval_is_of_patients():
     same = card.mean_interval([0, 1, 0, 1], ["a"] * 4)
-    assert same == {"value": 0.5, "low": 0.5, "high": 0.5, "images": 4}, "one patient does not vary"
+    assert same == {"value": 0.5, "low": 0.5, "high": 0.5, "n": 4}, "one patient does not vary"
     apart = card.mean_interval([0, 1, 0, 1], list("abcd"))
     assert apart["low"] < 0.5 < apart["high"]
-    assert card.mean_interval([0, 1, np.nan], list("abc"))["images"] == 2
+    assert card.mean_interval([0, 1, np.nan], list("abc"))["n"] == 2
     with pytest.raises(ValueError, match="no image has a value"):
         card.mean_interval([np.nan], ["a"])
 
 
+def test_the_more_is_asked_the_wider_the_interval():
+    one, many = (card.mean_interval(NOISE, PATIENTS, questions) for questions in (1, 24))
+    assert many["low"] < one["low"] < one["high"] < many["high"]
+
+
 def test_the_table_leaves_out_what_is_never_defined():
-    given = {METHOD: measured(insertion_auc=[0.5, 0.7], pointing_game=[np.nan, np.nan])}
+    given = {METHOD: {"insertion_auc": np.array([0.5, 0.7]), "pointing_game": np.full(2, np.nan)}}
     found = card.table(given, ["a", "b"])
     assert found.measure.tolist() == ["insertion_auc"]
     assert found.value[0] == pytest.approx(0.6)
-    assert card.wide(found).loc[METHOD, "insertion_auc"].startswith("0.60 [")
-    assert card.wide(found, 3).loc[METHOD, "insertion_auc"].startswith("0.600 [")
-    result = card.as_json(found)[METHOD]
-    assert result["insertion_auc"] == pytest.approx(0.6)
-    assert set(result["intervals"]["insertion_auc"]) == {"low", "high"}
-
-
-IMAGES = np.linspace(0, 1, 12)  # images differ much more than methods
-PATIENTS = np.arange(12)
-
-
-def compared(own, random=IMAGES, sobel=IMAGES, name="insertion_auc"):
-    """What a method with one measure has more than the controls, image by image."""
-    given = {METHOD: own, "random": random, "sobel": sobel}
-    values = {key: measured(**{name: each}) for key, each in given.items()}
-    return card.table(card.over_controls(values), PATIENTS)
+    assert card.wide(found).loc["integrated gradients", "insertion auc, n = 2"].startswith("0.60 (")
+    result = card.as_json(found)[METHOD]["insertion_auc"]
+    assert set(result) == {"value", "low", "high", "n"}
+    assert result["n"] == 2
 
 
 def test_a_difference_is_taken_image_by_image():
-    found = compared(IMAGES + 0.1, sobel=IMAGES + 0.3).set_index("method")
-    assert found.loc["random", ["value", "low", "high"]].tolist() == pytest.approx([0.1, 0.1, 0.1])
-    assert found.loc["sobel", ["value", "low", "high"]].tolist() == pytest.approx([-0.2, -0.2, -0.2])
-    levels = card.table(
-        {METHOD: measured(insertion_auc=IMAGES), "random": measured(insertion_auc=IMAGES + 0.1)}, PATIENTS
-    )
-    assert levels.low.max() < levels.high.min(), "means alone tell nothing"
+    found = compared(IMAGES + 0.1, IMAGES, IMAGES + 0.3).set_index("method")
+    assert found.loc[CONTROLS[0], ["value", "low", "high"]].tolist() == pytest.approx([0.1, 0.1, 0.1])
+    assert found.loc[CONTROLS[1], ["value", "low", "high"]].tolist() == pytest.approx([-0.2, -0.2, -0.2])
+    assert found.wins.tolist() == [1, 0, 1, 0]
 
 
 def test_a_difference_needs_both_to_be_known():
     own = np.where(PATIENTS < 3, IMAGES, np.nan)
-    assert compared(own).images.tolist() == [3, 3]
-    assert compared(own * np.nan).empty
-    assert set(compared(IMAGES, name="frame_share")) == set(), "nothing is better there"
-
-
-NOISE = np.random.default_rng(0).normal(size=12)
+    assert set(compared(own, IMAGES).n) == {3}
+    assert compared(own * np.nan, IMAGES).empty
 
 
 @pytest.mark.parametrize(
-    ("gains", "verdict"),
+    ("gains", "better", "worse", "verdict"),
     [
-        ((0.1, 0.1), "better"),
-        ((0.1, 0), "not told apart"),
-        ((0, 0), "not told apart"),
-        ((0.1, -0.1), "worse"),
-        ((0, -0.1), "worse"),
+        ((0.1, 0.1), 4, 0, "better"),
+        ((0.1, 0), 2, 0, "mixed"),
+        ((0, 0), 0, 0, "mixed"),
+        ((0.1, -0.1), 2, 2, "mixed"),
+        ((-0.1, -0.1), 0, 4, "worse"),
     ],
 )
-def test_verdicts_need_more_than_chance_against_both_controls(gains, verdict):
-    random, sobel = (IMAGES - gain + 0.05 * (NOISE - NOISE.mean()) for gain in gains)
-    assert card.verdicts(compared(IMAGES, random, sobel)) == {"insertion_auc": verdict}
+def test_better_and_worse_are_one_rule(gains, better, worse, verdict):
+    controls = [IMAGES - gain + 0.02 * (NOISE - NOISE.mean()) for gain in gains]
+    told = {"better": better, "worse": worse, "verdict": verdict}
+    assert card.verdicts(compared(IMAGES, *controls)) == {"insertion_auc": told}
     # less is better: everything mirrored
-    turned = compared(-IMAGES, -random, -sobel, name="deletion_auc")
-    assert card.verdicts(turned) == {"deletion_auc": verdict}
+    turned = compared(-IMAGES, *(-each for each in controls), name="deletion_auc")
+    assert card.verdicts(turned) == {"deletion_auc": told}
 
 
-def test_the_alarm_prefers_the_marker_and_needs_more_than_its_edges():
-    frame = against((0.1, 0.05, 0.15), (0.36, 0.35, 0.37), (0.3, 0.28, 0.32))
-    marker = against((0.2, 0.1, 0.3), (0.01, 0.0, 0.02), (0.05, 0.04, 0.06))
-    assert not card.alarm(table(frame_share=frame))["fires"]
-    told = card.alarm(table(frame_share=frame, marker_share=marker))
-    assert told == {"measure": "marker_share", "value": 0.2, "floors": 0.05, "fires": True}
-    marker["sobel"] = (0.12, 0.08, 0.16)
+def test_ranks_follow_the_direction_of_each_measure():
+    good, bad = (0.9, 0.8, 1.0), (0.1, 0.0, 0.2)
+    rows = {name: beside(good, bad) if card.BETTER[name] > 0 else beside(bad, good) for name in card.JUDGES}
+    found = table(**rows)
+    assert card.ranking(found).index[0] == METHOD
+    assert card.disagreement(found) == pytest.approx(1)
+
+
+def test_the_method_to_use_has_the_best_mean_rank_and_its_controls_are_counted():
+    gains = {METHOD: 0.2, "grad_cam": -0.3} | dict.fromkeys(CONTROLS, 0.0)
+    values = {
+        name: {
+            judge: IMAGES + gain * card.BETTER[judge] + 1e-3 * NOISE * (gain != 0) for judge in card.JUDGES
+        }
+        for name, gain in gains.items()
+    }
+    numbers = card.table(values, PATIENTS)
+    chosen = card.choice(numbers, values, PATIENTS)
+    assert chosen.index.tolist() == ["integrated gradients", "grad cam"]
+    assert chosen.iloc[:, 1:].to_numpy().tolist() == [[4, 0, 4, 0], [0, 4, 0, 4]]
+    told = card.recommendation(chosen, card.disagreement(numbers), len(PATIENTS))
+    assert told.startswith("Use integrated gradients")
+    assert "better than 4 and worse than 0 of 4 controls by both" in told
+    assert "tau of 1.00" in told
+
+
+def test_the_alarm_needs_more_than_every_control():
+    marker = beside((0.2, 0.1, 0.3), (0.01, 0.0, 0.02), (0.05, 0.04, 0.06))
+    told = card.alarm(table(marker_share=marker))
+    assert told == {"measure": "marker_share", "value": 0.2, "controls": 0.05, "fires": True}
+    marker["centre"] = (0.12, 0.08, 0.16)
     assert not card.alarm(table(marker_share=marker))["fires"]
+    assert card.alarm(table(lung_share=marker)) == {}
 
 
 def test_the_sentence_says_what_the_tables_do():
-    rows = {
-        "randomisation_spearman": against((0.1, 0.0, 0.2), (0, 0, 0), (1, 1, 1)),
-        "frame_share": against((0.6, 0.5, 0.7), (0.36, 0.36, 0.36), (0.3, 0.2, 0.4)),
-    }
-    gains = {
-        "insertion_auc": {"random": (0.4, 0.3, 0.5), "sobel": (0.4, 0.3, 0.5)},
-        "deletion_auc": {"random": (0.0, -0.1, 0.1), "sobel": (0.0, -0.1, 0.1)},
-        "relevance_mass": {"random": (-0.5, -0.6, -0.4), "sobel": (0.0, -0.1, 0.1)},
-    }
-    said = card.sentence(table(**rows), table(**gains))
-    assert "beat both controls on insertion auc" in said
-    assert "are no better than a control on deletion auc" in said
-    assert "worse than a control on relevance mass" in said
-    assert "They depend on what was learnt" in said
-    assert "Alarm: 60.0% of the absolute attribution lies in the outer frame" in said
-    rows["randomisation_spearman"][METHOD] = (0.9, 0.8, 1.0)
-    rows["frame_share"][METHOD] = (0.2, 0.1, 0.3)
-    said = card.sentence(table(**rows), table(**gains))
-    assert "They are not shown to depend" in said
-    assert "No alarm: 20.0%" in said
-
-
-def test_agreement_has_intervals():
-    found = card.table({"baseline mean": {"spearman": np.array([0.2, 0.4])}}, ["a", "b"])
-    assert found.method.tolist() == ["baseline mean"]
-    assert found.value[0] == pytest.approx(0.3)
+    good, bad = (0.9, 0.8, 1.0), (0.1, 0.0, 0.2)
+    rows = {name: beside(good, bad) for name in card.JUDGES} | {"lung_share": beside(good, bad)}
+    signs = {name: (sign * 0.2, sign * 0.2, sign * 0.2) for name, sign in card.BETTER.items()}
+    against = table(**{name: dict.fromkeys(CONTROLS, signs[name]) for name in card.JUDGES})
+    repeated = pd.DataFrame({"method": ["noise of 3 grey levels", "nothing learnt"], "value": [0.9, 0.1]})
+    repeated = repeated.assign(low=repeated.value - 0.1, high=repeated.value + 0.1)
+    said = card.sentence(table(**rows), against, repeated)
+    assert "insertion auc: better than 4, worse than 0" in said
+    assert "The maps depend on what was learnt" in said
+    assert "90% (80% to 100%) of the attribution lies in the lungs" in said
+    assert "Alarm" not in said
+    repeated.loc[1, "high"] = 0.85
+    assert "are not shown to depend" in card.sentence(table(**rows), against, repeated)

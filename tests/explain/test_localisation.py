@@ -56,32 +56,11 @@ def test_rank_counts_the_best_pixels_and_shares_a_tie():
     assert localisation.relevance_rank(maps, MASK)[0] == pytest.approx((15 + 15 * 15 / 65) / 30)
 
 
-def test_frame_and_corners():
+def test_the_frame():
     assert localisation.frame(100).mean() == pytest.approx(1 - 0.8**2)
-    assert localisation.corners(100).mean() == pytest.approx(4 * 0.2**2)
     assert localisation.share_within(np.ones((3, 50, 50)), localisation.frame(50)) == pytest.approx(0.36)
-
-
-def test_rank_correlation():
-    rng = np.random.default_rng(0)
-    one = rng.normal(size=(1, 30, 30))
-    assert localisation.spearman(one, one**3) == pytest.approx(1)
-    assert localisation.spearman(one, -one) == pytest.approx(-1)
-    assert abs(localisation.spearman(one, rng.normal(size=one.shape))[0]) < 0.1
-    assert localisation.spearman(one, np.zeros_like(one)) == 0
-
-
-def test_overlap_of_the_highest():
-    one = np.arange(400.0).reshape(1, 20, 20)
-    assert localisation.top_overlap(one, one) == 1
-    assert localisation.top_overlap(one, -one) == 0
-    assert localisation.top_overlap(one * 0, one * 0) == 1
 
 
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="maps are"):
         localisation.relevance_mass(np.zeros((2, 4, 4)), MASK)
-    with pytest.raises(ValueError, match="maps are"):
-        localisation.spearman(np.zeros((1, 4, 4)), np.zeros((2, 4, 4)))
-    with pytest.raises(ValueError, match="maps are"):
-        localisation.top_overlap(np.zeros((1, 4, 4)), np.zeros((2, 4, 4)))

@@ -9,11 +9,13 @@ from xnn import Classifier
 from xnn.explain import measures
 
 SIZE = 8
-METHODS = {"blank": lambda m, x, t: np.zeros((len(x), *x.shape[-2:]), np.float32)}
+PIXELS = np.tile(np.arange(SIZE * SIZE).reshape(1, SIZE, SIZE), (2, 1, 1))  # every pixel a region
+ROWS = np.tile(np.repeat(np.arange(SIZE), SIZE).reshape(1, SIZE, SIZE), (2, 1, 1))
+TARGETS = torch.tensor([1, 1])
 
 
 class Sum(nn.Module):
-    """Two logits, 0 and a weighted sum of grey values: the probability is a sigmoid of the sum."""
+    """The evidence of two classes: minus and plus a weighted sum of grey values."""
 
     def __init__(self, weight):
         super().__init__()
@@ -21,7 +23,7 @@ class Sum(nn.Module):
 
     def forward(self, x):
         total = (x.mean(1) * self.weight).flatten(1).sum(1)
-        return torch.stack([torch.zeros_like(total), total], 1)
+        return torch.stack([-total, total], 1)
 
 
 class Tiny(nn.Module):
@@ -42,74 +44,79 @@ def grey(count=2, seed=0):
     return images.expand(-1, 3, -1, -1)
 
 
-def linear_map(model, images, targets):
-    """Input times gradient, exact for Sum."""
-    return (images.mean(1) * model.weight).detach().numpy()
+def contributions(model, images, fill):
+    """What each pixel of a linear network adds where the image replaces the fill."""
+    return ((images - measures.filled(images, fill))[:, 0] * model.weight).detach().numpy()
+
+
+def curve(model, images, maps, targets, regions, fill="blur", shares=measures.SHARES):
+    """The curves of one map."""
+    given = {"own": maps}, targets, regions, measures.filled(images, fill), shares
+    return measures.curves(model, images, *given)["own"]
 
 
 def test_deletion_of_a_linear_network_is_known():
     model, images = Sum(torch.zeros(SIZE, SIZE)), torch.ones(1, 3, SIZE, SIZE)
     model.weight.data[0] = 1.0  # the first row, 8 of 64 pixels, holds everything
     images[:, :, 4:] = 0  # the mean grey is a half
-    targets = torch.tensor([1])
     shares = np.array([0, 4, 8, 64]) / 64
-    found = measures.curves(model, images, linear_map(model, images, targets), targets, "mean", shares)
-    sums = np.array([8, 4 + 2, 4, 4])  # of the first row, ones replaced by halves
-    assert found.deletion[0] == pytest.approx(1 / (1 + np.exp(-sums)))
+    maps = contributions(model, images, "mean")
+    found = curve(model, images, maps, TARGETS[:1], PIXELS[:1], "mean", shares)
+    assert found.deletion[0] == pytest.approx(1 / (1 + np.exp(-np.array([8, 4 + 2, 4, 4]))))
     assert found.insertion[0] == pytest.approx(1 / (1 + np.exp(-np.array([4, 6, 8, 8]))))
     areas = found.areas()
     assert areas["deletion_auc"] == pytest.approx(np.trapezoid(found.deletion, shares))
     assert areas["insertion_auc"] > areas["deletion_auc"]
 
 
+def test_regions_go_as_a_whole_and_grain_decides_nothing():
+    model, images = Sum(torch.randn(SIZE, SIZE)), grey()
+    maps = contributions(model, images, "mean")
+    coarse = measures.scales.pooled(maps, ROWS)
+    fine, same = (curve(model, images, each, TARGETS, ROWS, "mean") for each in (maps, coarse))
+    assert fine.insertion == pytest.approx(same.insertion)
+
+
 def test_the_endpoints_are_the_image_and_the_fill():
-    model, images, targets = Sum(torch.randn(SIZE, SIZE)), grey(), torch.tensor([1, 0])
-    found = measures.curves(model, images, np.zeros((2, SIZE, SIZE)), targets)
-    own = model(images).softmax(1)[[0, 1], targets].detach().numpy()
+    model, images = Sum(torch.randn(SIZE, SIZE)), grey()
+    found = curve(model, images, np.zeros((2, SIZE, SIZE)), TARGETS, ROWS)
+    own = model(images)[:, 1].sigmoid().detach().numpy()
     assert found.insertion[:, -1] == pytest.approx(own, abs=1e-6)
     assert found.deletion[:, 0] == pytest.approx(own, abs=1e-6)
     assert found.insertion[:, 0] == pytest.approx(found.deletion[:, -1])
     assert found.shares[[0, -1]].tolist() == [0, 1]
 
 
-def test_ties_are_taken_in_random_order_and_the_same_one_every_time():
-    blank = np.zeros((2, SIZE, SIZE))
-    ranks = measures._ranks(blank, seed=0)
-    assert np.array_equal(ranks, measures._ranks(blank, seed=0))
-    assert np.array_equal(np.sort(ranks[0].ravel()), np.arange(SIZE**2) / SIZE**2)
-    assert not np.array_equal(ranks[0].ravel(), np.sort(ranks[0].ravel()))
-
-
 def test_wrong_fills_and_shapes_are_refused():
-    model, images, targets = Sum(torch.ones(SIZE, SIZE)), grey(), torch.tensor([1, 1])
+    model, images = Sum(torch.ones(SIZE, SIZE)), grey()
     with pytest.raises(ValueError, match="choose blur or mean"):
-        measures.curves(model, images, np.zeros((2, SIZE, SIZE)), targets, "white")
+        measures.filled(images, "white")
     with pytest.raises(ValueError, match="maps are"):
-        measures.curves(model, images, np.zeros((1, SIZE, SIZE)), targets)
+        curve(model, images, np.zeros((1, SIZE, SIZE)), TARGETS, ROWS)
 
 
-def test_infidelity_is_nothing_for_the_gradient_of_a_linear_network():
-    model, images, targets = Sum(torch.randn(SIZE, SIZE)), grey(), torch.tensor([1, 1])
-    exact = model.weight.detach().expand(2, -1, -1).numpy()
-    assert measures.infidelity(model, images, exact, targets) == pytest.approx(0, abs=1e-6)
-    assert measures.infidelity(model, images, 7 * exact, targets) == pytest.approx(0, abs=1e-6)
-    assert measures.infidelity(model, images, 0 * exact, targets) == pytest.approx(1)
-    other = np.random.default_rng(0).normal(size=exact.shape).astype(np.float32)
-    assert (measures.infidelity(model, images, other, targets) > 0.3).all()
+@pytest.mark.parametrize("fill", measures.FILLS)
+def test_what_a_linear_network_says_of_removals_is_known(fill):
+    model, images = Sum(torch.randn(SIZE, SIZE)), grey()
+    removed = measures.removals(model, images, TARGETS, ROWS, measures.filled(images, fill))
+    maps = contributions(model, images, fill)
+    assert removed.chosen.shape == (2, measures.DRAWS, SIZE)
+    expected = (removed.chosen * measures.scales.sums(maps, ROWS)[:, None]).sum(2)
+    assert removed.change == pytest.approx(expected, abs=1e-5)
+    assert measures.removal_correlation(maps, ROWS, removed) == pytest.approx(1, abs=1e-6)
+    assert measures.removal_correlation(-3 * maps, ROWS, removed) == pytest.approx(-1, abs=1e-6)
+    assert measures.removal_correlation(0 * maps, ROWS, removed).tolist() == [0, 0]
+    others = np.random.default_rng(3).normal(size=(50, *maps.shape))
+    found = [measures.removal_correlation(each, ROWS, removed) for each in others]
+    assert np.mean(found) == pytest.approx(0, abs=0.2), "chance"
 
 
-def test_sensitivity():
-    model, images, targets = Sum(torch.randn(SIZE, SIZE)), grey(), torch.tensor([1, 1])
-
-    def gradient(model, x, t):
-        return model.weight.detach().expand(len(x), -1, -1).numpy()
-
-    assert measures.sensitivity(gradient, model, images, targets) == pytest.approx(0)
-    assert measures.sensitivity(METHODS["blank"], model, images, targets) == pytest.approx(0)
-    moved = measures.sensitivity(linear_map, model, images, targets)
-    assert ((moved > 0) & (moved < 0.1)).all()
-    known = linear_map(model, images, targets)
-    assert measures.sensitivity(linear_map, model, images, targets, known) == pytest.approx(moved)
+def test_an_offset_that_no_map_explains_does_not_count():
+    removed = measures.Removals(np.eye(4, dtype=bool)[None], np.array([[1.0, 2.0, 3.0, 4.0]]))
+    shifted = removed._replace(change=removed.change + 100)
+    area, one = np.arange(4).reshape(1, 2, 2), np.array([[[1.0, 2.0], [3.0, 4.0]]])
+    for each in (removed, shifted):
+        assert measures.removal_correlation(one, area, each) == pytest.approx(1)
 
 
 def test_randomisation_goes_from_the_head_down():
@@ -124,31 +131,26 @@ def test_randomisation_goes_from_the_head_down():
     assert torch.equal(whole.backbone[0].weight, again.backbone[0].weight)
 
 
-def test_a_map_of_the_image_alone_survives_randomisation():
-    model, images, targets = Tiny().eval(), grey(), torch.tensor([1, 0])
-
-    def brightness(model, x, t):
-        return x.mean(1).numpy()
-
-    own = brightness(model, images, targets)
-    assert measures.randomisation(brightness, model, images, targets, own) == pytest.approx(1)
-    blank = METHODS["blank"](model, images, targets)
-    assert measures.randomisation(METHODS["blank"], model, images, targets, blank) == pytest.approx(0)
-
-
-def test_the_cascade_tells_the_factor_from_the_network():
+def test_neither_a_random_map_nor_the_image_depends_on_what_was_learnt():
     model, images = Tiny().eval(), grey(4)
+    rng = np.random.default_rng(0)
     targets = torch.tensor([1, 0, 1, 0])
-    found = measures.cascade(model, images, targets, torch.zeros(1, 3, SIZE, SIZE), depths=(0.0, 1.0))
-    assert list(found) == [
-        "with x - x', signed",
-        "without, signed",
-        "with x - x', absolute",
-        "without, absolute",
-    ]
-    assert all(values.shape == (2, 4) for values in found.values())
-    assert abs(found["without, signed"][1].mean()) < 0.4
-    assert found["with x - x', absolute"][1].mean() > found["without, absolute"][1].mean()
+    ways = {
+        "random": lambda m, x, t: rng.normal(size=(len(x), SIZE, SIZE)),
+        "image": lambda m, x, t: x.mean(1).numpy(),
+    }
+    given = model, images, targets
+    found = {name: measures.dependence(way, *given, way(*given)) for name, way in ways.items()}
+    assert found["image"]["repeated"].min() > 0.9
+    assert found["image"]["randomised"].min() > 0.9, "nothing learnt changes nothing"
+    assert found["random"]["repeated"].mean() < 0.6, "it does not repeat"
+
+
+def test_correlation():
+    one = np.random.default_rng(0).normal(size=(2, 30, 30))
+    assert measures.correlation(one, 2 * one + 3) == pytest.approx(1)
+    assert measures.correlation(one, -one) == pytest.approx(-1)
+    assert measures.correlation(one, np.zeros_like(one)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet18", "convnextv2"])

@@ -133,13 +133,3 @@ def test_what_cannot_be_explained_is_an_error():
         attributions("lime", Linear(), images(), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="no image"):
         attributions("sobel", Linear(), images(0), torch.zeros(0).long())
-
-
-def test_the_gradient_misses_what_is_saturated_and_integrated_gradients_do_not():
-    table = methods.saturation(a=2.0, b=1.0)
-    assert table.gradient["a"] == 0
-    assert table.integrated_gradients["a"] == pytest.approx(1, abs=0.02)
-    assert table.integrated_gradients["b"] == pytest.approx(0.5)
-    assert table.integrated_gradients["sum"] == pytest.approx(table.difference["sum"], abs=0.02)
-    assert table.gradient_x_input["sum"] == pytest.approx(0.5)
-    assert table.difference["sum"] == pytest.approx(1.5)

@@ -8,7 +8,7 @@ from torch import nn
 from support.project import write_study
 from xnn import BACKBONES, fit, load_model, load_run, load_study, predictions, wrangle
 from xnn.config import provenance
-from xnn.explain import card, evidence, removal, sample
+from xnn.explain import card, evidence, removal, sample, target
 from xnn.explain.methods import METHODS
 
 STUDY = "title: t\nsource: phantom\nimage_size: 64\npatients: 120\nfractions: [0.6, 0.1, 0.3]\nmarker: {}\n"
@@ -39,8 +39,9 @@ def test_a_network_that_reads_the_marker_is_told_from_its_control(monkeypatch, m
     drawn = sample.draw(predictions(run), run)
     given = sample.load_sample(run, drawn[drawn.measured])
     model = load_model(run)
-    maps = {"integrated_gradients": evidence.integrate(model, run, given).maps}
-    maps |= {name: METHODS[name](model, given.images, given.targets) for name in evidence.CONTROLS}
+    own = evidence.integrate(target.explained(run, model), run, given).maps
+    maps = {evidence.METHOD: own, "other_patient": own[evidence.others(given)]}
+    maps |= {name: METHODS[name](model, given.images, given.targets) for name in evidence.CONTROLS[:-1]}
     taken = {name: evidence.places(each, given) for name, each in maps.items()}
     told = card.alarm(card.table(taken, given.patients))
     assert told["measure"] == "marker_share"

@@ -3,8 +3,10 @@ import pandas as pd
 import pytest
 import torch
 
+from support.project import PROJECT
 from xnn import load_records, load_run
 from xnn.explain import sample
+from xnn.models import segmenter
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def test_shown_and_measured_come_from_one_shuffle(run):
     shown = drawn[drawn.shown].groupby(["label", "right"]).size()
     assert (shown == run.explanation.images).all()
     counts = drawn[drawn.measured].groupby("label").size()
-    assert counts.to_dict() == {"bacteria": 8, "normal": 2, "virus": 2}, "each class with its share of 12"
+    assert counts.to_dict() == {"bacteria": 100, "normal": 25, "virus": 25}, "each class with its share"
     assert ((drawn.predicted == drawn.label) == drawn.right).all()
     assert sample.draw(table.sample(frac=1, random_state=1), run).equals(drawn)
 
@@ -47,6 +49,16 @@ def test_a_sample_has_what_is_known(run):
     other = sample.retarget(run, few, ["virus", "normal"])
     assert other.targets.tolist() == [2, 1]
     assert torch.equal(other.images, few.images)
+
+
+def test_lungs_of_a_study_without_masks_are_found_by_the_shipped_segmenter(run, monkeypatch):
+    records = load_records(run.study)
+    drawn = sample.draw(predicted(run, records[records.split == "test"]), run)
+    monkeypatch.setattr(sample, "load_lungs", lambda *_: None)
+    assert sample.load_sample(run, drawn).lungs is None, "this project ships none"
+    monkeypatch.setattr(segmenter, "ROOT", PROJECT)
+    found = sample.load_sample(run, drawn).lungs
+    assert (found.shape, found.dtype) == ((len(drawn), 32, 32), bool)
 
 
 @pytest.mark.parametrize(

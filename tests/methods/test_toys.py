@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from demo import bottleneck, decay, toys
+from demo import bottleneck, decay, saturation, toys
 
 
 def test_phantoms_come_with_masks_and_classes_in_turn():
@@ -74,3 +74,13 @@ def test_decay_is_alike_for_all_weights_under_adamw_only():
     step = decay.first_step(1.0, 10.0, rate=0.01, decay=0.1)["of decay"]
     assert step["AdamW"] == pytest.approx(-0.001)
     assert step["Adam, L2"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_gradient_misses_what_is_saturated_and_integrated_gradients_do_not():
+    table = saturation.saturation(a=2.0, b=1.0)
+    assert table.gradient["a"] == 0
+    assert table.integrated_gradients["a"] == pytest.approx(1, abs=0.02)
+    assert table.integrated_gradients["b"] == pytest.approx(0.5)
+    assert table.integrated_gradients["sum"] == pytest.approx(table.difference["sum"], abs=0.02)
+    assert table.gradient_x_input["sum"] == pytest.approx(0.5)
+    assert table.difference["sum"] == pytest.approx(1.5)

@@ -76,6 +76,7 @@ SWEEP = pd.DataFrame(
         "rate": [0.1, 0.1, 0.1, 0.2, 0.2],
         "decay": [0.0, 0.0, 0.5, 0.0, 0.5],
         "validation": [0.5, 0.6, 0.7, 0.8, 0.9],
+        "validation_f1": [0.5, 0.6, 0.7, 0.8, 0.9],
         "value": [0.5, 0.6, 0.7, 0.8, 0.9],
         "low": 0.4,
         "high": 1.0,
@@ -103,11 +104,11 @@ FIGURES = {  # how it is made, and how many axes it has
     "score_by_size": (lambda: plots.score_by_size(SIZES, "F1"), 1),
     "beside_published": (lambda: plots.beside_published(RUNS.assign(low=[None] * len(RUNS)), "F1"), 1),
     "sweep_scores": (lambda: plots.sweep_scores(SWEEP, ["rate", "decay"], "validation", "F1"), 1),
+    "panels_of_runs": (lambda: plots.panels_of_runs(dict.fromkeys("ab", RUNS.assign(kind=RUNS.run))), 2),
     "seed_spread": (lambda: plots.seed_spread(SWEEP), 1),
-    "overlays": (lambda: plots.overlays(IMAGES, MAPS, RECORDS.path), 18),
+    "cases": (lambda: plots.cases(IMAGES, MAPS, RECORDS.path, RECORDS.path), 19),
     "overlay_table": (lambda: plots.overlay_table(IMAGES, {"grad_cam": MAPS}, RECORDS.path), 18),
     "card": (lambda: plots.card(RUNS.assign(method=RUNS.run, measure="infidelity")), 1),
-    "randomisation": (lambda: plots.randomisation({"signed": np.eye(3)}, [0, 0.5, 1]), 1),
     "insertion_deletion": (lambda: plots.insertion_deletion({"sobel": (np.eye(2)[0], *[np.eye(2)] * 2)}), 2),
 }
 
@@ -257,7 +258,7 @@ def test_starting_weights_have_a_colour_each():
     assert first == third != second
 
 
-def test_overlay_is_green_above_zero_red_below_and_clear_at_zero():
+def test_overlay_is_orange_above_zero_purple_below_and_clear_at_zero():
     attribution = np.zeros((10, 10))
     attribution[0, :2] = 4, -4
     colours = plots.overlay(np.full((10, 10), 100), attribution)
@@ -274,7 +275,7 @@ def test_overlay_does_not_depend_on_the_unit_of_the_attribution():
 
 def test_blank_images_and_maps_are_drawn():
     blank, zero = np.zeros((2, 8, 8), dtype=np.uint8), np.zeros((2, 8, 8))
-    plots.overlays(blank, zero, ["one", "other"]).canvas.draw()
+    plots.cases(blank, zero, ["one", "other"], ["", ""]).canvas.draw()
     plots.class_means(blank, ["normal", "virus"]).canvas.draw()
     plots.intensity_histograms(blank, ["normal", "virus"]).canvas.draw()
     plots.image_sheet(blank[:1], ["one"]).canvas.draw()
@@ -282,14 +283,6 @@ def test_blank_images_and_maps_are_drawn():
     one = RUNS.iloc[:1].assign(low=0.2, high=0.2)
     plots.compare_scores(one, "F1").canvas.draw()
     plots.outcome_counts(OUTCOMES * 0).canvas.draw()
-
-
-def test_overlays_stand_beside_their_radiographs():
-    figure = plots.overlays(IMAGES[:3], MAPS[:3], list("abc"), columns=2)
-    shown = [axes.images[0].get_array() for axes in figure.axes]
-    assert [image.ndim for image in shown] == [2, 3] * 3
-    np.testing.assert_array_equal(shown[5], plots.overlay(IMAGES[2], MAPS[2]))
-    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == list("abc")
 
 
 def test_colours_are_fixed_for_the_known_classes_and_distinct_for_others():

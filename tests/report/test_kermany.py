@@ -157,3 +157,21 @@ def test_committed_scores_are_recomputed_by_scikit_learn(file):
     assert metrics["confusion"] == sk.confusion_matrix(truth, said, labels=classes).tolist()
     assert metrics["n"] == len(table)
     assert metrics["patients"] == table.patient.nunique()
+
+
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="not a git checkout")
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("none/4-evaluate.ipynb", False),
+        ("none/validation.csv", False),
+        ("none/metrics.json", True),
+        ("none/predictions.csv", True),
+        ("8-sweep.ipynb", True),
+        ("sweep.json", True),
+    ],
+)
+def test_of_the_runs_of_a_sweep_only_numbers_are_committed(name, kept):
+    path = f"reports/kermany/sweeps/kermany-augmentation/{name}"
+    ignored = subprocess.run(["git", "-C", PROJECT, "check-ignore", "-q", "--no-index", path]).returncode == 0
+    assert ignored != kept

@@ -3,6 +3,7 @@
 import shutil
 
 import nbformat
+import pytest
 
 from support.project import SMALL, write_study
 from support.report import STEPS_OF_A_RUN
@@ -52,6 +53,16 @@ def test_an_archive_that_is_not_there_is_no_reason_to_doubt(root, monkeypatch):
         assert steps.doubts(task) == ["its archive"]
     finally:
         shutil.rmtree(task.page.parent)
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "masks", "listed"),
+    [("{epochs: 1}", "lungs.zip", True), ("{epochs: 1}", "", False), ("null", "lungs.zip", False)],
+)
+def test_a_segmenter_is_trained_if_the_study_asks_and_has_masks(monkeypatch, segmenter, masks, listed):
+    write_study("sought", f"{{title: sought, source: archive, segmenter: {segmenter}}}")
+    monkeypatch.setenv("MASKS", masks)
+    assert ("3-lungs" in [task.step for task in steps.report("sought")]) is listed
 
 
 def test_region_pages_follow_the_lung_masks(monkeypatch):

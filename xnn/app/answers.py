@@ -1,8 +1,7 @@
-"""Answers about an image, by the notebooks' own code: class, probabilities, explanation and quality flags."""
+"""Answers about an image, by the notebooks' own code: flags, class, probabilities and explanation."""
 
 import base64
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -10,15 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from starlette.exceptions import HTTPException
 
 from .. import plots
-from ..data.images import decode, png
+from ..data.images import png
 from ..evaluation.calibration import tempered
-from ..explain import localisation, methods
+from ..explain import localisation, methods, scales
 from ..explain.integrated import integrated_gradients
+from ..explain.localisation import share_within
 from ..models import classifier
 from ..models.classifier import to_input
-from . import dicom
-from .model import LoadedModel, features
-from .settings import Baseline, Method, Settings
+from ..models.distance import features
+from ..models.segmenter import segment
+from .dicom import decode
+from .flags import Flag, flag, uncalibrated
+from .model import LoadedModel
+from .settings import Baseline, Method, Scale, Settings
 
 NOTICE = "Part of a research report, no medical device: not for diagnosis."
 Picture = Annotated[bytes, PlainSerializer(lambda data: base64.b64encode(data).decode(), str)]  # a PNG file
@@ -32,19 +35,21 @@ class Question(BaseModel):
     explain: bool = True
     """false: only the class and the probabilities, which is faster"""
     target: str | None = Field(None, max_length=100)
-    """class whose logit is explained; by default the predicted one"""
+    """class whose log-odds are explained; by default the predicted one"""
     method: Method = "integrated_gradients"
     """method of explanation"""
     baseline: Baseline | None = None
     """image that attributions start from; by default that of the model's report"""
     tolerance: float | None = Field(None, ge=0.001, le=0.5)
     """integrated gradients: the largest relative completeness gap that is good enough"""
+    scale: Scale = "smoothed"
+    """what a picture shows: the smoothed map, the exact one, or its mean over regions of similar grey"""
     clamped: bool = False
-    """show only what raises the logit; completeness is still that of the whole map"""
+    """show only what raises the log-odds; completeness is still that of the whole map"""
 
 
 class Completeness(BaseModel):
-    """Whether the attributions sum to what they should; gaps are relative, the difference is in logits."""
+    """Whether the attributions sum to what they should; gaps are relative, the difference is in log-odds."""
 
     difference: float
     gap: float
@@ -53,28 +58,31 @@ class Completeness(BaseModel):
 
 
 class Explanation(BaseModel):
-    """An explanation of one logit; pictures are PNG in base64, as large as the network's input."""
+    """An explanation of the log-odds of one class; pictures are PNG in base64."""
 
     target: str
     method: str
     baseline: str
     tolerance: float
+    scale: str
     clamped: bool
     steps: int | None  # gradients computed by integrated gradients
     completeness: Completeness | None
-    overlay: Picture  # green raises the target's logit, red lowers it
+    lung_share: float | None  # of the smoothed map's magnitude, within the lungs that were found
+    lung_area: float | None  # share of the image: the lung share of an even map
+    zones: (
+        dict[str, float] | None
+    )  # integrated gradients: log-odds by lung zone, which add up to the difference
+    overlay: Picture  # orange raises the log-odds of the target, purple lowers them
     attribution: Picture  # the colours of the overlay alone, with their opacity
 
 
-@dataclass
-class Flag:
-    """A quality flag: raised, not raised, or (null) not known."""
+class PredictionSet(BaseModel):
+    """The classes that cannot be ruled out, and how often such sets hold the true class of a test image."""
 
-    name: str
-    raised: bool | None
-    value: float | None
-    limit: float | None
-    words: str
+    classes: list[str]
+    level: float
+    coverage: float | None
 
 
 class Origin(BaseModel):
@@ -86,11 +94,13 @@ class Origin(BaseModel):
 
 
 class Answer(BaseModel):
-    """The answer of POST /predict."""
+    """The answer of POST /predict. Read the flags first: with one raised, the class may mean nothing."""
 
+    flags: list[str]  # names of the raised ones
     predicted: str
     probabilities: dict[str, float]
     calibrated: bool
+    prediction_set: PredictionSet | None
     explanation: Explanation | None
     quality: list[Flag]
     radiograph: Picture  # the network's input
@@ -100,95 +110,120 @@ class Answer(BaseModel):
     notice: str = NOTICE
 
 
+class Seen(NamedTuple):
+    """An image (H, W) uint8, and the lungs found in it: a mask (H, W) bool, None without a segmenter."""
+
+    image: np.ndarray
+    lungs: np.ndarray | None
+    usual: float | None  # likeness of the lungs to those of the training patients
+
+
+def look(model: LoadedModel, image: np.ndarray) -> Seen:
+    """Return an image with the lungs that the model's segmenter finds."""
+    if model.segmenter is None:
+        return Seen(image, None, None)
+    masks, usual = segment(model.segmenter, image[None])
+    return Seen(image, masks[0], float(usual[0]))
+
+
 def answer(model: LoadedModel, data: bytes, question: Question, settings: Settings) -> Answer:
     """Return the answer about an image file; raise ImageError or HTTPException if there is none."""
     info = model.info
     if question.target not in (None, *info.classes):
         raise HTTPException(422, f"target: choose one of {', '.join(info.classes)}")
-    read = dicom.decode if settings.dicom and data[dicom.MAGIC] == b"DICM" else decode
-    image = read(data, info.image_size)
-    logits = classifier.logits(model.network, image[None], info.flip)
-    probabilities = tempered(classifier.probabilities(logits), info.temperature or 1.0)[0]
+    seen = look(model, decode(data, info.image_size))
+    raw = classifier.probabilities(classifier.logits(model.network, seen.image[None], info.flip))
+    probabilities = tempered(raw, info.temperature or 1.0)[0]
     predicted = info.classes[int(probabilities.argmax())]
-    quality, explanation = _model_flags(model, image), None
+    quality, explanation = image_flags(model, seen), None
     if question.explain:
-        explanation, attributions = explain(model, image, predicted, question, settings.max_gradients)
-        quality += _map_flags(explanation, attributions)
+        explanation, attributions = explain(model, seen, predicted, question, settings.max_gradients)
+        quality += map_flags(model, explanation, attributions)
     return Answer(
+        flags=[each.name for each in quality if each.raised],
         predicted=predicted,
         probabilities=dict(zip(info.classes, probabilities.tolist(), strict=True)),
         calibrated=info.temperature is not None,
+        prediction_set=prediction_set(model, raw[0]),
         explanation=explanation,
         quality=quality,
-        radiograph=png(image),
+        radiograph=png(seen.image),
         model=Origin(id=info.id, sha256=info.sha256, provenance=(info.metrics or {}).get("provenance")),
     )
 
 
+def prediction_set(model: LoadedModel, raw: np.ndarray) -> PredictionSet | None:
+    """Return the conformal set of probabilities (C,) before the temperature; None without thresholds."""
+    if not (found := model.info.conformal):
+        return None
+    limits = [found["thresholds"][name] for name in model.info.classes]
+    classes = [name for name, p, most in zip(model.info.classes, raw, limits, strict=True) if 1 - p <= most]
+    return PredictionSet(classes=classes, level=found["level"], coverage=found["coverage"]["value"])
+
+
 def explain(
-    model: LoadedModel, image: np.ndarray, predicted: str, question: Question, max_gradients: int
+    model: LoadedModel, seen: Seen, predicted: str, question: Question, max_gradients: int
 ) -> tuple[Explanation, np.ndarray]:
-    """Return the explanation of an image (H, W) uint8, and its signed map (H, W); errors as ``answer``."""
+    """Return the explanation of an image, and its signed map (H, W); errors as ``answer``."""
     target, name = question.target or predicted, question.baseline or model.info.baseline
     if name == "mean" and model.training_mean is None:
         raise HTTPException(422, "baseline mean: this model has no mean of its training images")
-    images, targets = to_input(image[None]), torch.tensor([model.info.classes.index(target)])
+    images, targets = to_input(seen.image[None]), torch.tensor([model.info.classes.index(target)])
     baseline = methods.baseline(name, images, model.training_mean)
     tolerance = question.tolerance or model.info.tolerance
-    steps = completeness = None
+    steps = completeness = zones = None
     if question.method == "integrated_gradients":
-        found = integrated_gradients(model.network, images, targets, baseline, tolerance, max_gradients)
-        attributions, steps = found.maps[0], int(found.gradients[0])
+        found = integrated_gradients(model.evidence, images, targets, baseline, tolerance, max_gradients)
+        maps, steps = found.maps, int(found.gradients[0])
         completeness = {key: getattr(found, key)[0].item() for key in Completeness.model_fields}
+        zones = by_zone(seen, maps)
     else:
-        attributions = methods.METHODS[question.method](model.network, images, targets, baseline)[0]
-    shown = np.maximum(attributions, 0) if question.clamped else attributions
+        maps = methods.METHODS[question.method](model.evidence, images, targets, baseline)
+    shown = scales.at(question.scale, maps, seen.image[None])[0]
+    shown = np.maximum(shown, 0) if question.clamped else shown
+    share = None
+    if seen.lungs is not None and seen.lungs.any():
+        share = float(share_within(scales.smoothed(maps), seen.lungs[None])[0])
     colours = np.where(shown[..., None] > 0, plots.RAISES, plots.LOWERS)
     explanation = Explanation(
+        **{key: getattr(question, key) for key in ("method", "scale", "clamped")},
         target=target,
-        method=question.method,
         baseline=name,
         tolerance=tolerance,
-        clamped=question.clamped,
         steps=steps,
         completeness=completeness,
-        overlay=png(plots.overlay(image, shown)),
+        lung_share=share,
+        lung_area=None if share is None else float(seen.lungs.mean()),
+        zones=zones,
+        overlay=png(plots.overlay(seen.image, shown)),
         attribution=png(np.dstack([colours, 255 * plots.opacity(shown)]).astype(np.uint8)),
     )
-    return explanation, attributions
+    return explanation, maps[0]
 
 
-def _model_flags(model, image):
-    """Return whether the probabilities are calibrated, and whether the image is like the training images."""
-    temperature, limit = model.info.temperature, model.info.distance_threshold
-    words = "The probabilities are not calibrated: no temperature is known for this model."
-    if temperature is not None:
-        words = f"The probabilities are calibrated (temperature {temperature:.2f})."
-    calibration = Flag("uncalibrated", temperature is None, temperature, None, words)
-    if limit is None:
-        words = "How far this image is from the training images is not known for this model."
-        return [calibration, Flag("far_from_training", None, None, None, words)]
-    value = float(model.distance.of(features(model.network, to_input(image[None])))[0])
-    how = f"distance {value:.1f}; 99 % of the validation images are below {limit:.1f}"
-    words = f"This image is no farther from the training images than other radiographs ({how})."
-    if value > limit:
-        words = f"This image is unlike the training images ({how}): do not rely on the answer."
-    return [calibration, Flag("far_from_training", value > limit, value, limit, words)]
+def by_zone(seen: Seen, maps: np.ndarray) -> dict[str, float] | None:
+    """Return what each lung zone adds to the log-odds, by its name; None where no lungs were found."""
+    if seen.lungs is None or not seen.lungs.any():
+        return None
+    found = scales.sums(maps, scales.zones(seen.lungs[None]), len(scales.ZONES))[0]
+    return dict(zip(scales.ZONES, found.tolist(), strict=True))
 
 
-def _map_flags(explanation, attributions):
-    """Return whether the map is complete, and whether much of it is in the frame, where markers are."""
-    if found := explanation.completeness:
-        words = f"The attributions miss the change of the logit by {found.gap:.1%}: the map is inexact."
-        if found.passed:
-            words = f"The attributions sum to the change of the logit within {found.gap:.1%}: "
-            words += f"the map is complete ({explanation.steps} gradients)."
-        completeness = Flag("incomplete", not found.passed, found.gap, explanation.tolerance, words)
-    else:
-        words = f"{explanation.method.replace('_', ' ')}: there is no known sum to check this map against."
-        completeness = Flag("incomplete", None, None, None, words)
-    region = localisation.frame(len(attributions))
-    value, even = float(localisation.share_within(attributions[None], region)[0]), float(region.mean())
-    words = f"{value:.0%} of the attribution is in the outer frame of the image, {even:.0%} for a uniform map"
-    words += ": the answer may come from markers or borders, not from the lungs." if value > even else "."
-    return [completeness, Flag("in_the_frame", value > even, value, even, words)]
+def image_flags(model: LoadedModel, seen: Seen) -> list[Flag]:
+    """Return the flags about an image and its probabilities."""
+    info, distance = model.info, None
+    if model.distance:
+        distance = float(model.distance.of(features(model.network, seen.image[None]))[0])
+    return [
+        flag("no_lungs", seen.usual, info.lungs_limit, least=True),
+        flag("far_from_training", distance, info.distance_threshold),
+        uncalibrated(info.temperature),
+    ]
+
+
+def map_flags(model: LoadedModel, explanation: Explanation, attributions: np.ndarray) -> list[Flag]:
+    """Return the flags about an explanation: much of it in the frame, where markers are, or incomplete."""
+    gap = explanation.completeness and explanation.completeness.gap
+    share = float(share_within(attributions[None], localisation.frame(len(attributions)))[0])
+    limit = model.info.frame_limit if explanation.method == "integrated_gradients" else None
+    return [flag("in_the_frame", share, limit), flag("incomplete", gap, explanation.tolerance)]

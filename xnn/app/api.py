@@ -3,7 +3,6 @@
 python -m xnn.app.api
 """
 
-import importlib.util
 import json
 import os
 import sys
@@ -46,7 +45,8 @@ curl -H 'Content-Type: image/png' --data-binary @radiograph.png 'http://127.0.0.
 async def predict(request: Request, question: Annotated[answers.Question, Query()]):
     """Predict the class of a radiograph and explain it.
 
-    By Accept: JSON, or the overlay as image/png with x-class and x-probability in its headers.
+    By Accept: JSON, or the overlay as image/png with x-flags (those raised), x-class and x-probability in its
+    headers.
     """
     state, start = request.app.state, time.perf_counter()
     kind = parse_accept_header(request.headers.get("accept") or "*/*", MIMEAccept).best_match(KINDS)
@@ -67,6 +67,7 @@ async def predict(request: Request, question: Annotated[answers.Question, Query(
 
 def _picture(answer):
     headers = {
+        "x-flags": ", ".join(answer.flags) or "none",
         "x-class": quote(answer.predicted, safe=" "),
         "x-probability": f"{answer.probabilities[answer.predicted]:.4f}",
         "x-calibrated": str(answer.calibrated).lower(),
@@ -166,12 +167,10 @@ def main() -> None:
     log_to_stdout()
     try:
         given = settings.load()
-        if given.dicom and not importlib.util.find_spec("pydicom"):
-            raise settings.SettingsError("XNN_DICOM=1 needs the package pydicom: install xnn[dicom]")
         socket = settings.listen(given.host, given.port, "XNN_")
         if given.threads:
             torch.set_num_threads(given.threads)
-        guard = create(given, model.load(given.model))
+        guard = create(given, model.load(given.model, given.lungs))
     except settings.SettingsError as error:
         sys.exit(f"xnn: {error}")
     server(guard).run(sockets=[socket])

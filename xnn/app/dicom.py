@@ -1,33 +1,33 @@
-"""DICOM files, read with pydicom if XNN_DICOM=1: one frame of uncompressed grey pixels."""
+"""Image files: PNG and JPEG as the notebooks read them, and one frame of uncompressed grey DICOM pixels."""
 
 import io
 
 import numpy as np
 from PIL import Image
 
+from ..data import images
 from ..data.images import MAX_PIXELS, MIN_SIDE, ImageError
 
 MAGIC = slice(128, 132)  # b"DICM"
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # the only transfer syntax that pydicom unpacks without a limit
-CHECKED = [
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PresentationLUTShape",
-]
+CHECKED = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"]
+CHECKED += ["PhotometricInterpretation", "PresentationLUTShape"]
 GREY = ("MONOCHROME1", "MONOCHROME2")  # 0 is white, 0 is black
 
 
 def decode(data: bytes, size: int) -> np.ndarray:
-    """Return (size, size) uint8, 0 black, of a DICOM file: its window as given, or else all its grey levels.
+    """Return the grey image (size, size) uint8, 0 black, in a file; raise ImageError if it cannot be used.
 
-    Padding is black. Only the pixels and their description are read; raise ImageError if they cannot be used.
+    DICOM files are shown with their window, or else with all their grey levels; padding is black. Only the
+    pixels and their description are read.
     """
-    import pydicom
-    from pydicom.pixels import apply_modality_lut, pixel_array
-
+    if data[MAGIC] != b"DICM":
+        return images.decode(data, size)
+    try:
+        import pydicom
+        from pydicom.pixels import apply_modality_lut, pixel_array
+    except ImportError:
+        raise ImageError("a DICOM file: to read it, install xnn[dicom], which brings pydicom") from None
     file, dataset = io.BytesIO(data), pydicom.Dataset()
     try:
         if DEFLATED in data:

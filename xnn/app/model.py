@@ -1,12 +1,12 @@
-"""The served model, read from a folder or the hub and checked, and how far images are from its training.
+"""The served model and the lung segmenter, read from folders or the hub and checked.
 
-Training leaves model.safetensors and config.json, which is enough. ``xnn.app.ship`` adds the temperature
-(metrics.json), the training images' distribution (statistics.safetensors) and how to serve (shipped.json).
+Training leaves model.safetensors and config.json, which is enough. ``xnn ship`` adds the temperature and
+conformal thresholds (metrics.json), the training images' distribution (statistics.safetensors), how to serve
+and the limits of flags (shipped.json).
 """
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +15,18 @@ import torch
 from huggingface_hub import snapshot_download
 from pydantic import AliasChoices, AliasPath, BaseModel, Field, ValidationError
 from safetensors.numpy import load_file
-from torch.utils.checkpoint import checkpoint
 
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT
-from ..explain.integrated import ready
-from ..models.classifier import Classifier, logits, to_input
-from .settings import Baseline, SettingsError
+from ..explain.target import Evidence
+from ..models.classifier import Classifier, logits
+from ..models.distance import Distance, features
+from ..models.kept import CARD, CONFIG, METRICS, SHIPPED, STATISTICS, WEIGHTS
+from ..models.segmenter import Segmenter
+from ..models.weights import WeightsError
+from .settings import LUNGS, Baseline, SettingsError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-CONFIG, METRICS, SHIPPED = "config.json", "metrics.json", "shipped.json"
-WEIGHTS, STATISTICS, CARD = "model.safetensors", "statistics.safetensors", "README.md"
-DEPTH = 0.75  # of the backbone: later blocks separate the classes and keep little else of the image
-QUANTILE = 0.99  # share of the validation images below the threshold
 
 
 def _at(*paths, default=..., **limits):
@@ -43,27 +42,38 @@ class ServingConfig(BaseModel):
     # side in pixels that images are decoded to
     image_size: int = _at((SHIPPED, "image_size"), (CONFIG, "image_size"), ge=32, le=1024)
     flip: bool = _at((SHIPPED, "flip"), default=False)  # average the logits of an image and its mirror image
-    baseline: Baseline = _at((SHIPPED, "baseline"), default="black")
+    baseline: Baseline = _at((SHIPPED, "baseline"), default="blur")
     tolerance: float = _at((SHIPPED, "tolerance"), default=0.01, gt=0, lt=1)
     temperature: float | None = _at((METRICS, "calibration", "temperature"), default=None, gt=0)
     metrics: dict | None = _at((METRICS,))
     shipped: dict | None = _at((SHIPPED,))
     card: str
     sha256: str  # of the weights
+    conformal: dict | None = _at((METRICS, "conformal"), default=None)
+    frame_limit: float | None = _at((SHIPPED, "frame_limit"), default=None)
     distance_threshold: float | None = None
+    lungs_limit: float | None = None
 
 
 class LoadedModel(NamedTuple):
     """A network in memory and what belongs to it."""
 
-    network: Classifier
+    evidence: Evidence  # the network, and what is explained of it
     info: ServingConfig
-    distance: "Distance | None"
+    distance: Distance | None
     training_mean: np.ndarray | None  # (H, W) in [0, 1]
+    segmenter: Segmenter | None
+
+    @property
+    def network(self) -> Classifier:
+        return self.evidence.network
 
 
-def load(source: str) -> LoadedModel:
-    """Return the model of a folder or a hub id; raise SettingsError if it does not predict an image."""
+def load(source: str, lungs: str = LUNGS) -> LoadedModel:
+    """Return the model of a folder or a hub id, with the segmenter of the folder `lungs`, if it is there.
+
+    Raises SettingsError if it does not predict an image.
+    """
     folder, values = _folder(source), {}
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
@@ -87,17 +97,18 @@ def load(source: str) -> LoadedModel:
         raise SettingsError(f"{folder}: the network fails on an image: {str(error)[:200]}") from None
     if found.shape != (1, len(info.classes)) or not np.isfinite(found).all():
         raise SettingsError(f"{folder}: expected {len(info.classes)} finite logits, got {found.tolist()}")
+    evidence, segmenter = Evidence(network, flip=info.flip), _segmenter(lungs, info)
     if not (folder / STATISTICS).exists():
-        return LoadedModel(network, info, None, None)
+        return LoadedModel(evidence, info, None, None, segmenter)
     try:
         arrays = load_file(folder / STATISTICS)
         training_mean = arrays.pop("training_mean").reshape(grey.shape[1:])
         distance = Distance(**arrays)
-        distance.of(features(network, to_input(grey)))
+        distance.of(features(network, grey))
     except Exception as error:  # safetensors and NumPy raise a wide range of errors
         raise SettingsError(f"{folder / STATISTICS} does not fit the network: {error}") from None
     info.distance_threshold = distance.threshold.item()
-    return LoadedModel(network, info, distance, training_mean)
+    return LoadedModel(evidence, info, distance, training_mean, segmenter)
 
 
 def _folder(source: str) -> Path:
@@ -127,50 +138,15 @@ def _network(folder: Path) -> Classifier:
         network = Classifier.from_pretrained(folder)  # float16 in the file becomes float32 here
     except Exception as error:  # WeightsError, or whatever a network of odd sizes raises
         raise SettingsError(" ".join(str(error).split())[:400]) from None
-    for block in network.backbone:
-        # recompute activations for gradients instead of keeping them: an explanation needs much less memory
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
-    # channels_last from the start: weights converted in inference mode would have no gradients later
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-class Distance(NamedTuple):
-    """Mahalanobis distance of C features from the training images, by probabilistic PCA.
-
-    That is a Gaussian of K principal directions and an isotropic rest (Tipping and Bishop 1999).
-    """
-
-    mean: np.ndarray  # (C,)
-    directions: np.ndarray  # (K, C), orthonormal
-    variances: np.ndarray  # (K,) along the directions
-    rest: np.ndarray  # (1,) mean variance in all other directions
-    threshold: np.ndarray  # (1,)
-
-    def of(self, features: np.ndarray) -> np.ndarray:
-        """Return the distances (N,) of features (N, C); a training image has about the square root of C."""
-        centred = np.asarray(features, float) - self.mean
-        along = centred @ self.directions.T
-        beside = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0)
-        return np.sqrt((along**2 / self.variances).sum(axis=1) + beside / self.rest)
-
-
-def fit_distance(training: np.ndarray, validation: np.ndarray, directions: int = 64) -> Distance:
-    """Return the distance from features (N, C) of training images; validation images set its threshold."""
-    training = np.asarray(training, float)
-    if len(training) < 3:
-        raise ValueError(f"{len(training)} training images are too few for a distance")
-    mean = training.mean(axis=0)
-    _, sizes, found = np.linalg.svd(training - mean, full_matrices=False)
-    variances = sizes**2 / (len(training) - 1)
-    count = min(directions, len(training) // 3, training.shape[1] - 1)
-    rest = variances[count:].sum(keepdims=True) / (training.shape[1] - count)
-    distance = Distance(mean, found[:count], variances[:count], rest, np.empty(1))
-    return distance._replace(threshold=np.quantile(distance.of(validation), [QUANTILE]))
-
-
-@torch.inference_mode()
-def features(network: Classifier, images: torch.Tensor) -> np.ndarray:
-    """Return features (N, C) of images (N, 3, H, W): mean and deviation of each channel at DEPTH."""
-    last = 1 + round(DEPTH * len(network.backbone))  # layer 0 preprocesses the image
-    maps = network.eval().forward_range(ready(network, images), 0, last)
-    return torch.cat([maps.mean((2, 3)), maps.std((2, 3))], 1).numpy()
+def _segmenter(source: str, info: ServingConfig) -> Segmenter | None:
+    folder = next((each for each in (Path(source).expanduser(), ROOT / source) if each.is_dir()), None)
+    if folder is None:
+        return None
+    try:
+        info.lungs_limit = json.loads((folder / METRICS).read_text())["limit"]
+        return Segmenter.from_pretrained(folder)
+    except (WeightsError, OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{folder}: no lung segmenter: {' '.join(str(error).split())[:200]}") from None

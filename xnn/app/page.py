@@ -1,31 +1,33 @@
 """The page, run by Streamlit; it calls the API over HTTP and needs no torch."""
 
 import base64
+import contextlib
 import io
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import requests
 import streamlit as st
 from PIL import Image
 
-from xnn.app.settings import Baseline, Method, load
-from xnn.config.files import load_study
-from xnn.config.schema import ParameterError
-from xnn.data import phantom
-from xnn.data.archive import DataError
-from xnn.data.images import png
-from xnn.data.records import load_images, load_records
+from xnn.app.dicom import decode
+from xnn.app.settings import Baseline, Method, Scale, load
+from xnn.data.examples import examples
+from xnn.data.images import ImageError
 
 TIMEOUT = 60  # seconds; the API gives up earlier
 DIMMED = 0.2  # how much darker the radiograph is below opaque colours, as in every figure
 NOTICE = "**Not a medical device, not for diagnosis.** Do not upload anything that could identify a patient."
 LEGEND = (
-    ":green[**Green**] raises the network's score for **{target}**, :red[**red**] lowers it, and clear areas "
-    "do neither. Colours are opaque from six times the mean magnitude."
+    ":orange[**Orange**] is evidence for **{target}**, :violet[**purple**] against it, and clear areas are "
+    "neither. Colours are opaque from four times the mean magnitude."
 )
 ICONS = {True: ":material/warning:", False: ":material/check:", None: ":material/help:"}
-PREDICTED = "the predicted class"
+PREDICTED = "the most likely one"
+FINDINGS = {"bacteria": "bacterial pneumonia", "normal": "no pneumonia", "virus": "viral pneumonia"}
+BASELINES = {"blur": "a blurred copy", "black": "a black image", "mean": "the mean radiograph"}
+SCALES = {"smoothed": "smoothed", "pixels": "single pixels", "regions": "regions of similar grey"}
 
 
 class ApiError(Exception):
@@ -73,34 +75,53 @@ def main() -> None:
         st.code(info["card"] or "This model has no card.", language=None, wrap_lines=True)
 
 
+def finding(name: str) -> str:
+    """Return what a radiologist calls a class."""
+    return FINDINGS.get(name, name)
+
+
 def choose_parameters(info: dict) -> dict:
     """Return the parameters of POST /predict, from the sidebar."""
     baselines = get_args(Baseline)
     with st.sidebar:
         st.header("Explanation")
-        target = st.selectbox("Class to explain", [PREDICTED, *info["classes"]])
+        target = st.selectbox("Finding to explain", [PREDICTED, *info["classes"]], format_func=finding)
+        scale = st.selectbox("Detail of the map", get_args(Scale), format_func=SCALES.get)
+        start = baselines.index(info["baseline"])
+        baseline = st.selectbox("Compared with", baselines, start, format_func=BASELINES.get)
         method = st.selectbox("Method", get_args(Method), format_func=lambda name: name.replace("_", " "))
-        baseline = st.selectbox("Baseline", baselines, baselines.index(info["baseline"]))
-        tolerance = st.select_slider("Largest completeness gap", [0.005, 0.01, 0.02, 0.05, 0.1], 0.01)
-        clamped = str(st.toggle("Only what raises the score")).lower()
+        tolerance = st.select_slider("Largest error of the sum", [0.005, 0.01, 0.02, 0.05, 0.1], 0.01)
+        clamped = str(st.toggle("Only evidence for the finding")).lower()
         st.caption(f"Model {info['id']}")
-    parameters = {"method": method, "baseline": baseline, "tolerance": tolerance, "clamped": clamped}
+    parameters = {"method": method, "baseline": baseline, "tolerance": tolerance}
+    parameters |= {"scale": scale, "clamped": clamped}
     return parameters | ({"target": target} if target != PREDICTED else {})
 
 
 def choose_image(study: str) -> bytes:
-    """Return the image to predict: the uploaded one, else the chosen example."""
-    upload = st.file_uploader("A radiograph (PNG or JPEG)")
-    files, source = examples(study)
-    name = st.radio("or an example", list(files), horizontal=True)
+    """Return the image to predict: the one uploaded or chosen last."""
+    upload = st.file_uploader("A frontal chest radiograph (PNG, JPEG or DICOM)", on_change=_clear_example)
+    files, source = st.cache_data(examples, show_spinner=False)(study)
+    st.session_state.setdefault("example", next(iter(files)))
+    name = st.radio("or an example", list(files), horizontal=True, key="example")
     st.caption(source)
-    if not upload:
-        st.image(files[name], width=160, caption=name)
-    return upload.getvalue() if upload else files[name]
+    image = upload.getvalue() if upload and not name else files[name or next(iter(files))]
+    with contextlib.suppress(ImageError):  # in words when the API is called
+        st.image(decode(image, 224), width=160, caption=upload.name if upload and not name else name)
+    return image
+
+
+def _clear_example():
+    st.session_state.example = None
 
 
 def show(answer: dict) -> None:
-    """Show an answer: radiograph, overlay, probabilities, quality flags."""
+    """Show an answer: raised flags above the class, then radiograph, map, zones and what was checked."""
+    for flag in answer["quality"]:
+        if flag["raised"]:
+            st.error(flag["words"], icon=ICONS[True])
+    missing = "no_lungs" in answer["flags"]
+    st.subheader("No lungs found" if missing else f"Most likely: {finding(answer['predicted'])}")
     explanation = answer["explanation"]
     left, right = st.columns([3, 2])
     with left:
@@ -109,14 +130,40 @@ def show(answer: dict) -> None:
         for column, caption in zip(st.columns(2), strengths, strict=True):
             pixels = blend(answer["radiograph"], explanation["attribution"], strengths[caption])
             column.image(pixels, caption, width="stretch", output_format="PNG")  # JPEG would smear colours
-        st.markdown(LEGEND.format(target=explanation["target"]))
+        st.markdown(LEGEND.format(target=finding(explanation["target"])))
     with right:
-        st.subheader(f"Predicted class: {answer['predicted']}")
+        if missing:
+            st.markdown("What the network says of any image, without meaning here:")
         for name, value in answer["probabilities"].items():
-            st.progress(value, f"{name}: {value:.1%}")
+            st.progress(value, f"{finding(name)}: {value:.1%}")
+        for sentence in (_set(answer["prediction_set"]), _share(explanation)):
+            if sentence:
+                st.markdown(sentence)
+        if explanation["zones"]:
+            st.dataframe(pd.Series(explanation["zones"], name="log-odds").round(2), width="stretch")
         for flag in answer["quality"]:
-            st.markdown(f"{ICONS[flag['raised']]} {flag['words']}")
+            if not flag["raised"]:
+                st.markdown(f"{ICONS[flag['raised']]} {flag['words']}")
         st.caption(f"{answer['notice']} Answered in {answer['seconds']} s by {answer['model']['id']}.")
+
+
+def _set(found: dict | None) -> str | None:
+    if not found:
+        return None
+    names = " or ".join(map(finding, found["classes"])) or "none of the findings"
+    held = f" (on test radiographs: {found['coverage']:.0%})" if found["coverage"] else ""
+    return (
+        f"Not ruled out: **{names}**. Such sets hold the true finding in {found['level']:.0%} of cases{held}."
+    )
+
+
+def _share(explanation: dict) -> str | None:
+    if explanation["lung_share"] is None:
+        return None
+    return (
+        f"**{explanation['lung_share']:.0%}** of the map lies within the lungs, which cover "
+        f"{explanation['lung_area']:.0%} of the image."
+    )
 
 
 def blend(radiograph: str, attribution: str, strength: float) -> np.ndarray:
@@ -126,26 +173,6 @@ def blend(radiograph: str, attribution: str, strength: float) -> np.ndarray:
     cover = strength * colour[..., 3:] / 255
     mixed = (1 - cover) * (1 - DIMMED * strength) * grey[..., None] + cover * colour[..., :3]
     return np.clip(mixed, 0, 255).astype(np.uint8)
-
-
-@st.cache_data(show_spinner=False)
-def examples(study: str) -> tuple[dict[str, bytes], str]:
-    """Return images that the study set aside, or phantoms, as PNG files by name, and a sentence on them."""
-    try:
-        parent = load_study(study)
-        records, store = load_records(parent), load_images(parent)
-        chosen = records[records.split == "example"]
-    except (ParameterError, DataError, FileNotFoundError):
-        chosen = ()
-    if not len(chosen):
-        drawn = [phantom.draw(label, number, 0, 224, 0).image for number, label in enumerate(phantom.CLASSES)]
-        source = "Examples: synthetic phantoms, no patients. Radiographs of this model's study are not here."
-        return dict(zip(phantom.CLASSES, map(png, drawn), strict=True)), source
-    number = chosen.groupby("label").cumcount() + 1
-    names = chosen.label + number.map(" {}".format).where(number > 1, "")
-    kind = "synthetic phantoms (no patients)" if parent.synthetic else "real radiographs"
-    source = f"Examples: {kind} of study {study}, set aside before training. {parent.archive.attribution}"
-    return {name: png(store[row]) for name, row in zip(names, chosen.row, strict=True)}, source.strip()
 
 
 if __name__ == "__main__":  # so it is when Streamlit runs it

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-MODEL = "models/kermany-mobilenetv2-full"
+MODEL, LUNGS = "models/kermany-mobilenetv2-full", "models/lungs"
 # what a question may choose; here because the page needs them, and the page works without torch
 Method = Literal[
     "integrated_gradients", "saliency", "gradient_x_input", "smoothgrad_ig", "grad_cam", "occlusion"
 ]
-Baseline = Literal["black", "mean", "blur"]
+Baseline = Literal["blur", "black", "mean"]
+Scale = Literal["smoothed", "pixels", "regions"]
 
 
 class SettingsError(ValueError):
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="XNN_", env_ignore_empty=True, extra="forbid", frozen=True)
 
     model: str = MODEL  # a folder, or an id on the Hugging Face hub
+    lungs: str = LUNGS  # a folder with a lung segmenter
     host: str = "127.0.0.1"  # address of the API; by default only this machine can reach it
     port: int = Field(8000, ge=0, lt=2**16)
     hosts: Names = ["127.0.0.1", "localhost"]  # Host headers that the API accepts
@@ -47,7 +49,6 @@ class Settings(BaseSettings):
     waiting: int = Field(15, ge=0)  # further requests admitted; all others get a 503
     max_gradients: int = Field(200, ge=9)  # per explanation; most need 25
     threads: int = Field(0, ge=0)  # of the network; 0: one per core
-    dicom: bool = False  # accept DICOM files; needs pydicom
 
 
 def load() -> Settings:

@@ -16,6 +16,7 @@ BACKBONES = {
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
     "convnextv2": "ConvNeXtV2",
+    "timm/tf_efficientnet_lite0": "EfficientNet-Lite0",
 }
 REGIMES = {"full": "all layers", "fine-tuning": "last layers", "feature extraction": "head only"}
 
@@ -50,6 +51,7 @@ def of_run(run: Run, seed: bool = True) -> str:
         "class weights": training.class_weights,
         "mix-up": training.mixup,
         "TrivialAugment": run.augmentation.trivial,
+        "robust views": run.augmentation.low_pass,
         f"seed {run.seed}": seed and run.seed,
     }
     if run.name.startswith("sweeps/"):

@@ -19,7 +19,7 @@ OTHERS = {  # what else people have under such names, by the mark at its place i
     (8, b"WEBP"): "WebP: convert it to PNG",
     (4, b"ftyp"): "HEIC or AVIF: convert it to PNG",
     (0, (b"II*\0", b"MM\0*")): "TIFF: convert it to PNG",
-    (128, b"DICM"): "DICOM: convert it to PNG (only the app reads it, with pydicom and XNN_DICOM=1)",
+    (128, b"DICM"): "DICOM: convert it to PNG (only the app reads it)",
 }
 
 

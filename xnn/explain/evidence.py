@@ -1,114 +1,131 @@
 """Evidence on a run's explanations: the maps of all methods, their measures, and whether they repeat."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit
 from tqdm import tqdm
 
 from ..config import files
 from ..config.schema import Run
-from ..models.classifier import load_model
-from . import localisation, measures
-from .integrated import Attribution, integrated_gradients
-from .methods import METHODS
+from ..data import regions
+from ..models.classifier import load_model, to_input
+from . import localisation, measures, scales
+from .integrated import Attribution, batch_size, integrated_gradients, ready
+from .methods import BASELINES, METHODS
 from .sample import Sample, run_baseline
+from .target import Evidence, explained
 
-CONTROLS = ("random", "sobel")  # which know nothing of the network
+METHOD = "integrated_gradients"  # whose card it is
+CONTROLS = ("random", "sobel", "centre", "other_patient")  # which know nothing of the network
 CARD_METHODS = (
-    "integrated_gradients",
-    "saliency",
-    "gradient_x_input",
-    "smoothgrad_ig",
-    "grad_cam",
+    METHOD,
+    "expected_gradients",
+    "idgi",
+    "guided_ig",
     "occlusion",
-    *CONTROLS,
+    "grad_cam",
 )
 # gradients per baseline where Integrated Gradients are computed again and again: ranks need no more
-QUICK_GRADIENTS = 17
-BASELINES = ("black", "mean", "blur")  # whose agreement is measured
-FILLS = ("blur", "mean")  # of insertion and of deletion, as in RISE
+QUICK_GRADIENTS = 9
+HEALTHY = 4  # baselines of expected gradients
+LANDING = (METHOD, "occlusion", "sobel")  # in the gallery and on the landing page: two methods and a control
+FILLS = {"blur": "", "mean": "_mean"}  # and what follows the names of measures with them
 LESION_MEASURES = (localisation.pointing_game, localisation.relevance_mass, localisation.relevance_rank)
-SHARE_MEASURED = 4  # one in so many images for the measures that call a method again and again
+SHARE_MEASURED = 4  # one in so many images for the measures that call a method again
 
 
-def integrate(model, run: Run, sample: Sample) -> Attribution:
+def integrate(model: Evidence, run: Run, sample: Sample) -> Attribution:
     """Return the Integrated Gradients of a sample, with the run's baseline, tolerance and cap."""
     how, start = run.explanation, run_baseline(run, sample.images)
     return integrated_gradients(model, sample.images, sample.targets, start, how.tolerance, how.max_gradients)
 
 
-def explainer(run: Run, name: str, baseline: str | None = None) -> measures.Method:
-    """Return a method of the card, with the run's baseline or the one of that name.
+def baselines(model: Evidence, run: Run, sample: Sample) -> pd.DataFrame:
+    """Return what a network says of each image that attributions could start from: a row per baseline.
 
-    Integrated Gradients are quick ones, for the measures that call a method again and again; the maps that
-    are measured come from ``integrate``, with its completeness.
+    Columns: the mean probability of each class. A baseline should say nothing; one that is itself called a
+    class cannot explain a call of that class.
     """
+    rows = {}
+    for name in BASELINES:
+        start = run_baseline(run, sample.images, name).flatten(0, -4)
+        with torch.inference_mode():
+            logits = [model.logits(ready(model, each)).cpu() for each in start.split(batch_size(model))]
+        rows[name] = torch.cat(logits).double().softmax(1).mean(0).tolist()
+    return pd.DataFrame.from_dict(rows, orient="index", columns=run.study.classes)
+
+
+def quick(run: Run, baseline: str | None = None) -> measures.Method:
+    """Return Integrated Gradients of few gradients, with the run's baseline or the one of that name."""
 
     def explain(model, images, targets):
         start = run_baseline(run, images, baseline)
-        if name != "integrated_gradients":
-            return METHODS[name](model, images, targets, mean_image(start))
         most = QUICK_GRADIENTS * (start.shape[1] if start.ndim == 5 else 1)
         return integrated_gradients(model, images, targets, start, run.explanation.tolerance, most).maps
 
     return explain
 
 
-def explainers(run: Run) -> dict[str, measures.Method]:
-    """Return the methods of the card by name."""
-    return {name: explainer(run, name) for name in CARD_METHODS}
+def explain_all(
+    model: Evidence, run: Run, sample: Sample, own: np.ndarray, names=(*CARD_METHODS, *CONTROLS)
+) -> dict[str, np.ndarray]:
+    """Return the maps (N, H, W) of methods and controls by name; ``own`` are METHOD's."""
+    given, start = (sample.images, sample.targets), run_baseline(run, sample.images)
+    maps, mean = {METHOD: own}, start.mean(dim=1) if start.ndim == 5 else start
+    for name in tqdm(names, "explaining", unit="method", leave=False):
+        if name == "expected_gradients":
+            healthy = run_baseline(run, sample.images, "expected")[:, :HEALTHY]
+            most = QUICK_GRADIENTS * healthy.shape[1]
+            maps[name] = integrated_gradients(model, *given, healthy, max_gradients=most).maps
+        elif name == "other_patient":
+            maps[name] = own[others(sample)]
+        elif name != METHOD:
+            maps[name] = METHODS[name](model, *given, mean)
+    return maps
 
 
-def mean_image(start):
-    """Return a baseline as one image: the mean of several."""
-    return start.mean(dim=1) if start.ndim == 5 else start
+def others(sample: Sample) -> np.ndarray:
+    """Return for each image another patient's, of the same class explained where there is one."""
+    rng, found = np.random.default_rng(0), []
+    targets = np.asarray(sample.targets)
+    for patient, target in zip(sample.patients, targets, strict=True):
+        foreign = sample.patients != patient
+        rows = np.flatnonzero(foreign & (targets == target))
+        found.append(rng.choice(rows if len(rows) else np.flatnonzero(foreign)))
+    return np.array(found)
 
 
-def explain_all(model, run: Run, sample: Sample, known: Mapping) -> dict[str, np.ndarray]:
-    """Return the maps (N, H, W) of every method of the card for the sample; ``known`` ones are kept."""
-    methods = tqdm(explainers(run).items(), desc="explaining", unit="method", leave=False)
-    return {
-        name: known[name] if name in known else method(model, sample.images, sample.targets)
-        for name, method in methods
-    }
+def measure_all(model: Evidence, sample: Sample, maps: Mapping, every: int = 1) -> tuple[dict, dict]:
+    """Return every measure (N,) of each map by name, and its curves with the blurred image as fill.
 
-
-def measure(model, method: measures.Method, sample: Sample, maps, exact: bool = False) -> tuple[dict, dict]:
-    """Return all measures of one method by name, (N,) each, and by fill its curves of insertion and deletion.
-
-    ``maps`` (N, H, W) are those of the method for the sample; ``exact`` says that they are better ones than
-    the method's own, which sensitivity must not mix. Infidelity and the measures that call the method again
-    (sensitivity, randomisation) are taken on one image in four, and NaN for the others.
+    Maps are compared at one grain: faithfulness by superpixels, places after smoothing. The measures that
+    may not judge are computed on one image in ``every``, and NaN elsewhere.
     """
-    curves = {fill: measures.curves(model, sample.images, maps, sample.targets, fill) for fill in FILLS}
-    blur, mean = (curves[fill].areas() for fill in FILLS)
-    values = {
-        "insertion_auc": blur["insertion_auc"],
-        "deletion_auc": mean["deletion_auc"],
-        "insertion_auc_mean": mean["insertion_auc"],
-        "deletion_auc_blur": blur["deletion_auc"],
-        **places(maps, sample),
-    }
-    rows = np.arange(0, len(maps), SHARE_MEASURED)
-    (images, targets, *_), own = sample.take(rows), maps[rows]
-    repeated = {
-        "infidelity": measures.infidelity(model, images, own, targets),
-        "sensitivity_max": measures.sensitivity(method, model, images, targets, None if exact else own),
-        "randomisation_spearman": measures.randomisation(method, model, images, targets, own),
-    }
-    for name, each in repeated.items():
-        values[name] = np.full(len(maps), np.nan)
-        values[name][rows] = each
-    return values, curves
+    areas, few = scales.superpixels(sample.images[:, 0].numpy()), slice(None, None, every)
+    values, curves = {name: places(each, sample) for name, each in maps.items()}, {}
+    for fill, suffix in FILLS.items():
+        rows, fills = few if suffix else slice(None), measures.filled(sample.images, fill)
+        asked = (sample.images[rows], {name: each[rows] for name, each in maps.items()}, sample.targets[rows])
+        curves[fill] = measures.curves(model, *asked, areas[rows], fills[rows])
+        asked = (areas[few], fills[few])
+        removed = measures.removals(model, sample.images[few], sample.targets[few], *asked)
+        for name, each in maps.items():
+            found = {key: (rows, area) for key, area in curves[fill][name].areas().items()}
+            found["removal"] = few, measures.removal_correlation(each[few], areas[few], removed)
+            for key, (known, one) in found.items():
+                values[name][key + suffix] = np.full(len(each), np.nan)
+                values[name][key + suffix][known] = one
+    return values, curves["blur"]
 
 
 def places(maps, sample: Sample) -> dict[str, np.ndarray]:
-    """Return where attributions lie; against lesions only for images that are classified correctly."""
-    size = maps.shape[-1]
-    values = {
-        "frame_share": localisation.share_within(maps, localisation.frame(size)),
-        "corner_share": localisation.share_within(maps, localisation.corners(size)),
-    }
+    """Return where smoothed attributions lie; against lesions only for images classified correctly."""
+    maps, values = scales.smoothed(maps), {}
+    if sample.lungs is not None:
+        values["lung_share"] = localisation.share_within(maps, sample.lungs)
     if sample.markers is not None:
         values["marker_share"] = localisation.share_within(maps, sample.markers)
     if sample.masks is not None:
@@ -117,19 +134,39 @@ def places(maps, sample: Sample) -> dict[str, np.ndarray]:
     return values
 
 
-def measure_all(model, methods: Mapping, sample: Sample, maps: Mapping) -> tuple[dict, dict]:
-    """Return measures and curves of every method, name to callable, given its maps by name."""
-    bar, values, curves = tqdm(methods.items(), desc="measuring", unit="method", leave=False), {}, {}
-    for name, method in bar:
-        exact = name == "integrated_gradients"
-        values[name], curves[name] = measure(model, method, sample, maps[name], exact)
-    return values, curves
+def by_zone(sample: Sample, maps) -> pd.DataFrame | None:
+    """Return what each lung zone contributes to the evidence, a row per image; None without lung masks."""
+    if sample.lungs is None:
+        return None
+    found = scales.sums(maps, scales.zones(sample.lungs), len(scales.ZONES))
+    return pd.DataFrame(found, columns=scales.ZONES)
 
 
-def rise_curves(curves: Mapping[str, Mapping[str, measures.Curves]]) -> dict[str, tuple]:
-    """Return for each method shares (S,), insertion and deletion (N, S), with RISE's fill for each."""
-    pairs = {name: [each[fill] for fill in FILLS] for name, each in curves.items()}
-    return {name: (np.asarray(a.shares), a.insertion, b.deletion) for name, (a, b) in pairs.items()}
+def captions(found: Attribution, model: Evidence, sample: Sample) -> list[str]:
+    """Return a caption for each image: the change explained, its gap, and what is said without the lungs."""
+    texts = [
+        f"{change:+.1f} log-odds, gap {gap:.1%}, {count} gradients"
+        for change, gap, count in zip(found.difference, found.gap, found.gradients, strict=True)
+    ]
+    if sample.lungs is None:
+        return texts
+    grey = (255 * sample.images[:, 0]).round().byte().numpy()
+    without = to_input(regions.parts(grey, sample.lungs, "lungs_removed", "inpainted"))
+    odds = measures.answers(model, without, sample.targets)
+    return [f"{text}\nwithout the lungs: {one:.2f}" for text, one in zip(texts, expit(odds), strict=True)]
+
+
+def shown(images, maps, titles, captions, sample: Sample, zones) -> Callable[..., dict]:
+    """Return a function from rows, and what to show otherwise, to the arguments of ``plots.cases``."""
+
+    def arguments(rows, **more):
+        parts = {"images": images, "titles": titles, "captions": np.asarray(captions)}
+        found = {name: each[rows] for name, each in parts.items()} | {"maps": {METHOD: maps[rows]}}
+        if zones is not None:
+            found |= {"lungs": sample.lungs[rows], "zones": zones.loc[rows]}
+        return found | more
+
+    return arguments
 
 
 def twins(run: Run) -> list[Run]:
@@ -145,28 +182,24 @@ def twins(run: Run) -> list[Run]:
     ]
 
 
-def agreement(model, run: Run, sample: Sample, maps: Mapping) -> dict[str, dict[str, np.ndarray]]:
-    """Return how alike maps are when something changes that should not matter much.
+def repeats(model: Evidence, run: Run, sample: Sample, own: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Return how alike smoothed maps are when something changes: {change: {correlation: (N,)}}.
 
-    Integrated Gradients from another baseline, and of networks of the same recipe with another seed;
-    SmoothGrad with other noise. ``maps`` has (N, H, W) of integrated_gradients and smoothgrad_ig. The result
-    has what was changed to "spearman" and "top_overlap", (N,) each.
+    Noise that no eye sees, another baseline, a network of the same recipe with another seed; and a network
+    with random parameters, whose maps should be unlike. The edges of the image are the control: nothing
+    changes them, so they do not depend on what was learnt.
     """
-    given = (sample.images, sample.targets)
-    changed = {
-        f"baseline {name}": explainer(run, "integrated_gradients", name)(model, *given)
-        for name in BASELINES
-        if name != run.explanation.baseline
-    }
-    noise = METHODS["smoothgrad_ig"](model, *given, mean_image(run_baseline(run, sample.images)), seed=1)
-    changed["noise of SmoothGrad"] = noise
+    given, method, found = (sample.images, sample.targets), quick(run), {}
+    ways = {"": (method, own), " (edges)": (METHODS["sobel"], METHODS["sobel"](model, *given))}
+    for control, way in ways.items():
+        noise, nothing = measures.dependence(way[0], model, *given, way[1]).values()
+        found |= {f"noise of 3 grey levels{control}": noise, f"nothing learnt{control}": nothing}
+    smooth = scales.smoothed(own)
+    for name in BASELINES:
+        if name != run.explanation.baseline:
+            other = quick(run, name)(model, *given)
+            found[f"baseline {name}"] = measures.correlation(smooth, scales.smoothed(other))
     for twin in twins(run):
-        changed[f"network {twin.name}"] = explainer(run, "integrated_gradients")(load_model(twin), *given)
-    found = {}
-    for name, other in changed.items():
-        own = maps["smoothgrad_ig" if name == "noise of SmoothGrad" else "integrated_gradients"]
-        found[name] = {
-            "spearman": localisation.spearman(own, other),
-            "top_overlap": localisation.top_overlap(own, other),
-        }
-    return found
+        other = method(explained(run, load_model(twin)), *given)
+        found[f"network {twin.name}"] = measures.correlation(smooth, scales.smoothed(other))
+    return {name: {"correlation": each} for name, each in found.items()}

@@ -1,8 +1,8 @@
 """Pictures of explanations for ``gallery.html``, which a browser shows without a server.
 
-A run's pictures are sheets, its cases side by side: one sheet of radiographs and one per method, green where
-a pixel raises the logit, red where it lowers it, transparent elsewhere. ``data.js`` says what is on them: a
-script, since a page that is opened as a file may read no other kind of file.
+A run's pictures are sheets, its cases side by side: one sheet of radiographs and one per method, orange where
+a pixel raises the evidence, purple where it lowers it, transparent elsewhere. ``data.js`` says what is on
+them: a script, since a page that is opened as a file may read no other kind of file.
 """
 
 import json
@@ -28,7 +28,7 @@ def write(run: Run, cases: pd.DataFrame, images, maps: Mapping[str, np.ndarray])
     ----------
     cases : N rows with path, label, predicted, probability, right, difference and gap.
     images : (N, H, W) grey, 0 to 255.
-    maps : method to (N, H, W) signed.
+    maps : method to (N, H, W) signed, smoothed: noise from pixel to pixel is not legible.
     """
     if any(len(each) != len(cases) for each in (images, *maps.values())):
         raise ValueError(f"{len(cases)} cases, but other numbers of images or maps")

@@ -7,12 +7,10 @@ its first pixel. Shapes that differ raise ValueError.
 
 import numpy as np
 from scipy import ndimage
-from scipy.stats import rankdata
 from skimage.morphology import disk
 
 TOLERANCE = 0.03  # of the image's side: how far beside the mask the pointing game still counts as a hit
 FRAME = 0.1  # of the image's side: the width of the outer frame
-TOP = 0.05  # share of the pixels that an overlap is counted among
 
 
 def pointing_game(maps, masks, tolerance: float = TOLERANCE) -> np.ndarray:
@@ -66,35 +64,6 @@ def frame(size: int, width: float = FRAME) -> np.ndarray:
     region = np.ones((size, size), bool)
     region[inner, inner] = False
     return region
-
-
-def corners(size: int, width: float = 2 * FRAME) -> np.ndarray:
-    """Return (size, size) bool: the four corners, squares of ``width`` of the side."""
-    edge = np.zeros(size, bool)
-    edge[: round(width * size)] = edge[size - round(width * size) :] = True
-    return edge[:, None] & edge[None, :]
-
-
-def spearman(one, two) -> np.ndarray:
-    """Return the rank correlation of two maps of each image, (N,) from -1 to 1; 0 for a blank map."""
-    pairs = zip(*_same_shape(one, two), strict=True)
-    return np.array([_spearman(a.ravel(), b.ravel()) for a, b in pairs])
-
-
-def _spearman(a, b):
-    ranks = np.stack([rankdata(a), rankdata(b)])
-    return np.corrcoef(ranks)[0, 1] if (ranks.std(axis=1) > 0).all() else 0.0
-
-
-def top_overlap(one, two, share: float = TOP) -> np.ndarray:
-    """Return the share of the highest pixels of one map that are among the highest of the other, (N,).
-
-    Two unrelated maps have ``share`` in common. Ties are settled by place, alike in both.
-    """
-    one, two = _same_shape(one, two)
-    count = max(1, round(share * one[0].size))
-    chosen = [np.argsort(-maps.reshape(len(maps), -1), kind="stable")[:, :count] for maps in (one, two)]
-    return np.array([len(np.intersect1d(*rows)) / count for rows in zip(*chosen, strict=True)])
 
 
 def _share(sizes, masks):

@@ -3,6 +3,7 @@
 Every method is called as ``method(model, images, targets, baselines=None, seed=0)``, with images
 (N, 3, H, W) float in [0, 1] and targets (N,) int, and returns maps (N, H, W) float32, summed over the
 channels. A method without baseline or seed ignores it. Controls are maps that know nothing of the network.
+The model may be a Classifier, whose logits are explained, or the evidence of one (``target``).
 """
 
 import time
@@ -11,18 +12,24 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from captum import attr
 from scipy import ndimage
 from torch import nn
 from torchvision.transforms.v2 import functional
 
-from ..models.classifier import BATCH
-from .integrated import integrated_gradients, ready
+from .integrated import along, batch_size, endpoints, evaluate, integrated_gradients, ready
 
-SMOOTHGRAD = {"nt_samples": 4, "nt_samples_batch_size": 1, "stdevs": 0.1, "n_steps": 10}
-STRIDES = 12  # of the occlusion's window along a side; the window is two strides wide
+SMOOTHGRAD = {
+    "nt_samples": 4,
+    "nt_samples_batch_size": 1,
+    "stdevs": 0.1,
+    "n_steps": 10,
+    "internal_batch_size": 1,
+}
+STEPS = 12  # of the paths of IDGI and of guided Integrated Gradients
+CENTRE = 0.25  # deviation of the blob, in sides of the image
+STRIDES = 8  # of the occlusion's window along a side; the window is two strides wide
 BASELINES = ("black", "mean", "blur", "expected")
 
 
@@ -101,15 +108,74 @@ def smoothgrad_ig(model, images, targets, baselines=None, seed=0) -> np.ndarray:
         return _in_batches(attribute, model, images, targets, baselines, size=1)
 
 
+def idgi(model, images, targets, baselines=None, seed=0) -> np.ndarray:
+    """Return IDGI (Yang et al. 2023): each step's change, shared among pixels by the squared gradient."""
+    maps = []
+    for number, points in enumerate(_paths(model, images, baselines)):
+        scores, gradients = evaluate(model, points, targets[[number]].expand(len(points)))
+        squares = gradients.sum(1)[:-1] ** 2
+        share = squares / squares.sum((1, 2), keepdim=True).clamp(min=torch.finfo().tiny)
+        maps.append((scores.diff().view(-1, 1, 1).to(share) * share).sum(0))
+    return torch.stack(maps).float().cpu().numpy()
+
+
+def _paths(model, images, baselines):
+    """Yield the points (STEPS + 1, 3, H, W) of the straight path to each image."""
+    start, change = endpoints(model, images, images.new_zeros(1) if baselines is None else baselines)
+    for one, way in zip(start, change, strict=True):
+        alphas = torch.linspace(0, 1, STEPS + 1)
+        yield along(one.expand(len(alphas), -1, -1, -1), way, alphas)
+
+
+def guided_ig(model, images, targets, baselines=None, seed=0) -> np.ndarray:
+    """Return guided Integrated Gradients (Kapishnikov et al. 2021): pixels of small gradients move first."""
+    start, change = endpoints(model, images, images.new_zeros(1) if baselines is None else baselines)
+    points, ends, maps = start[:, 0].clone(), (start + change)[:, 0], torch.zeros_like(change[:, 0])
+    whole = change[:, 0].abs().sum((1, 2))
+    for step in range(STEPS):
+        grey = points.unsqueeze(1).expand(-1, 3, -1, -1)
+        parts = zip(grey.split(batch_size(model)), targets.split(batch_size(model)), strict=True)
+        slopes = torch.cat([evaluate(model, *part)[1].sum(1) for part in parts])
+        for row, left in enumerate(whole * (1 - (step + 1) / STEPS)):
+            moved = _guided_step(points[row], ends[row], slopes[row], left)
+            maps[row] += (moved - points[row]) * slopes[row]
+            points[row] = moved
+    return maps.cpu().numpy()
+
+
+def _guided_step(point, end, slope, left):
+    """Return a point (H, W) moved to a distance `left` from the end, where the gradient is small first."""
+    distance = (end - point).abs()
+    order = slope.abs().flatten().argsort()
+    ahead = distance.flatten()[order].double().cumsum(0)
+    done = torch.zeros_like(point, dtype=torch.bool)
+    done.view(-1)[order] = ahead <= ahead[-1] - left
+    return torch.where(done, end, point)
+
+
 def grad_cam(model, images, targets, baselines=None, seed=0) -> np.ndarray:
-    """Return Grad-CAM (Selvaraju et al. 2017) of the backbone's last block, at the size of the image."""
-    explainer = attr.LayerGradCam(model, model.backbone[-1])
+    """Return Grad-CAM (Selvaraju et al. 2017) of the backbone's last block, at the size of the image.
 
-    def attribute(batch, target):
-        coarse = explainer.attribute(batch, target=target, relu_attributions=True)
-        return attr.LayerAttribution.interpolate(coarse, images.shape[-2:], "bilinear")
-
-    return _in_batches(attribute, model, images, targets)
+    If the model reads the mirror image as well, the map of that is mirrored back and added.
+    """
+    seen = []
+    hook = (
+        getattr(model, "network", model)
+        .backbone[-1]
+        .register_forward_hook(lambda _, given, output: seen.append(output))
+    )
+    maps = []
+    with hook, torch.enable_grad():
+        for rows in torch.arange(len(images)).split(batch_size(model)):
+            batch = ready(model.eval(), images[rows].float()).requires_grad_()
+            scores = model(batch).gather(1, targets[rows].view(-1, 1).to(batch.device))
+            (slopes,) = torch.autograd.grad(scores.sum(), seen[-1])
+            coarse = (slopes.mean((2, 3), keepdim=True) * seen.pop()).sum(1, keepdim=True).detach()
+            if len(coarse) == 2 * len(rows):
+                coarse = coarse[: len(rows)] + coarse[len(rows) :].flip(-1)
+            size = tuple(images.shape[-2:])
+            maps.append(nn.functional.interpolate(coarse.relu(), size, mode="bilinear")[:, 0].cpu())
+    return torch.cat(maps).float().numpy()
 
 
 def occlusion(model, images, targets, baselines=None, seed=0) -> np.ndarray:
@@ -118,7 +184,8 @@ def occlusion(model, images, targets, baselines=None, seed=0) -> np.ndarray:
     strides = [max(1, side // STRIDES) for side in sides]
     window = [min(2 * stride, side) for stride, side in zip(strides, sides, strict=True)]
     shapes = {"sliding_window_shapes": (3, *window), "strides": (3, *strides)}
-    attribute = partial(attr.Occlusion(model).attribute, perturbations_per_eval=BATCH, **shapes)
+    shapes["perturbations_per_eval"] = batch_size(model)
+    attribute = partial(attr.Occlusion(model).attribute, **shapes)
     with torch.no_grad():
         return _in_batches(attribute, model, images, targets, baselines, size=1)
 
@@ -135,9 +202,18 @@ def sobel(model, images, targets, baselines=None, seed=0) -> np.ndarray:
     return np.stack([np.hypot(ndimage.sobel(each, 0), ndimage.sobel(each, 1)) for each in grey])
 
 
+def centre(model, images, targets, baselines=None, seed=0) -> np.ndarray:
+    """Return a blob in the middle: a control that knows where the chest is."""
+    rows, columns = (np.linspace(-0.5, 0.5, side) for side in images.shape[-2:])
+    blob = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * CENTRE**2))
+    return np.repeat(blob[None].astype(np.float32), len(images), axis=0)
+
+
 METHODS: dict[str, Callable[..., np.ndarray]] = {
     "integrated_gradients": path_gradients,
     "averaged_gradients": averaged_gradients,
+    "idgi": idgi,
+    "guided_ig": guided_ig,
     "gradient": gradient,
     "saliency": saliency,
     "gradient_x_input": gradient_x_input,
@@ -146,14 +222,15 @@ METHODS: dict[str, Callable[..., np.ndarray]] = {
     "occlusion": occlusion,
     "random": random,
     "sobel": sobel,
+    "centre": centre,
 }
 
 
-def _in_batches(attribute: Callable, model, images, targets, baselines=None, size: int = BATCH) -> np.ndarray:
+def _in_batches(attribute: Callable, model, images, targets, baselines=None, size=None) -> np.ndarray:
     """Return the maps of a method of Captum, a few images at a time, summed over the channels."""
     model.eval().to(memory_format=torch.channels_last)
     maps = []
-    for rows in torch.arange(len(images)).split(size):
+    for rows in torch.arange(len(images)).split(size or batch_size(model)):
         batch = ready(model, images[rows].detach().float()).requires_grad_()
         options = {"target": targets[rows].to(batch.device)}
         if baselines is not None:  # Captum's own is black
@@ -196,28 +273,6 @@ def blurred(images: torch.Tensor) -> torch.Tensor:
     """Return images (N, 3, H, W) without their details: no rib is left."""
     sigma = images.shape[-1] / 16
     side = 2 * round(2 * sigma) + 1
-    return functional.gaussian_blur(images.contiguous(), [side, side], [sigma, sigma])
-
-
-def saturation(a: float = 2.0, b: float = 1.0) -> pd.DataFrame:
-    """Return three attributions of F(a, b) = 1 - relu(1 - a) + b / 2, which saturates in a, and their sums.
-
-    The column difference has F(a, b) - F(0, 0), which the sum of complete attributions equals (after
-    Sundararajan et al. 2017, section 2.1).
-    """
-
-    def saturating(features):
-        return 1 - torch.relu(1 - features[:, 0]) + features[:, 1] / 2
-
-    point = torch.tensor([[a, b]], dtype=torch.float64, requires_grad=True)
-    columns = {
-        "value": point,
-        "gradient": attr.Saliency(saturating).attribute(point, abs=False),
-        "gradient_x_input": attr.InputXGradient(saturating).attribute(point),
-        "integrated_gradients": attr.IntegratedGradients(saturating).attribute(point),
-    }
-    table = pd.DataFrame({name: each[0].detach().numpy() for name, each in columns.items()}, index=["a", "b"])
-    table.loc["sum"] = table.sum()
-    table.loc["sum", ["value", "gradient"]] = float("nan")  # which have no meaningful sum
-    table.loc["sum", "difference"] = (saturating(point) - saturating(0 * point)).item()
-    return table
+    for kernel in ([side, 1], [1, side]):  # one after the other: a fortieth of the work
+        images = functional.gaussian_blur(images.contiguous(), kernel, [sigma, sigma])
+    return images

@@ -7,10 +7,12 @@ import pandas as pd
 import torch
 
 from ..config.schema import Run
+from ..data.lungs import load_lungs
 from ..data.records import load_markers, load_masks
 from ..data.regions import load_seen
 from ..evaluation.curves import mistakes
 from ..models.classifier import to_input
+from ..models.segmenter import shipped_masks
 from .methods import baseline
 
 TRAINING_IMAGES = 200  # whose mean is the baseline "mean"
@@ -26,6 +28,8 @@ class Sample(NamedTuple):
     right: np.ndarray  # (N,) bool, classified correctly
     masks: np.ndarray | None = None  # (N, H, W) bool, the lesions; None where they are not known
     markers: np.ndarray | None = None  # (N, H, W) bool
+    # (N, H, W) bool, none where an image has no mask; of a study without masks those that the segmenter finds
+    lungs: np.ndarray | None = None
 
     def take(self, rows) -> "Sample":
         """Return some of the images."""
@@ -59,7 +63,9 @@ def load_sample(run: Run, drawn: pd.DataFrame) -> Sample:
     """Return the images of drawn rows, to be explained for the predicted class."""
     study = run.study
     records, images = load_seen(study, run.model.region)
-    rows = records.set_index("path").row[drawn.path].to_numpy()
+    chosen = records.set_index("path", drop=False).loc[drawn.path]
+    rows, lungs = chosen.row.to_numpy(), load_lungs(study, chosen.reset_index(drop=True))
+    found = lungs.masks if lungs is not None else shipped_masks(images[rows])
     known = [each if each is None else each[rows] > 0 for each in (load_masks(study), load_markers(study))]
     return Sample(
         to_input(images[rows]),
@@ -67,6 +73,7 @@ def load_sample(run: Run, drawn: pd.DataFrame) -> Sample:
         drawn.patient.to_numpy(),
         drawn.right.to_numpy(),
         *known,
+        found,
     )
 
 

@@ -9,6 +9,8 @@ from ..data.records import load_records
 from . import weights
 
 __by_value__ = True  # this module decides what is kept, and no number
+CONFIG, METRICS, SHIPPED = "config.json", "metrics.json", "shipped.json"  # in a model's folder
+WEIGHTS, STATISTICS, CARD = "model.safetensors", "statistics.safetensors", "README.md"
 
 
 def inputs(run: Run) -> dict:
@@ -18,7 +20,7 @@ def inputs(run: Run) -> dict:
         name: schema.leaves(each, code.groups(type(each)))
         for name, each in {"study": run.study, "run": run}.items()
     }
-    found = {"code": code.sha256, "parameters": groups, "records": _seen_sha256(run.study)}
+    found = {"code": code.sha256, "parameters": groups, "records": seen_sha256(run.study)}
     if run.model.region != "whole":
         found["lungs"] = provenance.lungs_sha256(run.study)
     if first := run.model.start_from:
@@ -30,7 +32,7 @@ def inputs(run: Run) -> dict:
     return found
 
 
-def _seen_sha256(study: Study) -> str | None:
+def seen_sha256(study: Study) -> str | None:
     """Return the hash of the records that a training sees; None before they are made."""
     if provenance.records_sha256(study) is None:
         return None

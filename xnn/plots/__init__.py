@@ -24,15 +24,14 @@ from .evaluation import (
 from .explanation import (
     LOWERS,
     RAISES,
-    captions,
     card,
+    cases,
     insertion_deletion,
     opacity,
     overlay,
     overlay_table,
-    overlays,
     photograph,
-    randomisation,
+    save_small,
 )
 from .look import CLASS_COLOURS, STYLE, class_colours, style
 from .regions import region_scores
@@ -41,6 +40,7 @@ from .runs import (
     compare_scores,
     differences,
     learning_curves,
+    panels_of_runs,
     score_by_size,
     seed_spread,
     sweep_scores,

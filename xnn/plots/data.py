@@ -87,13 +87,18 @@ def embedding_map(points, labels, splits):
 
 
 @look.styled
-def image_sheet(images, titles, columns: int = 6):
-    """Return radiographs side by side, each with a title; images (N, H, W), black 0, white 255."""
+def image_sheet(images, titles, columns: int = 6, outlines: dict | None = None):
+    """Return radiographs side by side, each with a title; images (N, H, W), black 0, white 255.
+
+    ``outlines`` are masks (N, H, W) by the colour that their outline is drawn in.
+    """
     if not len(images):
         return look.nothing()
     figure, axes = look.sheet(len(images), columns, 1.2)
-    for each, image, title in zip(axes, images, titles, strict=True):
+    for number, (each, image, title) in enumerate(zip(axes, images, titles, strict=True)):
         look.show(each, image, title)
+        for colour, masks in (outlines or {}).items():
+            each.contour(masks[number], [0.5], colors=colour, linewidths=0.8)
     return figure
 
 

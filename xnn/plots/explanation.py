@@ -6,14 +6,18 @@ import textwrap
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Patch
 
 from . import look
 
-RAISES, LOWERS = (0, 200, 60), (235, 30, 30)  # RGB of attributions above and below zero
-FULL = 6.0  # multiple of a map's mean magnitude that is opaque, in every map, method and run
+RAISES, LOWERS = (255, 150, 20), (140, 70, 255)  # RGB of attributions above and below zero
+FULL = 4.0  # multiple of a map's mean magnitude that is opaque, in every map, method and run
 WORDS = 19  # characters per line below a picture
-CONTROLS = ("random", "sobel")  # methods whose maps do not depend on the network
+CONTROLS = ("random", "sobel", "centre", "other_patient")  # whose maps do not depend on the network
+PERCENT = 0.01  # of the image's area: the unit that a map's colours are read in
+COVER = 0.75  # opacity at the end of the colour scale
 CONTROL_COLOUR = "0.55"
 
 
@@ -27,7 +31,7 @@ def opacity(attribution) -> np.ndarray:
 
 
 def overlay(image, attribution) -> np.ndarray:
-    """Return an attribution over its radiograph, (H, W, 3) uint8: green raises the score, red lowers it.
+    """Return an attribution over its radiograph, (H, W, 3) uint8: orange raises the score, purple lowers it.
 
     ``image`` (H, W) is grey, black 0, white 255; ``attribution`` (H, W) is signed, and clear at zero.
     """
@@ -39,24 +43,64 @@ def overlay(image, attribution) -> np.ndarray:
 
 
 @look.styled
-def overlays(images, attributions, titles, captions=None, columns: int = 3):
-    """Return pairs of a radiograph and its attribution, (N, H, W) each, with N titles and captions."""
+def cases(images, maps: dict, titles, captions, lungs=None, zones: pd.DataFrame | None = None):
+    """Return a row for each radiograph: with its lung outline, with each of its maps, its lung zones as bars.
+
+    All rows share one symmetric scale for each column of maps: of the first in log-odds for 1 % of the
+    image's area, of the others in shares of their largest value, since their units differ.
+
+    Parameters
+    ----------
+    images : (N, H, W) grey, 0 to 255.
+    maps : (N, H, W) attributions by name, smoothed; the first in log-odds per pixel.
+    titles, captions : N texts, above and below a radiograph.
+    lungs : (N, H, W) bool, if they are known.
+    zones : (N, Z) contributions in log-odds, columns the names of the zones.
+    """
     if not len(images):
         return look.nothing()
-    captions = [""] * len(images) if captions is None else captions
-    figure, axes = look.sheet(2 * len(images), 2 * columns, 1.3)
-    cases = zip(axes.reshape(-1, 2), images, attributions, titles, captions, strict=True)
-    for (left, right), image, attribution, title, caption in cases:
-        look.show(left, image, title, caption)
-        look.show(right, overlay(image, attribution))
-    _key(figure)
+    columns = 1 + len(maps) + (zones is not None)
+    figure, axes = look.subplots(3.4 * columns, 3.7 * len(images) + 0.5, len(images), columns, squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    for row, axis in enumerate(axes[:, 0]):
+        look.show(axis, images[row], titles[row], captions[row])
+    for number, (name, each) in enumerate(maps.items(), 1):
+        unit = "log-odds for 1 % of the image" if number == 1 else "share of its largest value"
+        _maps(axes[:, number], images, np.asarray(each, float), name.replace("_", " "), unit)
+    for row, column in np.ndindex(len(images), 1 + len(maps)):
+        if lungs is not None and lungs[row].any():
+            axes[row, column].contour(lungs[row], [0.5], colors="white", linewidths=0.7)
+    if zones is not None:
+        for row, axis in enumerate(axes[:, -1]):
+            _zones(axis, zones.iloc[row])
     return figure
 
 
-def captions(table: pd.DataFrame) -> np.ndarray:
-    """Return (N,) captions of maps, from the columns difference (logits), gap and gradients."""
-    form = "{0.difference:+.1f} logits, gap {0.gap:.1%}, {0.gradients} gradients".format
-    return np.array([form(row) for row in table.itertuples()], dtype=object)
+def _maps(axes, images, maps, name, unit):
+    """Draw a column of maps over their images, with one scale for all of them below."""
+    maps = maps * PERCENT * maps[0].size
+    limit = np.quantile(np.abs(maps), 0.999) or 1.0
+    colours = LinearSegmentedColormap.from_list("", [np.divide(c, 255) for c in (LOWERS, (255,) * 3, RAISES)])
+    for axis, image, each in zip(axes, images, maps, strict=True):
+        look.show(axis, 0.8 * np.asarray(image), name)
+        cover = COVER * np.clip(2 * np.abs(each) / limit, 0, 1)
+        axis.imshow(np.where(each > 0, 1.0, -1.0), cmap=colours, vmin=-1, vmax=1, alpha=cover)
+    end = limit if unit.startswith("log-odds") else 1
+    place = axes[-1].inset_axes([0.1, -0.1, 0.8, 0.04])
+    scale = ScalarMappable(Normalize(-end, end), colours)
+    axes[0].figure.colorbar(scale, cax=place, orientation="horizontal").set_label(unit, fontsize=8)
+
+
+def _zones(axes, contributions):
+    """Draw what each lung zone adds to the evidence."""
+    order = contributions[::-1]
+    colours = [np.divide(RAISES if value > 0 else LOWERS, 255) for value in order]
+    bars = axes.barh(order.index, order, color=colours)
+    axes.bar_label(bars, fmt="%+.1f", padding=2, fontsize=8)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.margins(x=0.25)
+    axes.grid(axis="y", visible=False)
+    axes.set_title(f"{contributions.sum():+.1f} log-odds from its blurred copy", fontsize=9)
 
 
 @look.styled
@@ -93,8 +137,17 @@ def photograph(figure):
     from IPython.display import Image
 
     file = io.BytesIO()
-    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=110, pil_kwargs={"quality": 80})
+    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=100, pil_kwargs={"quality": 60})
     return Image(file.getvalue(), format="jpeg")
+
+
+def save_small(figure, file) -> None:
+    """Save a figure as a PNG of 128 colours: a third of the size, and grey stays grey."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight", dpi=100)
+    Image.open(buffer).convert("RGB").quantize(128).save(file, optimize=True)
 
 
 @look.styled
@@ -122,35 +175,21 @@ def card(table: pd.DataFrame, columns: int = 4):
 
 
 @look.styled
-def randomisation(curves: dict, depths):
-    """Return the rank correlation with maps of the network randomised down to each depth, mean over images.
-
-    ``curves`` has (D, N) correlations for each kind of map.
-    """
-    figure, axes = look.subplots(6.5, 2.8)
-    for (name, values), colour in zip(curves.items(), sns.color_palette("colorblind"), strict=False):
-        axes.plot(depths, np.mean(values, axis=1), "o-", label=name, color=colour, markersize=4)
-    axes.axhline(0, color="black", linewidth=1)
-    axes.set(title="Maps of the network and of randomised ones", ylabel="Spearman")
-    axes.set_xlabel("share of the backbone's blocks randomised (0: the head alone)")
-    figure.legend(loc="outside right upper")
-    return figure
-
-
-@look.styled
 def insertion_deletion(curves: dict):
     """Return the mean curves of insertion and deletion for each method, the controls grey.
 
-    ``curves`` has shares (S,), insertion (N, S) and deletion (N, S) by method.
+    ``curves`` has shares (S,), insertion (N, S) and deletion (N, S) by method, the blurred image as fill.
     """
     figure, axes = look.subplots(7.5, 3, columns=2)
-    colours, dashes = iter(sns.color_palette("colorblind", len(curves))), iter(["--", ":", "-."])
+    colours, dashes = iter(sns.color_palette("colorblind", len(curves))), iter(["--", ":", "-.", "-"])
     for name, (shares, *pair) in curves.items():
         control = name in CONTROLS
         line = {"color": CONTROL_COLOUR if control else next(colours), "ls": next(dashes) if control else "-"}
         for axis, found in zip(axes, pair, strict=True):
             axis.plot(100 * shares, found.mean(axis=0), label=name.replace("_", " "), **line)
-    for axis, title in zip(axes, ("Insertion (into the blurred image)", "Deletion (to grey)"), strict=True):
-        axis.set(title=title, xlabel="pixels (%)", ylabel="probability of the class", ylim=(0, 1))
+    for axis, title in zip(
+        axes, ("Insertion (into the blurred image)", "Deletion (into the blurred image)"), strict=True
+    ):
+        axis.set(title=title, xlabel="area (%)", ylabel="probability of the class", ylim=(0, 1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure

@@ -57,6 +57,28 @@ def beside_published(table: pd.DataFrame, score: str):
 
 
 @look.styled
+def panels_of_runs(panels: dict[str, pd.DataFrame]):
+    """Return a panel for each measure, with the runs of the first one in rows, its first at the top.
+
+    ``panels`` has by its title a table with the columns run, kind (which has a colour), value,
+    low and high.
+    """
+    runs = list(dict.fromkeys(next(iter(panels.values())).run))[::-1]
+    size = 3 + 2.4 * len(panels), 1.8 + 0.3 * len(runs)
+    figure, axes = look.subplots(*size, columns=len(panels), squeeze=False)
+    for place, (label, table) in enumerate(panels.items()):
+        own = axes[0, place]
+        for number, (kind, each) in enumerate(table.groupby("kind", sort=False)):
+            rows = each.run.map(runs.index) + 0.2 * ((table.kind.nunique() - 1) / 2 - number)
+            error = [each.value - each.low, each.high - each.value]
+            own.errorbar(each.value, rows, xerr=error, fmt="o", markersize=4, label=kind)
+        look.name_rows(own, [""] * len(runs) if place else runs)
+        own.set_title(label)
+        own.legend(loc="upper left", bbox_to_anchor=(0, -0.12), fontsize=7)
+    return figure
+
+
+@look.styled
 def differences(table: pd.DataFrame, score: str = "score"):
     """Return differences with their intervals and a line at 0, from the columns pair, value, low and high."""
     figure, axes = _intervals(table.iloc[::-1], "pair")
@@ -113,9 +135,9 @@ def sweep_scores(table: pd.DataFrame, varied: list[str], score: str, title: str)
 def seed_spread(table: pd.DataFrame):
     """Return validation F1, and test F1 with intervals, of each run in rows of settings, best first.
 
-    ``table`` has the columns setting, validation, value, low and high (of test).
+    ``table`` has the columns setting, validation_f1, value, low and high (of test).
     """
-    figure, axes, rows = _settings(table, "validation", "validation F1", above=0.12)
+    figure, axes, rows = _settings(table, "validation_f1", "validation F1", above=0.12)
     below = table.groupby("setting").cumcount() * 0.1 + 0.05  # seeds side by side
     error = [table.value - table.low, table.high - table.value]
     dots = {"fmt": "D", "color": "#D55E00", "markersize": 3.5, "alpha": 0.8}

@@ -99,6 +99,8 @@ def lookup(file: Path, pointer: str):
 def shown(value) -> str:
     """Return a value as a page shows it: three digits, and an interval where there is one."""
     if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+        if value["low"] is None:
+            return shown(value["value"])
         return f"{shown(value['value'])} ({shown(value['low'])} to {shown(value['high'])})"
     if isinstance(value, list | dict):
         return ", ".join(map(str, value))

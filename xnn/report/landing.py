@@ -10,10 +10,11 @@ from .. import plots
 from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Study
-from ..evaluation import comparison
+from ..evaluation import comparison, seeds
 
 MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}
 TITLE = "Explainable neural networks on chest radiographs"
+CHOSEN_BY = ("validation", "validation F1")
 SCORES = {"f1_weighted": "weighted F1", "auroc_pneumonia": "AUROC for pneumonia"}
 
 
@@ -30,18 +31,18 @@ def shown_scores(metrics: dict) -> list[str]:
 
 
 def ranked(study: Study) -> pd.DataFrame:
-    """Return run and validation F1 of each network of a study, best first, seeds averaged.
+    """Return the networks of a study, best on validation first, seeds averaged.
 
-    Columns: validation (mean), and runs (list), with the one of the best validation F1 first.
+    Columns: validation and validation_f1 (means, as from `comparison.by_validation`, with its ``attrs``), and
+    runs (list), the best first.
     """
-    metrics = comparison.read_results(study, "metrics.json")
-    validation = comparison.validation_f1(study, metrics)
-    groups = comparison.seeds(study, list(metrics))
-    alike = {run: first for first, runs in groups.items() for run in runs}
-    table = validation.rename_axis("run").reset_index()
-    table["network"] = table.run.map(lambda run: alike.get(run, run))
-    found = table.groupby("network", sort=False).agg(validation=("validation", "mean"), runs=("run", list))
-    return found.sort_values("validation", ascending=False)
+    chosen = comparison.by_validation(comparison.read_results(study, "metrics.json"))
+    alike = {run: first for first, runs in seeds.alike(study, chosen.index).items() for run in runs}
+    table = chosen.reset_index()
+    table["setting"] = table.run.map(lambda run: alike.get(run, run))
+    found = seeds.settings(table)
+    found.attrs = chosen.attrs
+    return found
 
 
 def parts(folder: Path) -> dict[str, str]:
@@ -60,7 +61,7 @@ def parts(folder: Path) -> dict[str, str]:
     forest(study, metrics[best], folder / "published.svg")
     return own | {
         "finding": finding(study, best),
-        "good": good(study, metrics[best]),
+        "good": good(study, metrics[best], networks.attrs["criterion"]),
         "trust": trust(study, best),
         "rows": rows(study, networks.head(5), metrics),
     }
@@ -76,7 +77,7 @@ def finding(study: Study, run: str) -> str:
     return f"Without the lungs, a network detects pneumonia {kept}: AUROC {gone:.3f} instead of {whole:.3f}"
 
 
-def good(study: Study, metrics: dict) -> str:
+def good(study: Study, metrics: dict, criterion: str) -> str:
     """Return how good the chosen network is, here and on the split that others published numbers for."""
     run = files.load_run(study.name, metrics["run"])
     scores = [
@@ -86,7 +87,7 @@ def good(study: Study, metrics: dict) -> str:
     kind = "**Synthetic data: drawn phantoms.** " if study.synthetic else ""
     text = (
         f"{kind}[{names.of_run(run)}](reports/{study.name}/{run.name}/4-evaluate.ipynb), chosen by "
-        f"validation: {', '.join(scores)}, on {metrics['n']} radiographs of {metrics['patients']} patients "
+        f"{criterion}: {', '.join(scores)}, on {metrics['n']} radiographs of {metrics['patients']} patients "
         f"({names.of_study(study).lower()})."
     )
     for other in map(files.load_study, study.compare_with):
@@ -136,9 +137,9 @@ def trust(study: Study, best: str) -> str:
     complete = (explained.complete * explained.explained).sum() / explained.explained.sum()
     text = (
         f"**{verdict}.** {complete:.0%} of {explained.explained.sum()} Integrated Gradients are complete, "
-        f"but of {len(explained)} networks they beat both [controls](pages/glossary.qmd#control) in "
+        f"but of {len(explained)} networks they beat every [control](pages/glossary.qmd#control) in "
         + " and ".join(f"{count} by {name}" for name, count in better.items())
-        + ", and worse than one of them in "
+        + ", and are worse than every one in "
         + " and ".join(f"{count} by {name}" for name, count in worse.items())
         + f". [What each supports](reports/{study.name}/{best}/5-explain.ipynb)."
     )
@@ -155,7 +156,7 @@ def trust(study: Study, best: str) -> str:
 def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
     """Return the best networks as a Markdown table, a row each, averaged over seeds."""
     shown = shown_scores(metrics[networks.runs.iloc[0][0]])
-    titles = ["network", "seeds", "validation F1", *(SCORES[name] for name in shown)]
+    titles = ["network", "seeds", *CHOSEN_BY, *(SCORES[name] for name in shown)]
     lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
     for row in networks.itertuples():
         scores = [
@@ -165,12 +166,13 @@ def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
         ]
         name = names.of_run(files.load_run(study.name, row.runs[0]), seed=False)
         cells = [f"[{name}](reports/{study.name}/{row.runs[0]}/4-evaluate.ipynb)", str(len(row.runs))]
-        cells += [f"{row.validation:.3f}", *map(comparison.with_interval, scores)]
+        scored = map(comparison.with_interval, scores)
+        cells += [f"{row.validation:.3f}", f"{row.validation_f1:.3f}", *scored]
         lines.append(f"| {' | '.join(cells)} |")
     caption = (
-        f": {names.of_study(study)}: test scores of the networks with the best validation F1, with 95 % "
-        "intervals over patients. Scores and limits are means over seeds. "
-        f"[All networks](reports/{study.name}/6-compare.ipynb)."
+        f": {names.of_study(study)}: test scores of the networks that validation prefers, by "
+        f"{networks.attrs['criterion']}, with 95 % intervals over patients. Scores and limits are means over "
+        f"seeds. [All networks](reports/{study.name}/6-compare.ipynb)."
     )
     return "\n".join([*lines, "", caption])
 

@@ -13,6 +13,7 @@ import yaml
 from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
+from ..evaluation.comparison import with_interval
 from . import tables
 from .execute import PICTURES
 from .steps import Task
@@ -168,11 +169,11 @@ def _front(task: Task, title: str, description: str, picture: str) -> dict:
     subtitle = f"Study {task.study.name}" if isinstance(subject, Study) else names.of_study(task.study)
     if isinstance(subject, Run):
         kinds += names.of_run(subject).split(", ")[:2]
-        scores = (read_json(subject.reports / "metrics.json") or {}).get("scores", {})
-        if f1 := scores.get("f1_weighted"):
-            value = f"{f1['value']:.3f} ({f1['low']:.3f} to {f1['high']:.3f})"
+        if found := read_json(subject.reports / "metrics.json"):
+            value = with_interval(found["scores"]["f1_weighted"])
             subtitle = f"{subtitle} · weighted F1 {value}"
-            front["order"] = f"{not task.study.compare_with:d} {task.study.name} {1 - f1['value']:.4f}"
+            chosen_by = 1 - found["validation"]["f1_weighted"]["value"]
+            front["order"] = f"{not task.study.compare_with:d} {task.study.name} {chosen_by:.4f}"
     return front | {"subtitle": subtitle, "categories": kinds}
 
 

@@ -12,6 +12,7 @@ from ..config.files import load_sweep
 from ..config.schema import ROOT, Run, Study, short
 from ..config.sweep import Sweep
 
+# of sweeps of real radiographs only these are committed, and the summary page
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 
 
@@ -31,12 +32,13 @@ class Step(NamedTuple):
 STEPS = {
     "1-wrangle": Step("study"),
     "2-explore": Step("study", ("1-wrangle",)),
+    "3-lungs": Step("study", ("1-wrangle",), lungs=True),
     "3-train": Step("run", ("1-wrangle",)),
-    "4-evaluate": Step("run", ("3-train",), ("training.json",)),
+    "4-evaluate": Step("run", ("3-train",), ("training.json",), lungs=True),  # for the originals' sizes
     "4-regions": Step("run", ("4-evaluate",), ("training.json",), lungs=True),
     # after 4-evaluate, or both would make missing predictions at the same time
     "5-explain": Step("run", ("4-evaluate",), ("training.json",)),
-    "6-compare": Step("study", ("4-evaluate", "5-explain"), (*COMPARED, "validation.csv")),
+    "6-compare": Step("study", ("4-evaluate", "5-explain"), (*COMPARED, "regions.json")),
     "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv", "regions.json"), lungs=True),
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
@@ -159,10 +161,13 @@ def report(study: str, runs: list[str] | None = None, online: bool = False) -> l
         while first := line[0].model.start_from:
             line.insert(0, all_runs[first])
         ordered |= {each.name: each for each in line}
-    of_study = [Task(step, files.load_study(study)) for step, spec in STEPS.items() if spec.per == "study"]
+    subject = files.load_study(study)
+    of_study = [Task(step, subject) for step, spec in STEPS.items() if spec.per == "study"]
     per_run = [step for step, spec in STEPS.items() if spec.per == "run"]
-    if not has_lungs(files.load_study(study)):
+    if not has_lungs(subject):
         per_run.remove("4-regions")
+    if not has_lungs(subject) or not subject.segmenter:
+        of_study.remove(Task("3-lungs", subject))
     of_runs = [Task(step, run) for run in ordered.values() for step in per_run]
     before = [task for task in of_study if not task.spec.reads]
     after = [task for task in of_study if task.spec.reads]
@@ -270,6 +275,8 @@ def _read(of: Task, code: freshness.Key) -> tuple[dict[str, Study | Run | Sweep]
     named |= {f"{run.study.name}/{run.name}": run for run in runs}
     results += [run.reports / name for run in runs for name in reads]
     results += [study.reports / "siblings.json" for study in studies[1:] if reads]
+    if of.step == "6-compare":
+        results += sorted(of.study.reports.glob("sweeps/*/sweep.json"))
     return named, results
 
 

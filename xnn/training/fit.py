@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from ..config import files, freshness, provenance
 from ..config.schema import ParameterError, Run
 from ..models import kept
-from ..models.classifier import Classifier, InitialisedModel, build, merge_lora, parameter_counts
+from ..models.classifier import Classifier, InitialisedModel, build, device, merge_lora, parameter_counts
 from . import distributed
 from .batches import Radiographs
 from .frozen import FrozenRadiographs
@@ -108,7 +108,7 @@ def trained(run: Run, folder: Path, history: pl.Callback) -> Outcome:
     start = build(run)
     counts = parameter_counts(start.model)
     began = time.perf_counter()
-    data = data_of(run, start.model)
+    data = data_of(run, start.model.to(device()))  # the frozen layers are asked there
     cache_seconds = time.perf_counter() - began
     trainer = _trainer(run, folder, history)
     learner = Learner(start.model, run, class_weights(run, data), data.first)

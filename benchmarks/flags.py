@@ -1,0 +1,224 @@
+"""How often the app's flags are raised: on radiographs, on the same ones spoilt, and on foreign images.
+
+    ORIGINALS=chest_xray_fullsize_sample.zip python benchmarks/flags.py > benchmarks/flags.md
+
+The bundled model and segmenter, as the app serves them. Radiographs are those of the model's study, whose
+records must be made, drawn at random from its test split; spoilt ones are the same. Photographs, microscopy
+and faces come with scikit-image and scikit-learn, CT and MR with pydicom; text and noise are drawn here.
+Maps are those of the first images of a kind. With ORIGINALS, a zip or folder of full-size
+originals, these are sent as files, and so are their copies.
+"""
+
+import contextlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import skimage
+import sklearn.datasets
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from xnn import load_images, load_records, load_study
+from xnn.app import answers, dicom, model, settings
+from xnn.data import phantom
+from xnn.data.archive import Archive
+from xnn.data.images import ImageError
+from xnn.evaluation import comparison
+from xnn.models import classifier
+from xnn.models.distance import features
+from xnn.models.segmenter import segment
+
+RADIOGRAPHS, SPOILT, DRAWN = 300, 100, 100  # images of a kind
+EXPLAINED = {"test radiographs": 60}  # maps of a kind
+FEW = 8  # maps of any other kind
+FLAGS = ("no_lungs", "far_from_training", "in_the_frame", "incomplete")
+FACES, FACE = 100, 128
+MICROSCOPY = ("cell.png", "ihc.png", "retina.jpg", "microaneurysms.png", "hubble_deep_field.jpg")
+WORDS = "The quick brown fox jumps over the lazy dog while radiographs are read. "
+
+HEAD = """# When the app says not to listen
+
+Output of `python benchmarks/flags.py`; which images these are stands at the top of that file. Model {model},
+segmenter {segmenter}. A flag's limit is passed by 1 % of the validation images: likeness of the lungs below
+{least}, distance above {far}, share of the map in the frame above {frame}. *either*: no lungs, or far from
+training. *sure*: a class has a probability of 0.9 or more, which is what an answer without flags would say.
+Flags of maps are of the first images of a kind (*maps*).
+"""
+TAIL = """
+Radiographs of other body parts, lateral views and adults are not among them: none is at hand without a
+download. Turned and inverted radiographs were part of the segmenter's training, of other patients."""
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    loaded = model.load(settings.MODEL)
+    study = load_study(loaded.info.shipped["study"])
+    kinds = {**radiographs(study), **foreign(loaded.info.image_size)}
+    rows = [row(loaded, name, images) for name, images in kinds.items()]
+    info, frame = loaded.info, loaded.info.frame_limit
+    limits = {
+        "model": info.id,
+        "segmenter": settings.LUNGS,
+        "least": f"{info.lungs_limit:.2f}",
+        "far": f"{info.distance_threshold:.1f}",
+        "frame": "unknown" if frame is None else f"{frame:.0%}",
+    }
+    print(HEAD.format(**limits))
+    print(comparison.markdown(pd.DataFrame(rows)))
+    print(TAIL)
+    if given := os.environ.get("ORIGINALS"):
+        print(originals(loaded, study, Archive(Path(given))))
+
+
+def row(loaded, name: str, images: np.ndarray) -> dict:
+    """Return the table's row for images (N, H, W) uint8 of one kind."""
+    info = loaded.info
+    logits = classifier.logits(loaded.network, images, info.flip)
+    sure = classifier.probabilities(logits / (info.temperature or 1)).max(axis=1) >= 0.9
+    lungs = segment(loaded.segmenter, images)[1] < info.lungs_limit
+    far = loaded.distance.of(features(loaded.network, images)) > info.distance_threshold
+    maps = [mapped(loaded, each) for each in images[: EXPLAINED.get(name, FEW)]]
+    shares = {
+        "no lungs": lungs,
+        "far": far,
+        "either": lungs | far,
+        "sure": sure,
+        "frame": [each[0] for each in maps],
+        "incomplete": [each[1] for each in maps],
+    }
+    return (
+        {"images": name, "n": len(images)}
+        | {name: f"{100 * np.mean(each):.1f} %" for name, each in shares.items()}
+        | {"maps": len(maps)}
+    )
+
+
+def mapped(loaded, image: np.ndarray) -> tuple[bool, bool]:
+    """Return whether the flags of the map are raised for an image (H, W) uint8."""
+    seen, question = answers.look(loaded, image), answers.Question()
+    predicted = loaded.info.classes[classifier.logits(loaded.network, image[None], loaded.info.flip).argmax()]
+    explanation, attributions = answers.explain(
+        loaded, seen, predicted, question, settings.Settings().max_gradients
+    )
+    return tuple(bool(each.raised) for each in answers.map_flags(loaded, explanation, attributions))
+
+
+def radiographs(study) -> dict[str, np.ndarray]:
+    """Return radiographs of validation and test, and the latter spoilt in several ways."""
+    records, store = load_records(study), load_images(study)
+    val, test = (
+        store[rows.sample(min(RADIOGRAPHS, len(rows)), random_state=0).to_numpy()]
+        for rows in (records.row[records.split == split] for split in ("val", "test"))
+    )
+    whole, test, half = test, test[:SPOILT], test.shape[1] // 4
+    return {
+        "validation radiographs": val,
+        "test radiographs": whole,
+        "mirrored": test[:, :, ::-1],
+        "darker by half": test // 2,
+        "turned by 10 degrees": np.stack([ndimage.rotate(each, 10, reshape=False, order=1) for each in test]),
+        "turned by 90 degrees": np.rot90(test, 1, (1, 2)),
+        "upside down": test[:, ::-1],
+        "inverted": 255 - test,
+        "middle quarter": resized(test[:, half:-half, half:-half], test.shape[1]),
+        "upper left quarter": resized(test[:, : 2 * half, : 2 * half], test.shape[1]),
+        "lower half": resized(test[:, 2 * half :], test.shape[1]),
+        "lungs blackened": test * ~mask(test),
+    }
+
+
+def mask(images: np.ndarray) -> np.ndarray:
+    """Return the lungs (N, H, W) that the segmenter finds."""
+    return segment(model.load(settings.MODEL).segmenter, images)[0]
+
+
+def foreign(size: int) -> dict[str, np.ndarray]:
+    """Return images that are no radiographs of a chest, by kind."""
+    rng = np.random.default_rng(0)
+    folder = Path(skimage.data.__file__).parent
+    files = sorted(file for file in folder.iterdir() if file.suffix in (".png", ".jpg"))
+    photographs = [file for file in files if file.name not in MICROSCOPY and "text" not in file.name]
+    faces = (255 * np.load(folder / "lfw_subset.npy")[:FACES]).astype(np.uint8)
+    shipped = [Image.fromarray(each) for each in sklearn.datasets.load_sample_images().images]
+    return {
+        "photographs and drawings": stack([*map(Image.open, photographs), *shipped], size),
+        "faces": stack(map(Image.fromarray, faces), size),
+        "microscopy, retina, stars": stack((Image.open(folder / name) for name in MICROSCOPY), size),
+        "text pages": stack((page(rng) for _ in range(DRAWN)), size),
+        "noise": rng.integers(0, 256, (DRAWN, size, size), dtype=np.uint8),
+        "one grey": np.repeat(np.arange(0, 256, 25, dtype=np.uint8), size**2).reshape(-1, size, size),
+        "CT and MR slices": scans(size),
+        "drawn phantoms of chests": np.stack(
+            [phantom.draw(phantom.CLASSES[n % 3], n, 0, size, 0).image for n in range(DRAWN)]
+        ),
+    }
+
+
+def resized(images: np.ndarray, size: int) -> np.ndarray:
+    return stack(map(Image.fromarray, images), size)
+
+
+def stack(pictures, size: int) -> np.ndarray:
+    """Return pictures as grey images (N, size, size) uint8."""
+    return np.stack([np.asarray(each.convert("L").resize((size, size))) for each in pictures])
+
+
+def page(rng) -> Image.Image:
+    """Return a page of text, or its negative."""
+    picture = Image.new("L", (600, 800), 255)
+    draw, words = ImageDraw.Draw(picture), WORDS.split()
+    for line in range(int(rng.integers(10, 40))):
+        text = " ".join(rng.choice(words, int(rng.integers(5, 15))))
+        draw.text((40, 40 + 18 * line), text, fill=0, font_size=14)
+    return picture if rng.random() < 0.5 else Image.fromarray(255 - np.asarray(picture))
+
+
+def scans(size: int) -> np.ndarray:
+    """Return the grey images among pydicom's files."""
+    found = []
+    for file in sorted((Path(pydicom.__file__).parent / "data/test_files").rglob("*")):
+        if file.is_file():
+            with contextlib.suppress(ImageError):
+                data = file.read_bytes()
+                if data[dicom.MAGIC] == b"DICM":
+                    found.append(dicom.decode(data, size))
+    return np.stack(found)
+
+
+def originals(loaded, study, archive: Archive) -> str:
+    """Return a paragraph on full-size originals, sent as files, beside their copies in the study."""
+    records = load_records(study)
+    rows = {Path(path).name: row for path, row in zip(records.path, records.row, strict=True)}
+    store, pairs = load_images(study), []
+    for name in archive.names():
+        if Path(name).name in rows:
+            copy = io.BytesIO()
+            Image.fromarray(store[rows[Path(name).name]]).save(copy, "PNG")
+            pairs.append([asked(loaded, each) for each in (archive.read(name), copy.getvalue())])
+    one, other = zip(*pairs, strict=True)
+    changed = np.mean([a.predicted != b.predicted for a, b in pairs])
+    shift = np.abs([np.subtract([*a.probabilities.values()], [*b.probabilities.values()]) for a, b in pairs])
+    raised = {
+        name: [np.mean([name in each.flags for each in side]) for side in (one, other)] for name in FLAGS[:2]
+    }
+    said = "; ".join(
+        f"{name}: {a:.1%} of the originals, {b:.1%} of the copies" for name, (a, b) in raised.items()
+    )
+    return (
+        f"\n## Originals and their copies\n\n{len(pairs)} originals at full size and their 224 px copies. "
+        f"Another class: {changed:.1%}. Mean change of a probability {shift.mean():.4f}, largest "
+        f"{shift.max():.2f}. Raised: {said}."
+    )
+
+
+def asked(loaded, data: bytes) -> answers.Answer:
+    return answers.answer(loaded, data, answers.Question(explain=False), settings.Settings())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Whether explanations of right and wrong answers differ, and tell errors beyond the probability."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..evaluation.intervals import all_and_resampled, summary
+from ..evaluation.scoring import auroc
+from . import localisation, scales
+from .sample import Sample
+
+FEWEST = 10  # errors, and right answers: with fewer an area under a curve says nothing
+TOP = 0.1  # of the area: where the map is strongest
+FOLDS = 5
+
+
+def traits(maps, sample: Sample) -> pd.DataFrame:
+    """Return what smoothed maps (N, H, W) look like, one row per image.
+
+    Columns: the share of the magnitude that speaks for the class, of that in the strongest tenth of the
+    area, and of that in the lungs where they are known.
+    """
+    smooth = scales.smoothed(maps)
+    flat = np.sort(np.abs(smooth).reshape(len(smooth), -1), axis=1)
+    total = np.maximum(flat.sum(1), np.finfo(float).tiny)
+    found = {
+        "share that raises the log-odds": np.clip(smooth, 0, None).sum((1, 2)) / total,
+        "share in the strongest tenth": flat[:, -round(TOP * flat.shape[1]) :].sum(1) / total,
+    }
+    if sample.lungs is not None:
+        found["share in the lungs"] = localisation.share_within(smooth, sample.lungs)
+    return pd.DataFrame(found)
+
+
+def telling(right, patients, probability, traits: pd.DataFrame) -> pd.DataFrame:
+    """Return how well each trait, the probability, and both tell errors: AUROC with its interval, a row each.
+
+    1 minus the probability; each trait (0.5: alike in right and wrong answers; below it, lower in wrong
+    ones); logistic regressions on the probability alone and with all traits, out of fold by patient; and
+    what the traits add. Columns value, low and high, 95 % by bootstrap over patients. Empty if fewer than
+    FEWEST answers are right or wrong. Images with an unknown trait are left out.
+    """
+    known = traits.notna().all(axis=1).to_numpy()
+    wrong, patients = ~np.asarray(right)[known], np.asarray(patients)[known]
+    if min(wrong.sum(), (~wrong).sum()) < FEWEST:
+        return pd.DataFrame(columns=["value", "low", "high"])
+    chance = logit(np.clip(np.asarray(probability, float)[known], 1e-6, 1 - 1e-6))[:, None]
+    both = np.column_stack([chance, traits[known]])
+    scores = {"1 - probability": -chance[:, 0], **traits[known].to_dict("series")}
+    scores["probability, fitted"] = _out_of_fold(chance, wrong, patients)
+    scores["probability and traits, fitted"] = _out_of_fold(both, wrong, patients)
+    weights = all_and_resampled(patients)
+    found = {name: auroc(wrong, np.asarray(each), weights) for name, each in scores.items()}
+    with_traits, without = found["probability and traits, fitted"], found["probability, fitted"]
+    found["gain by the traits"] = with_traits - without
+    return pd.DataFrame({name: summary(each) for name, each in found.items()}).T
+
+
+def _out_of_fold(features, wrong, patients):
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    return cross_val_predict(model, features, wrong, groups=patients, cv=folds, method="predict_proba")[:, 1]
+
+
+def sentence(found: pd.DataFrame, right) -> str:
+    """Return the answer in words, given the rows of `telling`."""
+    wrong, count = int((~np.asarray(right)).sum()), len(right)
+    if found.empty:
+        return f"{wrong} of {count} answers are wrong: too few to compare their explanations."
+    apart = [name for name, row in found.iloc[1:-3].iterrows() if not row.low <= 0.5 <= row.high]
+    gain = found.loc["gain by the traits"]
+    differ = f"differ in {', '.join(apart)}" if apart else "are not shown to differ"
+    adds = "add to" if gain.low > 0 else "add nothing measurable to"
+    return (
+        f"Explanations of the {wrong} wrong answers of {count} {differ}; to tell errors they {adds} the "
+        f"probability (AUROC {gain.value:+.2f}, {gain.low:+.2f} to {gain.high:+.2f})."
+    )
