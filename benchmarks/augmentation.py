@@ -38,6 +38,11 @@ def milliseconds(values: dict, images: list[torch.Tensor]) -> float:
     return 1000 * min(passes) / len(images)
 
 
+def answer(table: pd.DataFrame) -> str:
+    default, robust = table["ms per image"].iloc[-2:]
+    return f"A view takes {default} ms with the default augmentation and {robust} ms with the robust one."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=150)
@@ -48,8 +53,10 @@ def main() -> None:
     arms = {f"{name}: {value}": NONE | {name: value} for name, value in ALONE.items()}
     arms |= {"default": {}, f"robust: {', '.join(f'{k} {v}' for k, v in ROBUST.items())}": ROBUST}
     costs = [(name, round(milliseconds(values, images), 2)) for name, values in arms.items()]
+    table = pd.DataFrame(costs, columns=["augmentation", "ms per image"])
+    print(f"# Cost of each random change of a view\n\n{answer(table)}\n")
     print(f"{count} images, torch {torch.__version__}, one thread\n")
-    print(comparison.markdown(pd.DataFrame(costs, columns=["augmentation", "ms per image"])))
+    print(comparison.markdown(table))
 
 
 if __name__ == "__main__":

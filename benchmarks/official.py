@@ -65,8 +65,8 @@ def page(sweep: Sweep) -> str:
     scores = ", ".join(f"{words} {own[name]}" for name, words in SCORES.items())
     return (
         f"# What moves the scores on the publishers' own test?\n\n"
-        f"Output of `python benchmarks/official.py --sweep {sweep.name}`; how it is done stands there.\n\n"
         f"Chosen by {criterion}: `{best}`, with {scores}.\n\n{paragraph(means)}\n\n"
+        f"Output of `python benchmarks/official.py --sweep {sweep.name}`, which describes the method.\n\n"
         "Best on validation first; means over seeds, 95 % intervals over patients and seeds (of one seed: "
         f"over patients). Changes are paired with `{means.setting.iloc[0]}`.\n\n"
         f"{markdown(rows(settings, means))}"
