@@ -125,7 +125,9 @@ def test_networks_on_parts_stand_beside_the_same_recipe_on_the_whole():
         inputs = {part: {"auroc_pneumonia": score} for part in ("whole", "lungs_only")}
         write_json({"inputs": inputs}, study.reports / run / "regions.json")
     grid = shortcuts.region_grid(study)
-    assert grid.index.tolist() == ["other", "whole", "letterbox", "lungs_only"], "those trained on parts come last"
+    assert grid.index.tolist() == ["other", "whole", "letterbox", "lungs_only"], (
+        "those trained on parts come last"
+    )
     assert grid.loc["lungs_only", "trained on"] == "lungs only"
     (sentence,) = shortcuts.trained_on_parts(study)
     assert "whole, AUROC of pneumonia 0.900 (0.800-1.000)" in sentence
