@@ -85,10 +85,10 @@ plots.image_sheet([views[i, view][0] for i in range(len(data)) for view in range
 # %% [markdown]
 # ## Training
 #
-# After each epoch, one loss is computed on the validation images and on equally many training images, in the
-# same way: without augmentation, dropout, label smoothing and mix-up. The gap between the two curves is
-# overfitting. `train_loss` in the table is the loss that was minimised, on random views, while the weights
-# changed.
+# After each epoch, one loss is computed in the same way on the validation images (`val_loss`) and on equally
+# many training images (`sample_loss`): without augmentation, dropout, label smoothing and mix-up. The gap
+# between the two curves is overfitting. `train_loss` in the table is the loss that was minimised, on random
+# views, while the weights changed.
 
 # %%
 record = xnn.fit(settings)

@@ -23,7 +23,7 @@ def learning_curves(history: pd.DataFrame):
         (rate, "lr", None, look.GREY),
     ):
         axes.plot(history["epoch"], history[column], marker=".", label=label, color=colour)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     losses.set(title="Loss of training and validation images", xlabel="epoch", ylabel="loss (nats)")
     losses.legend()
     f1.set(title="Validation F1", xlabel="epoch", ylabel="F1")
@@ -45,7 +45,7 @@ def compare_scores(table: pd.DataFrame, score: str):
 @look.styled
 def beside_published(table: pd.DataFrame, score: str):
     """Return a score with its interval, and those of others without one, from run, value, low and high."""
-    figure, axes = _intervals(table.iloc[::-1], "run")
+    figure, axes = _intervals(table.iloc[::-1], "run", width=6.5)
     others = table.low.iloc[::-1].isna().to_numpy()
     axes.plot(
         table.value.iloc[::-1][others], np.flatnonzero(others), "s", color="white", markeredgecolor=look.GREY
@@ -87,9 +87,9 @@ def differences(table: pd.DataFrame, score: str = "score"):
     return figure
 
 
-def _intervals(table, column):
+def _intervals(table, column, width=9):
     """A dot and its interval for each row, the first at the bottom."""
-    figure, axes = look.subplots(6.5, 1.1 + 0.28 * len(table))
+    figure, axes = look.subplots(width, 1.1 + 0.28 * len(table))
     places = np.arange(len(table))
     axes.hlines(places, table["low"], table["high"], color="0.6", linewidth=2.5)
     axes.plot(table["value"], places, "o", color=look.BLUE)
