@@ -3,6 +3,7 @@
 import shutil
 
 import nbformat
+import pytest
 
 from support.project import SMALL, write_study
 from support.report import STEPS_OF_A_RUN
