@@ -111,11 +111,11 @@ plots.photograph(plots.cases(**shown(wrong[~drawn.label[wrong].duplicated()])))
 # ## The most confident mistakes
 #
 # Not random: of each kind (true class, predicted class) the error with the highest probability, the highest
-# first, three at most.
+# first, two at most.
 
 # %%
 #| fig-alt: The most confident errors, with the map of the predicted class.
-confident = drawn[drawn.confident_error].nlargest(3, "probability").index
+confident = drawn[drawn.confident_error].nlargest(2, "probability").index
 plots.photograph(plots.cases(**shown(confident)))
 
 # %% [markdown]
@@ -137,7 +137,7 @@ folder = gallery.write(settings, table, images[wanted], pictures)
 rows = wanted.get_indexer(few)
 others = {"maps": {name: each[rows] for name, each in pictures.items()}, "zones": None}
 figure = plots.cases(**shown(few, **others))
-plots.save_small(figure, settings.reports / "explanations.png")
+plots.save_photograph(figure, settings.reports / "explanations.jpg")
 plots.photograph(figure)
 
 # %% [markdown]
