@@ -160,5 +160,5 @@ def test_every_form_of_the_figure(made):
     assert [text.get_text() for text in square.axes[0].texts] == ["0.525", "0.625", "0.725", "0.825"]
     for varied in (rows[:1], [*rows, "crop"]):
         dots = plots.sweep_scores(found.assign(crop=0.5), varied, "validation", "validation F1")
-        assert [tick.get_text() for tick in dots.axes[0].get_yticklabels()][-1] == found.setting.iloc[-1]
+        assert [tick.get_text() for tick in dots.axes[0].get_yticklabels()][-1] == found.setting.iloc[0]
     assert plots.seed_spread(found).axes[0].get_xlabel() == "F1, weighted by class"
