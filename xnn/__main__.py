@@ -188,13 +188,10 @@ def app(
 
 
 @cli.command()
-def ship(study: Study, run: RunName = "", folder: Path | None = None) -> None:
-    """Package a trained run's model for the app, small enough to ship; by default the one of validation."""
-    from .evaluation import comparison
+def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
+    """Package a trained run's model for the app, small enough to ship."""
     from .report.ship import ship
 
-    found = comparison.read_results(files.load_study(study), "metrics.json")
-    run = run or comparison.by_validation(found).index[0]
     print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
 
 

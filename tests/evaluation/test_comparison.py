@@ -44,6 +44,11 @@ def test_an_undefined_score_is_a_dash():
 
 
 def test_a_table_as_markdown():
+    assert comparison.markdown(pd.DataFrame({"a": ["b", None, 0.5]})).splitlines()[2:] == [
+        "| b |",
+        "|  |",
+        "| 0.5 |",
+    ]
     table = comparison.score({"a": a_run(0.5)}, "f1_macro")
     assert comparison.markdown(table).splitlines() == [
         "| run | value | low | high |",

@@ -159,7 +159,11 @@ def with_interval(score: dict[str, float | None]) -> str:
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a table as Markdown, for pages that show numbers without computing them."""
-    lines = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
+    lines = [
+        table.columns,
+        ["---"] * len(table.columns),
+        *table.astype(object).fillna("").astype(str).to_numpy(),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
