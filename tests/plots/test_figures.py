@@ -100,7 +100,7 @@ FIGURES = {  # how it is made, and how many axes it has
     "beside_published": (lambda: plots.beside_published(RUNS.assign(low=[None] * len(RUNS)), "F1"), 1),
     "sweep_scores": (lambda: plots.sweep_scores(SWEEP, ["rate", "decay"], "validation", "F1"), 1),
     "seed_spread": (lambda: plots.seed_spread(SWEEP), 1),
-    "cases": (lambda: plots.cases(IMAGES, {"own": MAPS}, RECORDS.path, RECORDS.path), 19),
+    "cases": (lambda: plots.cases(IMAGES, {"own": MAPS}, RECORDS.path, RECORDS.path), 18),
     "overlay_table": (lambda: plots.overlay_table(IMAGES, {"grad_cam": MAPS}, RECORDS.path), 18),
     "card": (lambda: plots.card(RUNS.assign(method=RUNS.run, measure="infidelity")), 1),
     "insertion_deletion": (lambda: plots.insertion_deletion({"sobel": (np.eye(2)[0], *[np.eye(2)] * 2)}), 2),
