@@ -89,7 +89,7 @@ drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 
 # %%
 #| fig-alt: Radiographs that the network classifies correctly, each beside its attribution and its zones.
-#| fig-cap: One of each class: where the evidence for the predicted class is, and what each lung zone adds to it.
+#| fig-cap: One of each class: where the evidence is, and what each lung zone adds to it.
 right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
 titles = (drawn.label + ", predicted " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
 captions = evidence.captions(found, explained, given)
@@ -169,12 +169,12 @@ card.wide(numbers).T
 
 # %%
 #| fig-alt: A panel per measure, with a dot and its interval for each method and a band across the controls.
-#| fig-cap: Higher insertion and lower deletion are better; the band is the range of the controls (grey).
+#| fig-cap: Higher insertion and lower deletion are better; grey is the range of the controls.
 plots.card(numbers)
 
 # %%
 #| fig-alt: Probability of the class against the share of the area inserted or deleted, a line per method.
-#| fig-cap: A good map raises the probability fast when inserted and lowers it fast when deleted; means over images.
+#| fig-cap: A good map raises the probability fast when inserted and lowers it fast when deleted.
 plots.insertion_deletion(curves)
 
 # %% [markdown]
