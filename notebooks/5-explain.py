@@ -183,7 +183,7 @@ plots.insertion_deletion(curves)
 # without 0 exceeds chance.
 
 # %%
-#| tbl-cap: Integrated Gradients minus each control, corrected intervals; wins is the share of images they win.
+#| tbl-cap: Integrated Gradients minus each control; wins: share of images on which they are better.
 against = card.over_controls(values, part.patients)
 card.wide(against, 3).T
 
