@@ -63,6 +63,7 @@ def quick(run: Run, baseline: str | None = None) -> measures.Method:
 
     def explain(model, images, targets):
         start = run_baseline(run, images, baseline)
+        start = start[:, :HEALTHY] if start.ndim == 5 else start
         most = QUICK_GRADIENTS * (start.shape[1] if start.ndim == 5 else 1)
         return integrated_gradients(model, images, targets, start, run.explanation.tolerance, most).maps
 
@@ -105,7 +106,7 @@ def measure_all(model: Evidence, sample: Sample, maps: Mapping, every: int = 1) 
     may not judge are computed on one image in ``every``, and NaN elsewhere.
     """
     areas, few = scales.superpixels(sample.images[:, 0].numpy()), slice(None, None, every)
-    values, curves = {name: places(each, sample) for name, each in maps.items()}, {}
+    values, curves = {name: {} for name in maps}, {}
     for fill, suffix in FILLS.items():
         rows, fills = few if suffix else slice(None), measures.filled(sample.images, fill)
         asked = (sample.images[rows], {name: each[rows] for name, each in maps.items()}, sample.targets[rows])
@@ -118,7 +119,7 @@ def measure_all(model: Evidence, sample: Sample, maps: Mapping, every: int = 1) 
             for key, (known, one) in found.items():
                 values[name][key + suffix] = np.full(len(each), np.nan)
                 values[name][key + suffix][known] = one
-    return values, curves["blur"]
+    return {name: own | places(maps[name], sample) for name, own in values.items()}, curves["blur"]
 
 
 def places(maps, sample: Sample) -> dict[str, np.ndarray]:
