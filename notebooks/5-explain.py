@@ -89,6 +89,7 @@ drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 
 # %%
 #| fig-alt: Radiographs that the network classifies correctly, each beside its attribution and its zones.
+#| fig-cap: One of each class: where the evidence is, and what each lung zone adds to it.
 right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
 titles = (drawn.label + ", predicted " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
 captions = evidence.captions(found, explained, given)
@@ -103,17 +104,19 @@ plots.photograph(plots.cases(**shown(few)))
 
 # %%
 #| fig-alt: Radiographs that are classified wrongly, each beside the attribution of the predicted class.
+#| fig-cap: One of each class: the evidence for the wrong class.
 plots.photograph(plots.cases(**shown(wrong[~drawn.label[wrong].duplicated()])))
 
 # %% [markdown]
 # ## The most confident mistakes
 #
 # Not random: of each kind (true class, predicted class) the error with the highest probability, the highest
-# first, three at most.
+# first, two at most.
 
 # %%
 #| fig-alt: The most confident errors, with the map of the predicted class.
-confident = drawn[drawn.confident_error].nlargest(3, "probability").index
+#| fig-cap: The errors with the highest probability, with the evidence for the wrong class.
+confident = drawn[drawn.confident_error].nlargest(2, "probability").index
 plots.photograph(plots.cases(**shown(confident)))
 
 # %% [markdown]
@@ -132,10 +135,11 @@ folder = gallery.write(settings, table, images[wanted], pictures)
 
 # %%
 #| fig-alt: Radiographs classified correctly, each beside two explanations and a control.
+#| fig-cap: Integrated Gradients, occlusion and a control, all smoothed alike; each column has its own scale.
 rows = wanted.get_indexer(few)
 others = {"maps": {name: each[rows] for name, each in pictures.items()}, "zones": None}
 figure = plots.cases(**shown(few, **others))
-plots.save_small(figure, settings.reports / "explanations.png")
+plots.save_photograph(figure, settings.reports / "explanations.jpg")
 plots.photograph(figure)
 
 # %% [markdown]
@@ -165,10 +169,12 @@ card.wide(numbers).T
 
 # %%
 #| fig-alt: A panel per measure, with a dot and its interval for each method and a band across the controls.
+#| fig-cap: Higher insertion and lower deletion are better; grey is the range of the controls.
 plots.card(numbers)
 
 # %%
 #| fig-alt: Probability of the class against the share of the area inserted or deleted, a line per method.
+#| fig-cap: A good map raises the probability fast when inserted and lowers it fast when deleted.
 plots.insertion_deletion(curves)
 
 # %% [markdown]
@@ -177,7 +183,7 @@ plots.insertion_deletion(curves)
 # without 0 exceeds chance.
 
 # %%
-#| tbl-cap: Integrated Gradients minus each control, mean over the same images with its corrected interval.
+#| tbl-cap: Integrated Gradients minus each control; wins: share of images on which they are better.
 against = card.over_controls(values, part.patients)
 card.wide(against, 3).T
 

@@ -100,7 +100,7 @@ FIGURES = {  # how it is made, and how many axes it has
     "beside_published": (lambda: plots.beside_published(RUNS.assign(low=[None] * len(RUNS)), "F1"), 1),
     "sweep_scores": (lambda: plots.sweep_scores(SWEEP, ["rate", "decay"], "validation", "F1"), 1),
     "seed_spread": (lambda: plots.seed_spread(SWEEP), 1),
-    "cases": (lambda: plots.cases(IMAGES, MAPS, RECORDS.path, RECORDS.path), 19),
+    "cases": (lambda: plots.cases(IMAGES, {"own": MAPS}, RECORDS.path, RECORDS.path), 18),
     "overlay_table": (lambda: plots.overlay_table(IMAGES, {"grad_cam": MAPS}, RECORDS.path), 18),
     "card": (lambda: plots.card(RUNS.assign(method=RUNS.run, measure="infidelity")), 1),
     "insertion_deletion": (lambda: plots.insertion_deletion({"sobel": (np.eye(2)[0], *[np.eye(2)] * 2)}), 2),
@@ -269,7 +269,7 @@ def test_overlay_does_not_depend_on_the_unit_of_the_attribution():
 
 def test_blank_images_and_maps_are_drawn():
     blank, zero = np.zeros((2, 8, 8), dtype=np.uint8), np.zeros((2, 8, 8))
-    plots.cases(blank, zero, ["one", "other"], ["", ""]).canvas.draw()
+    plots.cases(blank, {"zero": zero}, ["one", "other"], ["", ""]).canvas.draw()
     plots.class_means(blank, ["normal", "virus"]).canvas.draw()
     plots.intensity_histograms(blank, ["normal", "virus"]).canvas.draw()
     plots.image_sheet(blank[:1], ["one"]).canvas.draw()

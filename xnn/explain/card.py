@@ -101,10 +101,12 @@ def verdicts(against: pd.DataFrame) -> dict[str, dict]:
 def wide(found: pd.DataFrame, decimals: int = 2) -> pd.DataFrame:
     """Return a table for reading: a row per method, a column per measure, cells "value (low to high)".
 
-    Columns are called after the measure and the number of images.
+    Columns are called after the measure and the number of images. The share of images won is added if known.
     """
     numbers = found[["value", "low", "high"]].map(f"{{:.{decimals}f}}".format)
     cells = found.assign(cell=numbers.value + " (" + numbers.low + " to " + numbers.high + ")")
+    if "wins" in found:
+        cells.cell += found.wins.map(", wins {:.0%}".format)
     order = sorted(found.measure.unique(), key=[*BETTER, *found.measure].index)
     cells = cells.pivot(index="method", columns="measure", values="cell").loc[found.method.unique(), order]
     counts = found.groupby("measure").n.max()

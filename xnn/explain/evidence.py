@@ -63,6 +63,7 @@ def quick(run: Run, baseline: str | None = None) -> measures.Method:
 
     def explain(model, images, targets):
         start = run_baseline(run, images, baseline)
+        start = start[:, :HEALTHY] if start.ndim == 5 else start
         most = QUICK_GRADIENTS * (start.shape[1] if start.ndim == 5 else 1)
         return integrated_gradients(model, images, targets, start, run.explanation.tolerance, most).maps
 

@@ -17,7 +17,7 @@ from .. import plots
 from ..config.schema import Run
 
 SIDE = 192  # pixels of a radiograph on its sheet
-COARSE = 96  # pixels of an attribution, the mean of finer ones: noise from pixel to pixel is not legible
+COARSE = 64  # pixels of an attribution, the mean of finer ones: smoothed maps have no finer detail
 QUALITY, ALPHA = 50, 70  # of WebP; a lossless opacity takes ten seconds per sheet
 
 

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from ..models.classifier import BATCH, channels_last
 
-ON_GPU = 8  # times as many images in a batch there
+# images in one pass on a GPU, forwards and with gradients: several pages share its memory
+FORWARD, BACKWARD = 64, 32
 SEGMENTS = 8  # equal parts of the path at first
 HALVED = 8  # segments of an image halved in one round at most: more would be chosen on stale evidence
 GROUP = 8  # images worked on side by side, on a CPU: their gradients fit into memory
@@ -80,7 +81,7 @@ def integrated_gradients(
     start, change = endpoints(model, images, baselines)
     done = []
     with tqdm(total=len(images), desc="integrated gradients", unit="image", leave=False) as bar:
-        for group in torch.arange(len(images)).split(batch_size(model, GROUP)):
+        for group in torch.arange(len(images)).split(batch_size(model, GROUP, BACKWARD)):
             paths = {number: _Path(tolerance, local_tolerance, max_gradients) for number in group.tolist()}
             while waiting := {number: path for number, path in paths.items() if len(path.wanted)}:
                 _sample(model, start, change, targets, waiting)
@@ -148,7 +149,7 @@ def _sample(model, start, change, targets, paths: dict[int, _Path]) -> None:
     alphas = torch.as_tensor(np.concatenate([path.wanted for path in paths.values()]))
     found = []
     # a CPU computes gradients of one point at a time twice as fast as of many, and in less memory
-    size = 1 if device_of(model).type == "cpu" else batch_size(model)
+    size = batch_size(model, 1, BACKWARD)
     for rows, part in zip(numbers.split(size), alphas.split(size), strict=True):
         logits, gradient = evaluate(model, along(start[rows], change[rows], part), targets[rows])
         found.append((logits, (gradient * change[rows]).sum(1).cpu(), gradient.sum(1).cpu()))
@@ -195,9 +196,9 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-def batch_size(model: nn.Module, on_cpu: int = BATCH) -> int:
-    """Return how many images a model gets in one pass."""
-    return on_cpu if device_of(model).type == "cpu" else ON_GPU * on_cpu
+def batch_size(model: nn.Module, on_cpu: int = BATCH, on_gpu: int = FORWARD) -> int:
+    """Return how many images a model gets in one pass where it is."""
+    return on_cpu if device_of(model).type == "cpu" else on_gpu
 
 
 def ready(model: nn.Module, points: torch.Tensor) -> torch.Tensor:

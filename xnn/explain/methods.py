@@ -18,7 +18,7 @@ from scipy import ndimage
 from torch import nn
 from torchvision.transforms.v2 import functional
 
-from .integrated import along, batch_size, endpoints, evaluate, integrated_gradients, ready
+from .integrated import BACKWARD, along, batch_size, endpoints, evaluate, integrated_gradients, ready
 
 SMOOTHGRAD = {
     "nt_samples": 4,
@@ -134,8 +134,8 @@ def guided_ig(model, images, targets, baselines=None, seed=0) -> np.ndarray:
     whole = change[:, 0].abs().sum((1, 2))
     for step in range(STEPS):
         grey = points.unsqueeze(1).expand(-1, 3, -1, -1)
-        parts = zip(grey.split(batch_size(model)), targets.split(batch_size(model)), strict=True)
-        slopes = torch.cat([evaluate(model, *part)[1].sum(1) for part in parts])
+        parts = (each.split(batch_size(model, on_gpu=BACKWARD)) for each in (grey, targets))
+        slopes = torch.cat([evaluate(model, *part)[1].sum(1) for part in zip(*parts, strict=True)])
         for row, left in enumerate(whole * (1 - (step + 1) / STEPS)):
             moved = _guided_step(points[row], ends[row], slopes[row], left)
             maps[row] += (moved - points[row]) * slopes[row]
@@ -166,7 +166,7 @@ def grad_cam(model, images, targets, baselines=None, seed=0) -> np.ndarray:
     )
     maps = []
     with hook, torch.enable_grad():
-        for rows in torch.arange(len(images)).split(batch_size(model)):
+        for rows in torch.arange(len(images)).split(batch_size(model, on_gpu=BACKWARD)):
             batch = ready(model.eval(), images[rows].float()).requires_grad_()
             scores = model(batch).gather(1, targets[rows].view(-1, 1).to(batch.device))
             (slopes,) = torch.autograd.grad(scores.sum(), seen[-1])
@@ -230,7 +230,7 @@ def _in_batches(attribute: Callable, model, images, targets, baselines=None, siz
     """Return the maps of a method of Captum, a few images at a time, summed over the channels."""
     model.eval().to(memory_format=torch.channels_last)
     maps = []
-    for rows in torch.arange(len(images)).split(size or batch_size(model)):
+    for rows in torch.arange(len(images)).split(size or batch_size(model, on_gpu=BACKWARD)):
         batch = ready(model, images[rows].detach().float()).requires_grad_()
         options = {"target": targets[rows].to(batch.device)}
         if baselines is not None:  # Captum's own is black

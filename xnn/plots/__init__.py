@@ -31,7 +31,7 @@ from .explanation import (
     overlay,
     overlay_table,
     photograph,
-    save_small,
+    save_photograph,
 )
 from .look import CLASS_COLOURS, STYLE, class_colours, style
 from .regions import region_scores

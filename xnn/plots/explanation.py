@@ -66,7 +66,8 @@ def cases(images, maps: dict, titles, captions, lungs=None, zones: pd.DataFrame 
         look.show(axis, images[row], titles[row], captions[row])
     for number, (name, each) in enumerate(maps.items(), 1):
         unit = "log-odds for 1 % of the image" if number == 1 else "share of its largest value"
-        _maps(axes[:, number], images, np.asarray(each, float), name.replace("_", " "), unit)
+        title = name.replace("_", " ") + " (control)" * (name in CONTROLS)
+        _maps(axes[:, number], images, np.asarray(each, float), title, unit)
     for row, column in np.ndindex(len(images), 1 + len(maps)):
         if lungs is not None and lungs[row].any():
             axes[row, column].contour(lungs[row], [0.5], colors="white", linewidths=0.7)
@@ -100,7 +101,7 @@ def _zones(axes, contributions):
     axes.axvline(0, color="black", linewidth=0.8)
     axes.margins(x=0.25)
     axes.grid(axis="y", visible=False)
-    axes.set_title(f"{contributions.sum():+.1f} log-odds from its blurred copy", fontsize=9)
+    axes.set_title(f"{contributions.sum():+.1f} log-odds from the baseline", fontsize=9)
 
 
 @look.styled
@@ -132,22 +133,19 @@ def _key(figure):
     figure.legend(handles=[*patches, scale], loc="outside lower center", ncols=3, frameon=False)
 
 
+def save_photograph(figure, file, dpi: int = 75) -> None:
+    """Save a figure of many radiographs as a small JPEG: a PNG of as few bytes has bands of colour."""
+    small = {"quality": 50, "optimize": True, "progressive": True}
+    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=dpi, pil_kwargs=small)
+
+
 def photograph(figure):
     """Return a figure of many radiographs as a JPEG for a page: noisy maps make a PNG four times as large."""
     from IPython.display import Image
 
     file = io.BytesIO()
-    figure.savefig(file, format="jpeg", bbox_inches="tight", dpi=100, pil_kwargs={"quality": 60})
+    save_photograph(figure, file, dpi=100)
     return Image(file.getvalue(), format="jpeg")
-
-
-def save_small(figure, file) -> None:
-    """Save a figure as a PNG of 128 colours: a third of the size, and grey stays grey."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", dpi=100)
-    Image.open(buffer).convert("RGB").quantize(128).save(file, optimize=True)
 
 
 @look.styled

@@ -38,6 +38,7 @@ COPIED = (
     "pyproject.toml",
     "requirements.lock",
     "reports/*/*/*.png",
+    "reports/*/*/*.jpg",
     "reports/*/*/gallery/*",
 )
 # read by Quarto alone: smalldocs takes the width from the style sheet
