@@ -6,7 +6,8 @@ The API serves the bundled model in its own process, pinned to two cores (taskse
 machine. Each client sends the page's examples without a pause on its own connection: one client measures
 latency; 8 and 32 show the API under overload. Seconds run from sending a request to receiving the whole
 answer; processor seconds are the CPU time of the API's process. MB is resident memory, and its peak is over
-the whole benchmark so far. A request is lost if it gets no answer or an unexpected status. The hostile files
+the whole benchmark so far. A client that is refused waits for the seconds in Retry-After and sends again. A
+request is lost if it gets no answer or an unexpected status. The hostile files
 are those of tests/support/hostile.py.
 """
 
@@ -38,7 +39,7 @@ EXAMPLES, SOURCE = examples.examples("kermany")
 PORT, CORES, CLIENTS = 8321, 2, (1, 8, 32)
 URL = f"http://127.0.0.1:{PORT}"
 REFUSED = (400, 408, 413, 415, 422, 503)
-PAUSE = 1.0  # seconds before a client retries after a refusal
+PAUSE = 1.0  # seconds before a client retries after a refusal that names none
 
 
 def main() -> None:
@@ -115,8 +116,9 @@ def row(watched, clients: int, explain: bool, seconds: float) -> dict:
     for each in threads:
         each.join()
     took, used = time.monotonic() - began, sum(watched.cpu_times()[:2]) - used
-    done = [taken for status, taken in found if status == 200]
-    counts = collections.Counter(status for status, _ in found)
+    done = [taken for status, taken, _ in found if status == 200]
+    counts = collections.Counter(status for status, *_ in found)
+    again = [status == 200 for status, _, waited in found if waited]
     return {
         "explained": "yes" if explain else "no",
         "clients": clients,
@@ -126,14 +128,15 @@ def row(watched, clients: int, explain: bool, seconds: float) -> dict:
         "answers/s": round(len(done) / took, 2),
         "processor s an answer": round(used / len(done), 2),
         "503": counts[503],
+        "sent again, answered": f"{sum(again)} of {len(again)}",
         "lost": sum(count for status, count in counts.items() if status not in (200, *REFUSED)),
         **memory(watched),
     }
 
 
 def ask(number: int, explain: bool, until: float, found: list) -> None:
-    """Send requests until `until` and append status (0: no answer) and seconds of each to `found`."""
-    session, files, turn = requests.Session(), list(EXAMPLES.values()), number
+    """Send requests until `until`; append status (0: none), seconds, and whether it was sent again."""
+    session, files, turn, waited = requests.Session(), list(EXAMPLES.values()), number, False
     while time.monotonic() < until:
         began = time.monotonic()
         try:
@@ -144,10 +147,10 @@ def ask(number: int, explain: bool, until: float, found: list) -> None:
             status = answer.status_code
         except requests.RequestException:
             status = 0
-        found.append((status, time.monotonic() - began))
-        turn += 1
+        found.append((status, time.monotonic() - began, waited))
+        turn, waited = turn + 1, status == 503
         if status != 200:
-            time.sleep(PAUSE)
+            time.sleep(float(answer.headers.get("retry-after", PAUSE)) if status else PAUSE)
 
 
 def memory(watched) -> dict:

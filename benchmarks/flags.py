@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from xnn import load_images, load_records, load_study
-from xnn.app import answers, dicom, model, settings
-from xnn.data import phantom
+from xnn.app import answers, model, settings
+from xnn.data import dicom, phantom
 from xnn.data.archive import Archive
 from xnn.data.images import ImageError
 from xnn.evaluation import comparison

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from support.packages import with_dependencies
 from support.project import PROJECT
+from support.serving import folder_of, free_port, healthcheck, serving
 
 LOCK = (PROJECT / "requirements.lock").read_text()
 FILES = ("app", "ui")
@@ -59,6 +60,12 @@ def test_an_image_runs_as_nobody_and_is_looked_after(name):
     assert "-c requirements.lock" in text
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
     assert all((PROJECT / each).exists() for line in copied for each in line.split())
+
+
+def test_the_health_of_the_api_is_seen(tmp_path):
+    with serving(folder_of(tmp_path / "model")) as (url, _):
+        assert healthcheck("app", url.rpartition(":")[2]) == 0
+    assert healthcheck("app", free_port()) != 0
 
 
 def test_compose_starts_both_on_this_machine_only():

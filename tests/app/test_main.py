@@ -13,7 +13,16 @@ import pytest
 import requests
 
 from support.project import CHROMIUM, PROJECT
-from support.serving import await_health, encoded, folder_of, free_port, picture, process, serving
+from support.serving import (
+    await_health,
+    encoded,
+    folder_of,
+    free_port,
+    healthcheck,
+    picture,
+    process,
+    serving,
+)
 from xnn.app.settings import LUNGS, MODEL
 
 FILE = {"file": ("x.png", encoded(picture()))}
@@ -81,6 +90,7 @@ def test_a_cat_is_warned_of_before_its_class():
                 browser, f"http://127.0.0.1:{page_port}", Path(data.__file__).parent / "chelsea.png", []
             )
             page.get_by_role("heading", name="No lungs found").wait_for()
+            assert healthcheck("ui", page_port) == 0
             warning = page.get_by_test_id("stAlertContentError").first
             named = page.get_by_text("no pneumonia:").first
             assert "No lungs found" in warning.inner_text()

@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -74,6 +76,14 @@ def await_health(port, seconds=600):
             return requests.get(f"http://127.0.0.1:{port}/health", timeout=2)
         time.sleep(0.1)
     raise TimeoutError(f"no API on port {port}")
+
+
+def healthcheck(image, port) -> int:
+    """The status of the command that looks after the container of an image, for a server on this port."""
+    text = (PROJECT / f"docker/{image}.Dockerfile").read_text()
+    _, option, code = json.loads(re.search(r"HEALTHCHECK.*\n +CMD (\[.+\])", text)[1])
+    code = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", code)
+    return subprocess.run([sys.executable, option, code], stderr=subprocess.DEVNULL).returncode
 
 
 def picture(size=64, seed=0) -> np.ndarray:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from starlette.exceptions import HTTPException
 
 from .. import plots
+from ..data.dicom import decode
 from ..data.images import png
 from ..evaluation.calibration import tempered
 from ..explain import localisation, methods, scales
@@ -18,7 +19,6 @@ from ..models import classifier
 from ..models.classifier import to_input
 from ..models.distance import features
 from ..models.segmenter import segment
-from .dicom import decode
 from .flags import Flag, flag, uncalibrated
 from .model import LoadedModel
 from .settings import Baseline, Method, Scale, Settings

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import re
 import time
 import uuid
@@ -22,7 +23,6 @@ from .telemetry import Metrics
 HEADER_SECONDS = 10  # for a complete header; a connection is closed after at most twice that time
 DISCARDED = 4  # read on up to so many times the limit, so that the sender of a large body gets the answer
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-RETRY = {"retry-after": "2"}  # seconds; most answers take less
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
@@ -143,13 +143,14 @@ class Queue:
         # not the event loop's threads: each one that computes keeps helpers, and those come and go
         self.pool = ThreadPoolExecutor(settings.slots, thread_name_prefix="work")
         self.places, self.seconds = settings.slots + settings.waiting, settings.seconds
-        self.admitted, self.stopping = 0, False
+        self.admitted, self.stopping, self.slots = 0, False, settings.slots
+        self.usual = 1.0  # seconds of work for an image, a moving average
 
     @contextlib.contextmanager
     def place(self):
         """Hold a place, with a deadline; raise HTTPException 503 if all places are taken."""
         if self.admitted >= self.places:
-            raise HTTPException(503, "too many images are waiting: try again in a few seconds", RETRY)
+            raise self.busy("too many images are waiting: try again in a few seconds")
         self.admitted += 1
         self.current.set((self, time.monotonic() + self.seconds))
         try:
@@ -157,9 +158,21 @@ class Queue:
         finally:
             self.admitted -= 1
 
+    def busy(self, words: str) -> HTTPException:
+        """Return the refusal 503, which names the seconds until the images that wait now are done."""
+        return HTTPException(
+            503, words, {"retry-after": str(math.ceil(self.usual * self.admitted / self.slots))}
+        )
+
     async def run(self, call: Callable):
         """Return ``call()``, made in a thread, where ``check`` knows the deadline of the place."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, copy_context().run, call)
+
+        def timed():
+            start, found = time.monotonic(), call()
+            self.usual += (time.monotonic() - start - self.usual) / 8
+            return found
+
+        return await asyncio.get_running_loop().run_in_executor(self.pool, copy_context().run, timed)
 
     def stop(self) -> None:
         """Start nothing more, and end work in progress at its next check."""
@@ -174,5 +187,4 @@ def check(*_) -> None:
     """
     queue, deadline = Queue.current.get() or (None, 0)
     if queue and (queue.stopping or time.monotonic() > deadline):
-        words = f"no answer within {queue.seconds:g} seconds: try again, or with a larger tolerance"
-        raise HTTPException(503, words, RETRY)
+        raise queue.busy(f"no answer within {queue.seconds:g} seconds: try again, or with a larger tolerance")

@@ -142,8 +142,8 @@ def _network(folder: Path) -> Classifier:
 
 
 def _segmenter(source: str, info: ServingConfig) -> Segmenter | None:
-    folder = next((each for each in (Path(source).expanduser(), ROOT / source) if each.is_dir()), None)
-    if folder is None:
+    folder = ROOT / Path(source).expanduser()
+    if not folder.is_dir():
         return None
     try:
         info.lungs_limit = json.loads((folder / METRICS).read_text())["limit"]

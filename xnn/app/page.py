@@ -11,8 +11,8 @@ import requests
 import streamlit as st
 from PIL import Image
 
-from xnn.app.dicom import decode
 from xnn.app.settings import Baseline, Method, Scale, load
+from xnn.data.dicom import decode
 from xnn.data.examples import examples
 from xnn.data.images import ImageError
 

@@ -60,7 +60,7 @@ def ship(run: Run, folder: Path) -> Path:
         limits = measure_limits(run, load_model(run), fresh / STATISTICS)
         values = served_as(run) | {"rounding": rounding} | limits | origin
         provenance.write_json(values | {"provenance": provenance.timed(stamp)}, fresh / SHIPPED)
-        text = ModelCard.load(trained / CARD).text
+        text = ModelCard.load(trained / CARD).text.partition("It is part of")[0]  # the new card says it again
         cards.of_run(run, text, json.loads(report.read_text()), values).save(fresh / CARD)
     return folder
 

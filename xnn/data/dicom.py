@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from ..data import images
-from ..data.images import MAX_PIXELS, MIN_SIDE, ImageError
+from . import images
+from .images import MAX_PIXELS, MIN_SIDE, ImageError
 
 MAGIC = slice(128, 132)  # b"DICM"
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # the only transfer syntax that pydicom unpacks without a limit

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from support.serving import encoded, folder_of, picture
-from xnn.app import answers, dicom, model
+from xnn.app import answers, model
 from xnn.app.answers import Question
 from xnn.app.settings import Settings
+from xnn.data import dicom
 from xnn.data.images import ImageError
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
