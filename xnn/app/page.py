@@ -103,11 +103,11 @@ def choose_image(study: str) -> bytes:
     upload = st.file_uploader("A frontal chest radiograph (PNG, JPEG or DICOM)", on_change=_clear_example)
     files, source = st.cache_data(examples, show_spinner=False)(study)
     st.session_state.setdefault("example", next(iter(files)))
-    name = st.radio("or an example", list(files), horizontal=True, key="example")
+    name = st.radio("or an example", list(files), horizontal=True, key="example", format_func=finding)
     st.caption(source)
     image = upload.getvalue() if upload and not name else files[name or next(iter(files))]
     with contextlib.suppress(ImageError):  # in words when the API is called
-        st.image(decode(image, 224), width=160, caption=upload.name if upload and not name else name)
+        st.image(decode(image, 224), width=160, caption=finding(name) if name else upload and upload.name)
     return image
 
 
