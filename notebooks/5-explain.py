@@ -170,7 +170,7 @@ card.wide(numbers).T
 # %%
 #| fig-alt: A panel per measure, with a dot and its interval for each method and a band across the controls.
 #| fig-cap: Higher insertion and lower deletion are better; grey is the range of the controls.
-plots.card(numbers)
+plots.card(numbers[~numbers.measure.isin(card.REJECTED)])
 
 # %%
 #| fig-alt: Probability of the class against the share of the area inserted or deleted, a line per method.

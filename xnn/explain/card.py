@@ -110,7 +110,10 @@ def wide(found: pd.DataFrame, decimals: int = 2) -> pd.DataFrame:
     order = sorted(found.measure.unique(), key=[*BETTER, *found.measure].index)
     cells = cells.pivot(index="method", columns="measure", values="cell").loc[found.method.unique(), order]
     counts = found.groupby("measure").n.max()
-    cells.columns = [f"{name}, n = {counts[name]}".replace("_", " ") for name in order]
+    rejected = dict.fromkeys(REJECTED, ", rejected")
+    cells.columns = [
+        f"{name}{rejected.get(name, '')}, n = {counts[name]}".replace("_", " ") for name in order
+    ]
     return cells.rename(lambda each: each.replace("_", " "))
 
 
@@ -158,14 +161,14 @@ def choice(found: pd.DataFrame, values: Mapping[str, Mapping[str, np.ndarray]], 
 
 def recommendation(chosen: pd.DataFrame, tau: float, n: int) -> str:
     """Return which method to use and how sure that is, given `choice` and `disagreement`."""
-    counts = chosen.iloc[0, 1:]
-    better, worse = (counts.filter(like=f"{way} than").min() for way in ("better", "worse"))
+    counts = chosen.iloc[0, 1:].astype(int)
+    better, worse = counts.filter(like="better than").min(), counts.filter(like="worse than").max()
     return (
-        f"Use {chosen.index[0]}: it has the best mean rank by insertion and deletion on {n} images, and is "
-        f"better than {better:.0f} and worse than {worse:.0f} of {len(CONTROLS)} controls by both. That is "
-        f"weak evidence for one method over another: orders of the methods by {len(JUDGES + REJECTED)} "
-        f"measures agree with a Kendall's tau of {tau:.2f}, and on phantoms no measure orders methods by "
-        "where the lesion is."
+        f"Use {chosen.index[0]}: it has the best mean rank by insertion and deletion on {n} images, by each "
+        f"of them better than at least {better} of {len(CONTROLS)} controls and worse than at most {worse}. "
+        "That is weak evidence for one method over another: orders of the methods by "
+        f"{len(JUDGES + REJECTED)} measures agree with a Kendall's tau of {tau:.2f}, and on phantoms no "
+        "measure orders methods by where the lesion is."
     )
 
 
@@ -192,7 +195,7 @@ def sentence(found: pd.DataFrame, against: pd.DataFrame, repeated: pd.DataFrame)
     verdict, parts = verdicts(against), []
     for name in JUDGES:
         each = verdict[name]
-        parts.append(f"{name.replace('_', ' ')}: better than {each['better']}, worse than {each['worse']}")
+        parts.append(f"{name.removesuffix('_auc')}: better than {each['better']}, worse than {each['worse']}")
     lines = [f"Of {len(CONTROLS)} controls, Integrated Gradients are, by {'; '.join(parts)}."]
     lines.append(_dependence(repeated))
     share = found[found.measure == "lung_share"].set_index("method")

@@ -106,7 +106,7 @@ def measure_all(model: Evidence, sample: Sample, maps: Mapping, every: int = 1) 
     may not judge are computed on one image in ``every``, and NaN elsewhere.
     """
     areas, few = scales.superpixels(sample.images[:, 0].numpy()), slice(None, None, every)
-    values, curves = {name: places(each, sample) for name, each in maps.items()}, {}
+    values, curves = {name: {} for name in maps}, {}
     for fill, suffix in FILLS.items():
         rows, fills = few if suffix else slice(None), measures.filled(sample.images, fill)
         asked = (sample.images[rows], {name: each[rows] for name, each in maps.items()}, sample.targets[rows])
@@ -119,7 +119,7 @@ def measure_all(model: Evidence, sample: Sample, maps: Mapping, every: int = 1) 
             for key, (known, one) in found.items():
                 values[name][key + suffix] = np.full(len(each), np.nan)
                 values[name][key + suffix][known] = one
-    return values, curves["blur"]
+    return {name: own | places(maps[name], sample) for name, own in values.items()}, curves["blur"]
 
 
 def places(maps, sample: Sample) -> dict[str, np.ndarray]:
