@@ -51,8 +51,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     before = options.before.read_text() if options.before else ""
-    print(heading(), flush=True)
-    server = started()
+    about, server = heading(), started()
     try:
         watched = psutil.Process(server.pid)
         rows = [
@@ -60,21 +59,31 @@ def main() -> None:
             for explain in (True, False)
             for clients in CLIENTS
         ]
-        print(comparison.markdown(pd.DataFrame(rows)), flush=True)
-        if before:
-            table = [line for line in before.splitlines() if line.startswith("|")]
-            print("", "## Before the change", "", *table, "", sep="\n", flush=True)
-        print(corpus(watched, options.files), flush=True)
+        files = corpus(watched, options.files)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
+    table = pd.DataFrame(rows)
+    print("\n".join(["# What the app costs\n", answer(table), about, comparison.markdown(table)]))
+    if before:
+        old = [line for line in before.splitlines() if line.startswith("|")]
+        print("", "## Before the change", "", *old, "", sep="\n")
+    print(files)
     print(f"\nLoad average at the end {os.getloadavg()[0]:.1f}.")
+
+
+def answer(table: pd.DataFrame) -> str:
+    alone = table[table.clients == 1].set_index("explained")["p50 s"]
+    return (
+        f"A single client waits {alone['no']:.1f} s for a prediction and {alone['yes']:.1f} s for one with "
+        f"its explanation (medians); {table.lost.sum()} requests of up to {table.clients.max()} clients were "
+        "lost."
+    )
 
 
 def heading() -> str:
     return (
-        "# What the app costs\n\n"
-        f"Output of `python benchmarks/app.py {' '.join(sys.argv[1:])}`; how it is measured stands at the "
+        f"\nOutput of `python benchmarks/app.py {' '.join(sys.argv[1:])}`; the method is described at the "
         "top of that file.\n\n"
         f"{provenance.device()}, the API on {CORES} cores; load average {os.getloadavg()[0]:.1f} on "
         f"{os.cpu_count()} cores at the start: other work ran beside it, which makes seconds longer and "

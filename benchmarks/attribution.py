@@ -37,25 +37,33 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", required=True, help="trained runs of the study")
     parser.add_argument("--images", type=int, default=12)
     options = parser.parse_args()
-    print(heading(), flush=True)
-    ratios = []
+    ratios, parts = [], [heading()]
     for name in options.runs:
         run = xnn.load_run(options.study, name)
         given = problem(run, options.images)
         table = pd.DataFrame(curve(given))
         ratios.append({"run": name, **ratio(table)})
-        print(f"## {name}: {run.model.backbone}, {len(given[1])} images\n\n{comparison.markdown(table)}")
-        print(comparison.markdown(pd.DataFrame(growth(given))))
-        print(comparison.markdown(pd.DataFrame(internal(given))), flush=True)
-    print(f"## Ours at 1 % against uniform steps\n\n{comparison.markdown(pd.DataFrame(ratios))}", end="")
+        parts.append(f"## {name}: {run.model.backbone}, {len(given[1])} images\n")
+        tables = table, pd.DataFrame(growth(given)), pd.DataFrame(internal(given))
+        parts += map(comparison.markdown, tables)
+    parts += ["## Ours at 1 % against uniform steps\n", comparison.markdown(pd.DataFrame(ratios))]
+    print("\n".join(["# What complete attributions cost\n", answer(pd.DataFrame(ratios)), *parts]), end="")
+
+
+def answer(table: pd.DataFrame) -> str:
+    """Return the answer from the ratios of all runs."""
+    each = zip(table["gradients, ratio"], table.run, strict=True)
+    return (
+        "To complete as many maps to 1 % as adaptive steps do, uniform steps need more gradients: "
+        f"{', '.join(f'{ratio} times ({run})' for ratio, run in each)}."
+    )
 
 
 def heading() -> str:
     load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores at the start"
     return (
-        "# What complete attributions cost\n\n"
-        f"Output of `python benchmarks/attribution.py {' '.join(sys.argv[1:])}`; what the columns mean "
-        "stands at the top of that file.\n\n"
+        f"\nOutput of `python benchmarks/attribution.py {' '.join(sys.argv[1:])}`; the columns "
+        "are described at the top of that file.\n\n"
         f"{provenance.device()}, torch {torch.__version__}, float32; load average {load}: what is above "
         "the threads of this benchmark is other work that ran beside it.\n"
     )

@@ -12,6 +12,7 @@ import argparse
 import time
 
 import numpy as np
+import pandas as pd
 from scipy.special import softmax
 from tqdm import tqdm
 
@@ -56,6 +57,15 @@ def coverage(splits: int, patients: int, resamples: int, seed: int = 0) -> dict[
     return {name: {way: n / splits for way, n in each.items()} for name, each in counts.items()}
 
 
+def answer(table: pd.DataFrame) -> str:
+    own, naive = (table.drop("ece")[way] for way in ("patients", "images"))
+    return (
+        f"Yes, if patients are resampled: the 95 % intervals of all scores but the calibration error contain "
+        f"the true score in {own.min():.1%} to {own.max():.1%} of splits; if images are resampled, in only "
+        f"{naive.min():.1%} to {naive.max():.1%}."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     for name, value in {"splits": 1000, "patients": 300, "resamples": 500}.items():
@@ -63,10 +73,8 @@ def main() -> None:
     given = parser.parse_args()
     began = time.time()
     found = coverage(given.splits, given.patients, given.resamples)
-    print("# Do the intervals cover?\n")
-    print(
-        f"Output of `python benchmarks/coverage.py --splits {given.splits}`; how it is done stands there.\n"
-    )
+    print(f"# Do the intervals cover?\n\n{answer(pd.DataFrame(found).T)}\n")
+    print(f"Output of `python benchmarks/coverage.py --splits {given.splits}`, which describes the method.\n")
     print(
         f"{given.splits} test splits of {given.patients} patients with 3 images each on average, "
         f"{given.resamples} resamples, {time.time() - began:.0f} s. Nominal: 95 %; such a share of "

@@ -42,6 +42,9 @@ WORDS = "The quick brown fox jumps over the lazy dog while radiographs are read.
 
 HEAD = """# When the app says not to listen
 
+A flag is raised before the class for {test} % of the test radiographs, and for at least {foreign} % of each kind of
+foreign image.
+
 Output of `python benchmarks/flags.py`; which images these are stands at the top of that file. Model {model},
 segmenter {segmenter}. A flag's limit is passed by 1 % of the validation images: likeness of the lungs below
 {least}, distance above {far}, share of the map in the frame above {frame}. *either*: no lungs, or far from
@@ -57,8 +60,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     loaded = model.load(settings.MODEL)
     study = load_study(loaded.info.shipped["study"])
-    kinds = {**radiographs(study), **foreign(loaded.info.image_size)}
-    rows = [row(loaded, name, images) for name, images in kinds.items()]
+    known, others = radiographs(study), foreign(loaded.info.image_size)
+    rows = [row(loaded, name, images) for name, images in {**known, **others}.items()]
     info, frame = loaded.info, loaded.info.frame_limit
     limits = {
         "model": info.id,
@@ -67,6 +70,8 @@ def main() -> None:
         "far": f"{info.distance_threshold:.1f}",
         "frame": "unknown" if frame is None else f"{frame:.0%}",
     }
+    share = {each["images"]: float(each["either"].rstrip(" %")) for each in rows}
+    limits |= {"test": share["test radiographs"], "foreign": min(share[name] for name in others)}
     print(HEAD.format(**limits))
     print(comparison.markdown(pd.DataFrame(rows)))
     print(TAIL)

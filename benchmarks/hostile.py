@@ -110,6 +110,14 @@ def changed(count: int):
         yield text.encode("utf-8", "surrogatepass")
 
 
+def answer(table: pd.DataFrame) -> str:
+    return (
+        f"{table.lost.sum() or 'None'} of {table.files.sum():,} damaged or hostile files caused an "
+        f"unexpected error: {table.read.sum():,} were read, and {table.refused.sum():,} refused with a "
+        "reason."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=5000)
@@ -125,9 +133,10 @@ def main() -> None:
         row("images", image, hostile.corpus(given.images), ImageError),
         row("archives", archive, hostile_archives.corpus(given.archives), xnn.DataError),
     ]
-    print("# What comes of files that mean harm\n")
-    print("Output of `python benchmarks/hostile.py`; what is counted stands at the top of that file.\n")
-    print(comparison.markdown(pd.DataFrame(rows)))
+    table = pd.DataFrame(rows)
+    print(f"# Are hostile files refused cleanly?\n\n{answer(table)}\n")
+    print("Output of `python benchmarks/hostile.py`; the counts are described at the top of that file.\n")
+    print(comparison.markdown(table))
 
 
 if __name__ == "__main__":

@@ -135,6 +135,10 @@ def trial(folder: Path, pauses: list[float], wanted: dict) -> pd.DataFrame:
     return table.assign(equal=found is not None and found.verdict == "equal")
 
 
+def answer(kills: int, lost: int) -> str:
+    return f"After {kills - lost} of {kills} kills, the report was completed with the same results."
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reports", type=int, default=6)
@@ -155,9 +159,9 @@ def main() -> int:
         trials = [trial(folder, each, wanted) for each in tqdm(pauses, unit="report", leave=False)]
     table = pd.concat(trials)
     lost = ~table.equal | (table.left > 0) | (table.halves > 0)
-    print("# Is anything lost when a report is killed?\n")
+    print(f"# Is anything lost when a report is killed?\n\n{answer(len(table), int(lost.sum()))}\n")
     command = f"python benchmarks/kills.py --reports {given.reports} --kills {given.kills}"
-    print(f"Output of `{command}`; how it is done stands there.\n")
+    print(f"Output of `{command}`, which describes the method.\n")
     late = f"{table.done.sum()} of the kills came after its end"
     print(f"Undisturbed, the report takes {whole:.0f} s; {late}.\n")
     print("| reports | kills | survived | lost | a process left | with a half-written result |")

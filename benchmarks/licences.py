@@ -68,9 +68,18 @@ def listed() -> list[tuple[str, str, str]]:
     return rows
 
 
+def answer(verdicts: list[str]) -> str:
+    allowed, refused = verdicts.count("permissive"), verdicts.count("NOT ALLOWED")
+    return (
+        f"{allowed} of {len(verdicts)} pinned packages have a permissive licence, "
+        f"{len(verdicts) - allowed - refused} are accepted for the reason given, and {refused} are not "
+        "allowed."
+    )
+
+
 def main() -> int:
     rows = listed()
-    print("# Licences of the pinned packages\n")
+    print(f"# Licences of the pinned packages\n\n{answer([each for *_, each in rows])}\n")
     print("Output of `python benchmarks/licences.py`, from the packages' own metadata.\n")
     print("| package | licence | verdict |\n|---|---|---|")
     for row in rows:

@@ -92,11 +92,11 @@ def agreements(run: Run, images: int) -> pd.DataFrame:
 
 PAGE = """# Which measures of explanations order maps as the truth does?
 
-Output of `{command}`; how it is done stands there.
-
 **Answer.** A map can be judged against degraded copies of itself and against controls by {judges}. Rejected:
 {rejected}. Different methods are ordered as the truth has it, for every network, by {rankers}: an order of
 methods by these measures need not be an order by where the lesion is.
+
+Output of `{command}`, which describes the method.
 
 Phantoms of the test split with a lesion, classified correctly: {n} for each network at most; {seconds:.0f} s.
 The table has the share of pairs of maps that are ordered as the truth has it, 0.5 by chance, with 95 %

@@ -1,94 +1,82 @@
-"""Scores on the publishers' test split: single runs, averaged networks and adapted batch statistics.
+"""Scores on the publishers' test split: a sweep of inputs, backbones and sizes, each with several seeds.
 
-The adapted networks take their batch statistics from the unlabelled test images (adaptive batch
-normalisation, Li et al. 2017, arXiv 1603.04779). They see all test images at once, so their scores show how
-far the test split differs from training; they are not scores of a classifier that sees one image at a time.
+Rows are described and chosen by validation; the test is read once. Scores are means over seeds, with 95 %
+intervals over patients and seeds; differences from the first setting are paired. Nothing is trained: the
+sweep's results are read.
 
-    python benchmarks/official.py --study kermany-official
+    python benchmarks/official.py --sweep official-inputs
 """
 
 import argparse
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
-from xnn import load_images, load_model, load_records, load_run, load_study, runs, to_input
-from xnn.evaluation.intervals import confidence_intervals
-from xnn.evaluation.predictions import positions, read
-from xnn.models.classifier import Classifier, logits, probabilities
+from xnn import load_sweep
+from xnn.config.sweep import Sweep
+from xnn.evaluation import seeds
+from xnn.evaluation.comparison import markdown, with_interval
 
-BATCH = 64  # images per batch of statistics
-SHARES = (0.5, 1.0)  # weight of the test images' statistics; the rest is training's
 SCORES = {
-    "accuracy": "accuracy",
-    "macro F1": "f1_macro",
-    "AUROC, pneumonia": "auroc_pneumonia",
-    "sensitivity": "sensitivity_pneumonia",
-    "specificity": "specificity_pneumonia",
-    "AUROC, bacteria or virus": "auroc_bacteria_vs_virus",
+    "accuracy_pneumonia": "accuracy, pneumonia",
+    "specificity_pneumonia": "specificity",
+    "auroc_pneumonia": "AUROC, pneumonia",
+    "accuracy": "accuracy, three classes",
 }
+MOVED = "specificity_pneumonia"
 
 
-@torch.no_grad()
-def adapt(model: Classifier, images: np.ndarray, share: float, seed: int = 0) -> Classifier:
-    """Return the model with its batch statistics moved by `share` from training's to those of `images`."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    before = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
-    model.eval()
-    for layer in layers:
-        layer.train().reset_running_stats()
-        layer.momentum = None  # the mean over all batches
-    order = np.random.default_rng(seed).permutation(len(images))
-    for start in range(0, len(images) - BATCH + 1, BATCH):
-        model(to_input(images[order[start : start + BATCH]]))
-    for layer, (mean, variance) in zip(layers, before, strict=True):
-        layer.running_mean.lerp_(mean, 1 - share)
-        layer.running_var.lerp_(variance, 1 - share)
-    return model.eval()
+def measured(sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return the settings of a sweep (best on validation first), their test scores, and the criterion.
+
+    The columns are those of ``seeds.settings`` and of ``seeds.means``.
+    """
+    results = seeds.sweep_results(sweep)
+    found = seeds.resampled(sweep.base_run.study, seeds.grouped(sweep, results))
+    return seeds.settings(results), seeds.means(found, SCORES), results.attrs["criterion"]
 
 
-def row(table: pd.DataFrame, asked: np.ndarray, classes: list[str]) -> str:
-    """Return the scores with intervals as cells of a Markdown row."""
-    found = confidence_intervals(positions(table, classes), asked, classes, table.patient)
-    cells = [found[score] for score in SCORES.values()]
-    return " | ".join(f"{c['value']:.3f} ({c['low']:.3f} to {c['high']:.3f})" for c in cells)
+def rows(settings: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per setting: seeds, scores on validation, test scores, and the change of specificity."""
+    cells = means.assign(cell=means.apply(with_interval, axis=1))
+    wide = cells.pivot(index="setting", columns="score", values="cell").loc[settings.index, [*SCORES]]
+    moved = means[means.score == MOVED].set_index("setting").difference.map(with_interval)
+    columns = {"seeds": settings.seeds, "validation": settings.validation.map("{:.3f}".format)}
+    columns["validation F1"] = settings.validation_f1.map("{:.3f}".format)
+    table = pd.DataFrame(columns).join(wide.rename(columns=SCORES))
+    return table.assign(**{"change of specificity": moved}).rename_axis("setting").reset_index()
+
+
+def paragraph(means: pd.DataFrame) -> str:
+    """Return which settings change the specificity of the first one beyond chance, and by how much."""
+    own = means[means.score == MOVED].set_index("setting").difference
+    first, others = own.index[0], own.iloc[1:]
+    real = others[others.map(lambda each: each["low"] > 0 or each["high"] < 0)]
+    words = [f"`{name}` changes it by {with_interval(each)}" for name, each in real.items()]
+    said = "; ".join(words) if words else "no setting changes it beyond chance"
+    tail = " The others cannot be told from it." if words and len(real) < len(others) else ""
+    return f"What moves the specificity of `{first}`: {said}.{tail}"
+
+
+def page(sweep: Sweep) -> str:
+    """Return the benchmark as Markdown."""
+    settings, means, criterion = measured(sweep)
+    best = settings.index[0]
+    own = means[means.setting == best].set_index("score").apply(with_interval, axis=1)
+    scores = ", ".join(f"{words} {own[name]}" for name, words in SCORES.items())
+    return (
+        f"# What moves the scores on the publishers' own test?\n\n"
+        f"Chosen by {criterion}: `{best}`, with {scores}.\n\n{paragraph(means)}\n\n"
+        f"Output of `python benchmarks/official.py --sweep {sweep.name}`, which describes the method.\n\n"
+        "Best on validation first; means over seeds, 95 % intervals over patients and seeds (of one seed: "
+        f"over patients). Changes are paired with `{means.setting.iloc[0]}`.\n\n"
+        f"{markdown(rows(settings, means))}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--study", default="kermany-official")
-    study = load_study(parser.parse_args().study)
-    records = load_records(study)
-    test = records[records.split == "test"].sort_values("path", ignore_index=True)
-    images = load_images(study)[test.row.to_numpy()]
-    found = {}  # attempt: probabilities (N, C)
-    made = [name for name in runs(study.name) if (study.reports / name / "predictions.csv").exists()]
-    for name in made:
-        table = read(study.reports / name / "predictions.csv")
-        found[name] = table[study.classes].to_numpy()
-    whole = [name for name in made if load_run(study.name, name).model.train == "all"]
-    found[f"mean of {len(whole)} networks (all layers trained)"] = np.mean([found[n] for n in whole], axis=0)
-    for share in SHARES:
-        title = f"with {share:.0%} of the test images' batch statistics"
-        adapted = []
-        for name in whole:
-            run = load_run(study.name, name)
-            model = adapt(load_model(run), images, share)
-            adapted.append(probabilities(logits(model, images, run.evaluation.flip)))
-            found[f"{name}, {title}"] = adapted[-1]
-        found[f"mean of {len(whole)} networks, each {title}"] = np.mean(adapted, axis=0)
-    patients = test.patient.nunique()
-    print("# What moves the scores on the publishers' own test?\n")
-    print(f"Output of `python benchmarks/official.py --study {study.name}`; how it is done stands there.\n")
-    print(
-        f"{len(test)} test images of {patients} patients, with 95 % intervals by bootstrap over patients. "
-        f"The highest of {len(found)} attempts on one test is partly luck.\n"
-    )
-    print(f"| what | {' | '.join(SCORES)} |\n| --- |{' --- |' * len(SCORES)}")
-    for name, asked in found.items():
-        print(f"| {name} | {row(test, asked, study.classes)} |", flush=True)
+    parser.add_argument("--sweep", default="official-inputs")
+    print(page(load_sweep(parser.parse_args().sweep)), end="")
 
 
 if __name__ == "__main__":

@@ -37,19 +37,26 @@ def measure(arguments: tuple[str, ...], folder: Path) -> tuple[float, float]:
     return time.time() - began, usage.ru_maxrss / 1024
 
 
+def answer(seconds: float, megabytes: float) -> str:
+    return (
+        f"The report of the phantom study takes {seconds / 60:.0f} minutes, one step after the other, and "
+        f"{megabytes / 1024:.1f} GB of memory at most."
+    )
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xnn-report-") as name:
         for part in ("params", "notebooks"):
             (Path(name) / part).symlink_to(PROJECT / part)
         rows = [(arguments, *measure(arguments, Path(name))) for arguments in arguments_of_steps()]
-    print("# What does the report cost?\n")
-    print("Output of `python benchmarks/report.py`; how it is done stands there.\n")
+    total, most = sum(row[1] for row in rows), max(row[2] for row in rows)
+    print(f"# What does the report cost?\n\n{answer(total, most)}\n")
+    print("Output of `python benchmarks/report.py`, which describes the method.\n")
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     print(f"{os.cpu_count()} cores, {threads} threads a step, {date.today()}.\n")
     print("| step | seconds | peak memory, MB |\n|---|---|---|")
     for arguments, seconds, memory in rows:
         print(f"| {' '.join(arguments)} | {seconds:.0f} | {memory:.0f} |")
-    total, most = sum(row[1] for row in rows), max(row[2] for row in rows)
     print(f"| all, one after the other | {total:.0f} | {most:.0f} |")
 
 

@@ -249,6 +249,15 @@ def told(table: pd.DataFrame, slope: str, factor: float, digits: int, million: s
     return comparison.markdown(shown)
 
 
+def answer(memory: pd.Series, seconds: pd.Series) -> str:
+    """Return the answer from MB and seconds at a million images, by phase."""
+    return (
+        f"At a million images, `{memory.idxmax()}` needs the most memory ({memory.max() / 1024:.1f} GB at "
+        f"32 x 32 pixels) and, apart from the network's arithmetic, `{seconds.idxmax()}` the most time "
+        f"({seconds.max() / 60:.0f} minutes)."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=list(SIZES))
@@ -260,6 +269,10 @@ def main() -> None:
     images, sides, runs = of_images(options.images), of_sides(), of_runs()
     kinds = pd.DataFrame([{"phase": "evaluate", "size": n, **asked("classes", n)} for n in CLASSES])
     seconds, memory = growth(images, "seconds", 1, 1), growth(images, "bytes", 2**20, 1)
+    print(
+        f"# What grows with images, classes and runs\n\n{answer(at_a_million(memory), at_a_million(seconds))}"
+    )
+    print("\nOutput of `python benchmarks/scaling.py`, which describes the method.")
     print(f"\n{time.perf_counter() - began:.0f} s on {provenance.device()}, one thread a phase.\n")
     print("## Images: seconds\n")
     print(told(seconds, "ms an image", 1e3, 3, "s at a million"))
@@ -272,12 +285,6 @@ def main() -> None:
     print(told(growth(kinds, "bytes", 2**20, 1), "MB a class", 1, 2))
     print("## Runs of a sweep: seconds\n")
     print(told(growth(runs, "seconds", 1, 3), "ms a run", 1e3, 3))
-    print("## What breaks first at a million images\n")
-    most, longest = at_a_million(memory), at_a_million(seconds)
-    print(
-        f"Of memory {most.idxmax()} takes the most, {most.max() / 1024:.1f} GB at 32 x 32 pixels; of time, "
-        f"beside the network's arithmetic, {longest.idxmax()} does, {longest.max() / 60:.0f} minutes."
-    )
     return None
 
 

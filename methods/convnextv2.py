@@ -1,6 +1,4 @@
 # ---
-# title: ConvNeXtV2
-# description: from ResNet step by step, global response normalisation, masked pre-training
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # ConvNeXtV2
 
 # %% [markdown]
 # **What turns a ResNet into a ConvNeXtV2, what does each step cost, and what does the new layer do?**
@@ -47,12 +48,14 @@ plots.style()
 # *further* is the change from the previous row.
 
 # %%
+#| tbl-cap: Parameters and multiply-adds (millions) after each step, and the change from the previous one.
 ladder = modernise.ladder().set_index("step")
 change = ladder.diff().rename(columns="further {}".format)
 (pd.concat([ladder, change], axis=1) / 1e6).style.format("{:,.2f}", na_rep="")
 
 # %%
 #| fig-alt: Parameters and multiply-adds of the network after each step from ResNet-50 to ConvNeXtV2-T.
+#| fig-cap: Depthwise convolutions save the most multiply-adds, and widening spends the most.
 units = {"parameters": (1e6, "parameters (millions)")}
 units["multiply_adds"] = (1e9, "multiply-adds (thousand millions)")
 draw.bars(ladder, units)
@@ -63,9 +66,10 @@ draw.bars(ladder, units)
 # cannot show what they are worth. The paper measures that by training every step on ImageNet; this page does
 # not. The training recipe changed before the architecture (AdamW, more epochs, stronger augmentation): see
 # [the optimiser](optimiser.ipynb). Two steps of the ladder are checked here against torchvision's networks,
-# and the last step against the one in transformers, in a test:
+# and a test checks the last step against the one in transformers.
 
 # %%
+#| tbl-cap: Counts of torchvision's networks, which equal those of the ladder.
 known = {"ResNet-50": "resnet50", "LayerScale: ConvNeXt-T": "convnext_tiny"}
 others = {
     step: anatomy.cost(anatomy.outline(getattr(torchvision.models, name))) for step, name in known.items()
@@ -101,6 +105,7 @@ loud.index += 1
 
 # %%
 #| fig-alt: Norm of twelve channels, relative to their mean, before and after GRN.
+#| fig-cap: "GRN spreads the norms: loud channels become louder, and quiet ones quieter."
 draw.lines({"Loud channels become louder": loud}, "channel, loudest first", "norm / mean norm")
 
 # %% [markdown]
@@ -108,10 +113,11 @@ draw.lines({"Loud channels become louder": loud}, "channel, loudest first", "nor
 #
 # The paper found that many channels of these layers were dead or copies of others in a ConvNeXt pre-trained
 # with masks: *feature collapse*. *Diversity* is the mean cosine distance over all pairs of channels, (1 −
-# cos) / 2, which is 0 if all are alike; *spread of norms* is their standard deviation over their mean. Three
-# kinds of X, before and after GRN:
+# cos) / 2, which is 0 if all are alike; *spread of norms* is their standard deviation over their mean.
+# The table gives both for three kinds of X, before and after GRN.
 
 # %%
+#| tbl-cap: Diversity of channels and spread of their norms before and after GRN.
 noise = torch.randn(before.shape, generator=torch.Generator().manual_seed(seed))
 copies = before[:, :1] + 0.1 * before.std() * noise
 dead = before * torch.tensor([1.0] * 3 + [0.01] * 9).view(12, 1, 1)
@@ -152,6 +158,7 @@ Markdown(
 
 # %%
 #| fig-alt: A phantom, the same with 60 % hidden, and that after a plain and after a sparse convolution.
+#| fig-cap: A plain convolution spreads visible content into hidden patches; a sparse one does not.
 hidden = masking.hide(1, 224, 32, 0.6, seed)
 seen = torch.where(hidden[:, None], 0.0, phantom)
 smooth = nn.functional.avg_pool2d(seen, 29, 1, 14)
@@ -162,9 +169,10 @@ draw.pictures({name: each[0, 0].numpy() for name, each in shown.items()})
 # %% [markdown]
 # The convolution shown is a mean over 29 x 29 pixels, about the reach of a 7 x 7 kernel in the first stage,
 # where each position covers 4 x 4 pixels. The table gives the share of hidden positions of that stage (56 x
-# 56) that visible content has reached after each 7 x 7 convolution:
+# 56) that visible content has reached after each 7 x 7 convolution.
 
 # %%
+#| tbl-cap: Share of hidden positions that visible content has reached, by number of convolutions.
 masks = masking.hide(64, 56, 8, 0.6, seed)
 plain, sparse = (masking.reached(masks, 5, 7, kind) for kind in (False, True))
 leaked = pd.DataFrame({"plain": plain, "sparse": sparse}, pd.RangeIndex(6, name="convolutions"))

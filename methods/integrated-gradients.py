@@ -1,6 +1,4 @@
 # ---
-# title: Integrated Gradients
-# description: what they promise, and how many steps it takes to keep the promise
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Integrated Gradients
 
 # %% [markdown]
 # **What do Integrated Gradients promise, and how many steps does it take to keep the promise?**
@@ -69,6 +70,7 @@ saturation.saturation().style.format(precision=2, na_rep="")
 # integrates along another path: a changes first, and b, which changes second, takes all of their interaction.
 
 # %%
+#| tbl-cap: Largest violation of each axiom; 0 is perfect.
 violations = properties.deviations(seed)
 violations.style.format("{:.1e}")
 
@@ -83,6 +85,7 @@ violations.style.format("{:.1e}")
 # activation: ReLU, which has a bend, or GELU, which is smooth.
 
 # %%
+#| tbl-cap: Accuracy of the two networks.
 drawn = toys.phantoms(280, 48, seed)
 images, training = xnn.to_input(drawn.images), slice(0, 240)
 kinds = {"ReLU": torch.nn.ReLU, "GELU": torch.nn.GELU}
@@ -101,6 +104,7 @@ black, goal = torch.zeros_like(sick[0]), torch.ones(len(sick), dtype=torch.long)
 
 # %%
 #| fig-alt: Logit of two networks and its slope along the path from a black image to a phantom.
+#| fig-cap: The slope is a staircase with ReLU, a smooth curve with GELU; its area is needed.
 places = np.linspace(0, 1, 401)
 ways = {name: quadrature.walk(f, sick[0], black, places) for name, f in functions.items()}
 draw.path(places, {name: way[0] for name, way in ways.items()}, {name: way[1] for name, way in ways.items()})
@@ -141,6 +145,7 @@ medians = {
 
 # %%
 #| fig-alt: Error of four rules against the number of steps, for two formulas and two networks.
+#| fig-cap: "Lower is better: no rule converges quickly where the function has bends."
 draw.lines(medians, "steps", "attributions off, relative", log="xy", bottom=1e-7)
 
 # %% [markdown]
@@ -148,6 +153,7 @@ draw.lines(medians, "steps", "attributions off, relative", log="xy", bottom=1e-7
 # the error falls (2: twice the steps, a quarter of the error):
 
 # %%
+#| tbl-cap: Order of convergence of each rule; higher is better.
 powers = pd.DataFrame({name: quadrature.order(each, "off") for name, each in tables.items()})
 powers.style.format("{:.1f}")
 
@@ -173,6 +179,7 @@ for name, network in networks.items():
         rows[name, rule] = [one.steps, one.steps, one.gap, one.off]
 
 # %%
+#| tbl-cap: Gradients needed until every image is complete to within 1 %, and the error of the maps.
 columns = ["gradients, mean", "most", "largest gap", "maps off, median"]
 needed = pd.DataFrame(rows, columns).T
 needed.style.format(dict(zip(columns, ["{:.0f}", "{:.0f}", "{:.1%}", "{:.1%}"], strict=True)))
@@ -189,6 +196,7 @@ needed.style.format(dict(zip(columns, ["{:.0f}", "{:.0f}", "{:.1%}", "{:.1%}"], 
 # image. The network is the one with ReLU.
 
 # %%
+#| tbl-cap: Attributions from each baseline, means over eight phantoms.
 mean, healthy = drawn.images[training].mean(0) / 255, images[:16:2]
 starts = {name: methods.baseline(name, sick, mean, healthy) for name in methods.BASELINES}
 maps, rows = {}, {}
@@ -203,6 +211,7 @@ chosen.style.format(dict(zip(columns, ["{:.1f}", "{:.0f}", "{:.1%}", "{:.0%}", "
 
 # %%
 #| fig-alt: Three phantoms with a consolidation, each next to its attributions from four baselines.
+#| fig-cap: "The baseline is part of the answer: attributions of three phantoms from each baseline."
 grey = 255 * sick[:3, 0].numpy()
 plots.photograph(plots.overlay_table(grey, maps, [f"phantom {i}" for i in (1, 2, 3)]))
 
@@ -212,8 +221,9 @@ gauss, ours = (needed.xs(name, level=1) for name in ("Gauss-Legendre", "adaptive
 
 # %%
 Markdown(
-    f"**Answer.** They promise that all attributions sum to F(x) − F(x′), and the integral keeps it; a sum "
-    f"in its place keeps it as far as its steps allow. The error of Gauss-Legendre falls with the power "
+    f"**Answer.** Integrated Gradients promise that all attributions sum to F(x) − F(x′). The integral keeps "
+    f"the promise; a sum in its place keeps it as far as its steps allow. The error of "
+    f"Gauss-Legendre falls with the power "
     f"{powers['ReLU network']['Gauss-Legendre']:.1f} of the steps in the network with ReLU and with "
     f"{powers['GELU network']['Gauss-Legendre']:.1f} in that with GELU: where there are bends, no rule "
     f"saves steps. With {gauss['most']['ReLU']:.0f} of them the largest gap on {len(shown)} images is "

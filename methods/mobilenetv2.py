@@ -1,6 +1,4 @@
 # ---
-# title: MobileNetV2
-# description: where computation is saved, and why narrow layers have no ReLU
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # MobileNetV2
 
 # %% [markdown]
 # **Where does MobileNetV2 save computation, and why do its narrow layers have no ReLU?**
@@ -44,9 +45,10 @@ plots.style()
 #
 # A k x k convolution from M to N channels takes k² M N multiply-adds per position. A *depthwise* convolution,
 # which filters each channel alone, followed by a 1 x 1 convolution takes k² M + M N, a share of 1 / N + 1 /
-# k². Counted on real layers at 14 x 14 positions, without biases:
+# k². The table counts both on real layers, at 14 x 14 positions and without biases.
 
 # %%
+#| tbl-cap: Multiply-adds of a full and of a separable convolution, and their ratio.
 rows = []
 for kernel in (3, 5):
     for channels in (16, 64, 256):
@@ -68,9 +70,10 @@ separable.style.format({"full": "{:,}", "separable": "{:,}", "share": "{:.4f}", 
 # ## Two multipliers
 #
 # The *width* multiplier scales the channels of every layer, the *resolution* multiplier the side of the
-# image. Counted on torchvision's network for each pair:
+# image. The costs are counted on torchvision's network for each pair.
 
 # %%
+#| tbl-cap: Parameters by width multiplier.
 widths, sides = (0.35, 0.5, 0.75, 1.0, 1.4), (96, 160, 224)
 rows = []
 for width in widths:
@@ -84,6 +87,7 @@ parameters.rename("width {:g}".format).to_frame().T.style.format("{:,}")
 
 # %%
 #| fig-alt: Multiply-adds against the side of the image, one line per width, on logarithmic axes.
+#| fig-cap: Work grows with almost the square of the width and of the side of the image.
 named = work.rename(columns="width {:g}".format)
 draw.lines({"MobileNetV2": named}, "side of the image (pixels)", "multiply-adds (millions)", log="xy")
 
@@ -102,9 +106,10 @@ Markdown(
 #
 # ResNet's bottleneck is wide outside and narrow inside. MobileNetV2 inverts it: the block is narrow outside
 # and six times as wide inside, where the depthwise convolution makes width cheap, and the shortcut connects
-# the narrow ends. One block of the network, layer by layer:
+# the narrow ends. The table lists one block of the network, layer by layer.
 
 # %%
+#| tbl-cap: One inverted residual block, layer by layer.
 whole = anatomy.outline(torchvision.models.mobilenet_v2)
 table = anatomy.layers(whole)
 block = table[table.layer.str.startswith("features.5.")]
@@ -127,6 +132,7 @@ Markdown(
 
 # %%
 #| fig-alt: A spiral, and the same spiral after a ReLU in 2, 3, 5, 15 and 30 dimensions.
+#| fig-cap: "In few dimensions a ReLU folds the spiral; in many, the spiral survives."
 spiral = bottleneck.spiral()
 panels = {f"n = {n}": bottleneck.through_relu(spiral, n, seed) for n in (2, 3, 5, 15, 30)}
 draw.scatters({"before": spiral, **panels})
@@ -135,7 +141,7 @@ draw.scatters({"before": spiral, **panels})
 # Another map might still separate parts that this one folds together. Where fewer than d of the n values pass
 # the ReLU, none can: some direction of the d-dimensional space changes none of the values. With random
 # matrices each value passes with probability one half, so the share of such points is a binomial probability:
-# P(X < d), X ~ B(n, ½). Counted over random matrices and points, and by that formula:
+# P(X < d), X ~ B(n, ½). The figure compares counts over random matrices and points with that formula.
 
 # %%
 dimensions, factors = (2, 4, 8, 16, 24), (1, 2, 3, 4, 6)
@@ -148,6 +154,7 @@ expected = pd.DataFrame(
 
 # %%
 #| fig-alt: Share of points at which information is lost against the expansion factor, counted and by formula.
+#| fig-cap: The wider the expansion, the fewer points lose a direction; counts agree with the formula.
 draw.lines({"Counted": counted, "By formula": expected}, "expansion n / d", "share of points lost")
 
 # %% [markdown]
@@ -166,8 +173,8 @@ Markdown(
     f"{basic.parameters / total.parameters:.1f} times fewer parameters. On a layer of 16 dimensions a ReLU "
     f"loses a direction at {counted['d = 16'][1]:.0%} of random points, in a space six times as wide at "
     f"{counted['d = 16'][6]:.1%} (counted differs from the formula by at most "
-    f"{(counted - expected).abs().max().max():.3f}): so there are ReLUs where it is wide, and none where "
-    f"it is narrow."
+    f"{(counted - expected).abs().max().max():.3f}): so the block has ReLUs where it is wide, and none "
+    f"where it is narrow."
 )
 
 # %% [markdown]

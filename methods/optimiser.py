@@ -1,6 +1,4 @@
 # ---
-# title: AdamW
-# description: weight decay under AdamW and an L2 penalty under Adam
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -14,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # AdamW
 
 # %% [markdown]
 # **Is weight decay under AdamW the same as an L2 penalty under Adam?**
@@ -43,9 +44,11 @@ plots.style()
 # %% [markdown]
 # ## One step
 #
-# From w = 1 with gradient 10, at η = 0.01 and λ = 0.1: the *change* of w, and the part *of decay* in it.
+# A weight w = 1 has gradient 10, at η = 0.01 and λ = 0.1. The table gives the *change* of w, and the part
+# *of decay* in it.
 
 # %%
+#| tbl-cap: Change of a weight in the first step, and the part of weight decay in it.
 decay.first_step(1.0, 10.0, rate=0.01, decay=0.1).style.format("{:.1e}")
 
 # %% [markdown]
@@ -55,27 +58,29 @@ decay.first_step(1.0, 10.0, rate=0.01, decay=0.1).style.format("{:.1e}")
 #
 # Weights start at 1, and their gradients are noise of mean 0, so on average only the decay moves them. The
 # table gives the mean weight after 1,000 steps of PyTorch's optimisers with η = 0.001 and λ = 0.1, for noise
-# of six sizes:
+# of six sizes.
 
 # %%
+#| tbl-cap: Mean weight after 1,000 steps, by the size of the gradients.
 steps, rate, amount = 1000, 1e-3, 0.1
 pulled = decay.pulled([0.001, 0.01, 0.1, 1.0, 10.0, 100.0], steps, rate, amount, seed)
 pulled.style.format("{:.3f}").format_index("{:g}")
 
 # %%
 #| fig-alt: Mean weight after a thousand steps against the size of the gradients, one line per optimiser.
+#| fig-cap: AdamW shrinks all weights alike; the penalty hardly shrinks weights with large gradients.
 draw.lines({"What decay leaves": pulled}, "size of the gradients", "mean weight at the end", log="x")
 
 # %%
 off = (pulled.AdamW - pulled["decay alone"]).abs().max()
 adam = pulled["Adam, L2"]
 Markdown(
-    f"**Answer.** No. Under AdamW all weights shrink alike, to (1 − ηλ)<sup>{steps}</sup> = "
+    f"**Answer.** No, they differ: under AdamW all weights shrink alike, to (1 − ηλ)<sup>{steps}</sup> = "
     f"{pulled['decay alone'].iloc[0]:.3f} (off by {off:.3f} at most). Under Adam the same λ as a penalty "
     f"leaves {adam.iloc[0]:.3f} of a weight whose gradients are of size {adam.index[0]:g}, and "
     f"{adam.iloc[-1]:.3f} where they are of size {adam.index[-1]:g}: the penalty is least where gradients "
-    f"are largest. For SGD the two are one. This project trains with AdamW; which of them generalises "
-    f"better is for a training to show, not for this page."
+    f"are largest. For SGD, decay and penalty are the same. This project trains with AdamW; this page "
+    f"does not show which of them generalises better."
 )
 
 # %% [markdown]

@@ -1,6 +1,4 @@
 # ---
-# title: ResNet
-# description: why depth hurts a plain network, and what adding the input back changes
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -16,13 +14,16 @@
 # ---
 
 # %% [markdown]
+# # ResNet
+
+# %% [markdown]
 # **Why does a deeper plain network train worse, and what does adding the input back change?**
 #
 # A deeper network can compute everything that a shallower one can: its extra layers need only pass their
-# input on. Yet after training by gradient descent its error is larger *on the training data*: *degradation*.
-# A residual block computes
+# input on. Yet after training by gradient descent its error is larger *on the training data*. This is
+# called *degradation*. A residual block computes
 #
-# y = relu(x + F(x))
+# $$y = \operatorname{relu}(x + F(x))$$
 #
 # so it passes its input on when F is 0, and only the difference has to be learned.
 #
@@ -50,9 +51,10 @@ plots.style()
 #
 # Chains of fully connected layers, 32 wide, all with batch norm and ReLU. The residual ones add the input of
 # each pair of layers to its output and have the same parameters. The table gives the loss at the end of 100
-# steps of the same recipe (mean of the last 20 steps), as a range over two seeds:
+# steps of the same recipe (mean of the last 20 steps), as a range over two seeds.
 
 # %%
+#| tbl-cap: Training loss after 100 steps, range over two seeds; lower is better.
 depths, seeds = [8, 20, 44], [seed, seed + 1]
 trained = pd.DataFrame(toys.degradation(depths, seeds, steps=100))
 trained["loss"] = trained.losses.map(lambda each: sum(each[-20:]) / 20)
@@ -62,6 +64,7 @@ spread.agg(" to ".join, axis=1).unstack().rename(columns="{} layers".format)
 
 # %%
 #| fig-alt: Training loss against steps for plain and residual networks of three depths.
+#| fig-cap: "Lower is better: deeper plain networks learn more slowly, deeper residual ones do not."
 first = trained[trained.seed == seed]
 curves = {
     kind: pd.DataFrame({f"{row.depth} layers": row.losses for row in each.itertuples()})
@@ -97,19 +100,22 @@ norms, alike = ({kind: pd.DataFrame(each) for kind, each in both.items()} for bo
 
 # %%
 #| fig-alt: Norm of the gradient by layer, for plain and residual networks at initialisation.
+#| fig-cap: "In deep plain networks, gradients grow by orders of magnitude towards the first layer."
 draw.lines(norms, "layer", "gradient, relative to the last", log="y")
 
 # %%
 #| fig-alt: Cosine of the gradients at two inputs against their distance, for plain and residual networks.
+#| fig-cap: "Higher is better: in deep plain networks, a small step turns the gradient completely."
 draw.lines(alike, "share of the way to another digit", "cosine of the gradients", log="x")
 
 # %% [markdown]
 # ## Leaving out one block
 #
 # In a trained residual network every pair of layers only adds to its input, so one can be left out. Accuracy
-# on the training digits of the whole network, and with each of its pairs left out in turn:
+# on the training digits is given for the whole network, and with each of its pairs left out in turn.
 
 # %%
+#| tbl-cap: Accuracy with every pair of layers, and with one pair left out.
 middle = trained[(trained.depth == depths[1]) & (trained.seed == seed)]
 parts = {row.kind: toys.without_each(row.network, *toys.digits()) for row in middle.itertuples()}
 left_out = pd.DataFrame(
@@ -124,9 +130,10 @@ left_out.T.style.format("{:.2f}")
 # ## Two kinds of block
 #
 # The *basic* block has two 3 x 3 convolutions. The *bottleneck* reduces the channels to a quarter, convolves
-# there, and expands them again. Counted at 14 x 14 positions:
+# there, and expands them again. The costs are counted at 14 x 14 positions.
 
 # %%
+#| tbl-cap: Parameters and multiply-adds of three blocks.
 blocks = {
     "basic, 64 channels": (anatomy.outline(BasicBlock, 64, 64), 64),
     "basic, 256 channels": (anatomy.outline(BasicBlock, 256, 256), 256),
@@ -137,15 +144,18 @@ counted = pd.DataFrame(counted, anatomy.Cost._fields).T
 counted.style.format("{:,.0f}")
 
 # %%
+#| tbl-cap: The bottleneck, layer by layer.
 anatomy.layers(blocks["bottleneck, 256 channels"][0], (256, 14, 14))
 
 # %% [markdown]
 # ## The family
 #
-# Counted on torchvision's networks for one 224 x 224 image. Its bottlenecks downsample in the 3 x 3
-# convolution, not in the 1 x 1 convolution before it as in the paper, which costs slightly more.
+# The costs are counted on torchvision's networks, for one 224 x 224 image. Their bottlenecks
+# downsample in the 3 x 3 convolution, not in the 1 x 1 convolution before it as in the paper, which costs
+# slightly more.
 
 # %%
+#| tbl-cap: Parameters, multiply-adds and blocks of five ResNets.
 names = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 family = {name: anatomy.outline(getattr(torchvision.models, name)) for name in names}
 sizes = pd.DataFrame([anatomy.cost(network) for network in family.values()], names)
@@ -156,6 +166,7 @@ sizes.style.format("{:,.0f}")
 
 # %%
 #| fig-alt: Parameters and multiply-adds of five ResNets.
+#| fig-cap: Bottlenecks let depth grow without much more work from ResNet-34 to ResNet-50.
 units = {"parameters": (1e6, "parameters (millions)")}
 units["multiply_adds"] = (1e9, "multiply-adds (thousand millions)")
 draw.bars(sizes, units)
@@ -169,17 +180,17 @@ basic, wide, narrowed = counted.multiply_adds / 1e6
 
 # %%
 Markdown(
-    f"**Answer.** It is harder to train, though it could do the same: with {last} the training loss after "
-    f"{len(first.losses.iloc[0])} steps is {deep.plain:.2f} plain and {deep.residual:.2f} residual (mean "
-    f"of {len(seeds)} seeds). Before training the gradient at the first layer is {grown['plain']:,.0f} "
-    f"times that at the last in the plain network and {grown['residual']:,.0f} times in the residual one, "
-    f"and at {shares[0]:.0%} of the way to another digit its cosine is {near['plain']:.2f} and "
-    f"{near['residual']:.2f}. Without one of its pairs the residual network of {depths[1]} layers still "
-    f"names {left_out.residual['median']:.0%} (median), the plain one {left_out.plain['median']:.0%}. A "
-    f"bottleneck of 256 channels takes {narrowed:.1f} million multiply-adds, a basic block of 64 takes "
-    f"{basic:.1f} and one of 256 {wide:.1f}: so ResNet-50 has bottlenecks where ResNet-34 has as many "
-    f"basic blocks, for {sizes.multiply_adds['resnet50'] / sizes.multiply_adds['resnet34']:.2f} times the "
-    f"work."
+    f"**Answer.** A deeper plain network is harder to train, although it could compute the same: with {last} "
+    f"the training loss after {len(first.losses.iloc[0])} steps is {deep.plain:.2f} plain and "
+    f"{deep.residual:.2f} residual (mean of {len(seeds)} seeds). Before training the gradient at the first "
+    f"layer is {grown['plain']:,.0f} times that at the last in the plain network and "
+    f"{grown['residual']:,.0f} times in the residual one, and at {shares[0]:.0%} of the way to another digit "
+    f"its cosine is {near['plain']:.2f} and {near['residual']:.2f}. Without one of its pairs the residual "
+    f"network of {depths[1]} layers still classifies {left_out.residual['median']:.0%} of the digits "
+    f"correctly (median), the plain one {left_out.plain['median']:.0%}. A bottleneck of 256 channels takes "
+    f"{narrowed:.1f} million multiply-adds, a basic block of 64 takes {basic:.1f} and one of 256 "
+    f"{wide:.1f}: so ResNet-50 has bottlenecks where ResNet-34 has as many basic blocks, for "
+    f"{sizes.multiply_adds['resnet50'] / sizes.multiply_adds['resnet34']:.2f} times the work."
 )
 
 # %% [markdown]

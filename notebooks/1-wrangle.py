@@ -1,5 +1,4 @@
 # ---
-# title: Wrangling
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Wrangling
 
 # %% [markdown]
 # **Which images are there, which can be used, and is any patient in two splits?**
@@ -79,7 +81,7 @@ Markdown(f"This study {masked}.")
 # %%
 #| tbl-cap: Radiographs without a lung mask.
 without = lungs.table[~lungs.known][["path", "reason"]] if lungs is not None else pd.DataFrame()
-without if len(without) else Markdown("No radiograph with masks lacks one.")
+without if len(without) else Markdown("")
 
 # %% [markdown]
 # ## No patient in two splits

@@ -1,5 +1,4 @@
 # ---
-# title: Exploring
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Exploring
 
 # %% [markdown]
 # **What do the radiographs look like, how are they distributed over classes and patients, and what could a
@@ -125,7 +127,7 @@ plots.sizes(xnn.file_features(records), records.label)
 #| tbl-cap: Scores of trees that see file sizes alone.
 sizes = audit.size_scores(records, settings)
 sizes.to_frame("sizes alone").T if sizes is not None else Markdown(
-    "All files have one size: it tells nothing."
+    "All files have the same size, so it predicts nothing."
 )
 
 # %% [markdown]
@@ -142,7 +144,7 @@ found = audit.explore(settings)
 names = records.label + " " + records.split + "\n" + records.patient
 same = ["same_label", "same_patient", "same_split"]
 kinds = found.pairs.groupby(["kind", *same]).size().rename("pairs").reset_index()
-kinds if len(kinds) else Markdown("No picture is there twice.")
+kinds if len(kinds) else Markdown("No image appears twice.")
 
 # %%
 #| fig-alt: Pairs of radiographs with one content or one picture, side by side.
@@ -207,23 +209,23 @@ siblings.shown(worth)
 # %%
 #| tbl-cap: Likely label errors by class.
 table = found.table.assign(label=records.label)
-table.groupby("label").suspect.agg(["sum", "mean"]).set_axis(["doubtful labels", "share"], axis=1).join(
-    pd.crosstab(table.label[table.suspect], table.guess[table.suspect]).add_prefix("rather ")
+table.groupby("label").suspect.agg(["sum", "mean"]).set_axis(["likely label errors", "share"], axis=1).join(
+    pd.crosstab(table.label[table.suspect], table.guess[table.suspect]).add_prefix("likelier: ")
 )
 
 # %%
 #| fig-alt: The radiographs whose label is the least likely, each with its label and the likelier class.
 #| fig-cap: "The least likely labels: a question for a radiologist, not a proof."
 worst = table.sort_values("label_quality").head(doubtful)
-titles = worst.label + ", rather\n" + worst.guess + worst.confidence.map(" {:.2f}".format)
+titles = worst.label + ", likelier\n" + worst.guess + worst.confidence.map(" {:.2f}".format)
 plots.image_sheet(images[records.row[worst.index].to_numpy()], titles, columns=8)
 
 # %% [markdown]
 # ## Split tables
 #
-# By file name, what is known of every image: patient, split under each protocol, duplicate group, likelier
-# class and doubtful label, true size of the original and id of its lung mask. If this study is compared with
-# others, the table is written to `splits.csv` beside this page.
+# What is known of every image, by file name: patient, split under each protocol, duplicate group, likelier
+# class and likely label error, true size of the original and id of its lung mask. If this study is compared
+# with others, the table is written to `splits.csv` beside this page.
 
 # %%
 #| tbl-cap: The first rows of the table of splits.

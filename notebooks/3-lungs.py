@@ -1,5 +1,4 @@
 # ---
-# title: Lung segmenter
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Lung segmenter
 
 # %% [markdown]
 # **Can a small network find the lungs, so that the app can say when an image shows none?**

@@ -1,5 +1,4 @@
 # ---
-# title: Training
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Training
 
 # %% [markdown]
 # **How was this network trained, and did it learn?**
@@ -82,6 +84,11 @@ plots.image_sheet([views[i, view][0] for i in range(len(data)) for view in range
 
 # %% [markdown]
 # ## Training
+#
+# After each epoch, one loss is computed in the same way on the validation images (`val_loss`) and on equally
+# many training images (`sample_loss`): without augmentation, dropout, label smoothing and mix-up. The gap
+# between the two curves is overfitting. `train_loss` in the table is the loss that was minimised, on random
+# views, while the weights changed.
 
 # %%
 record = xnn.fit(settings)
@@ -89,8 +96,8 @@ xnn.write_json(record, settings.reports / "training.json")
 history = pd.DataFrame(record["history"])
 
 # %%
-#| fig-alt: Training and validation loss, validation F1 and learning rate by epoch.
-#| fig-cap: Loss (lower is better), validation F1 (higher is better) and learning rate by epoch.
+#| fig-alt: Loss on training and on validation images, validation F1 and learning rate by epoch.
+#| fig-cap: Loss (lower is better), validation F1 (higher is better) and learning rate after each epoch.
 plots.learning_curves(history)
 
 # %%
@@ -104,7 +111,7 @@ history.set_index("epoch").round(4)
 # page uses them.
 
 # %%
-print(f"{len(xnn.predictions(settings))} test images asked")
+predictions = xnn.predictions(settings)
 
 # %%
 best = history.set_index("epoch").loc[record["best_epoch"]]

@@ -1,5 +1,4 @@
 # ---
-# title: Lungs
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Lungs
 
 # %% [markdown]
 # **Does this network look at the lungs?**
@@ -62,6 +64,7 @@ Markdown(f"{n} test radiographs of {patients} patients are used; {tested.missing
 
 # %%
 #| fig-alt: One radiograph with each part removed, filled in two ways.
+#| fig-cap: One radiograph with each part removed, filled with mean grey (above) or inpainted (below).
 plots.image_sheet(*removal.examples(tested), columns=7)
 
 # %% [markdown]
@@ -78,6 +81,7 @@ removal.table(found)
 
 # %%
 #| fig-alt: AUROC of pneumonia against normal on each input, with intervals, for both fills.
+#| fig-cap: "Higher is better: a network that needs the lungs falls to chance without them."
 main = removal.main_score(found)
 figure = plots.region_scores(removal.by_score(found, main), removal.TITLES[main])
 figure.savefig(settings.reports / "regions.png", bbox_inches="tight", dpi=180)
@@ -85,6 +89,7 @@ figure
 
 # %%
 #| fig-alt: Weighted F1 of the three classes on each input, with intervals, for both fills.
+#| fig-cap: The same for the three classes; higher is better.
 plots.region_scores(removal.by_score(found, "f1_weighted"), "weighted F1, three classes")
 
 # %% [markdown]
@@ -93,13 +98,14 @@ plots.region_scores(removal.by_score(found, "f1_weighted"), "weighted F1, three 
 # drawn by human annotators, not by radiologists; they include most of the heart and the lung behind the
 # diaphragm, and a few may belong to another image.
 #
-# ## What moves an answer and should not
+# ## Changes that should not move a prediction
 #
 # Changes that no reader would see or care about. *changed* is the share of radiographs with another
 # predicted class; *shift* is the mean absolute change of the log-odds of the class predicted before.
 # Markers are bright letters and clips beside the lungs, found by their brightness and size.
 
 # %%
+#| tbl-cap: What small changes and markers do to predictions.
 changes = removal.small_changes(settings, network, tested, whole)
 removal.shown(changes)
 

@@ -1,5 +1,4 @@
 # ---
-# title: Explanations
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Explanations
 
 # %% [markdown]
 # **Where in the radiograph is the evidence for the prediction, and can that explanation be trusted?**

@@ -1,5 +1,4 @@
 # ---
-# title: Results
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -15,6 +14,9 @@
 # ---
 
 # %% [markdown]
+# # Results
+
+# %% [markdown]
 # **Which network performs best on this study, and which differences exceed chance?**
 
 # %% tags=["parameters"]
@@ -26,7 +28,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.evaluation import comparison
+from xnn.evaluation import comparison, seeds, shortcuts
 
 settings = xnn.load_study(study)
 plots.style()
@@ -58,15 +60,15 @@ audit.drop("example", errors="ignore").T
 
 # %%
 #| tbl-cap: Every network, best on validation first.
-validation = comparison.validation_f1(settings, metrics)
-table = comparison.result_table(metrics, training, validation)
+chosen = comparison.by_validation(metrics)
+table = comparison.result_table(metrics, training)
 table.to_csv(settings.reports / "results.csv", index=False)
-columns = ["run", "regime", "starting weights", "validation f1"]
-columns += ["f1 weighted", "auroc pneumonia", "test images"]
+columns = ["run", "regime", "starting weights", "validation worst group", "validation f1"]
+columns += ["worst group", "f1 weighted", "auroc pneumonia", "test images"]
 short = table[[name for name in columns if name in table]]
 (settings.reports / "_results.md").write_text(comparison.markdown(short))
 sizes = comparison.networks(settings, training)
-names = comparison.titles(sizes)
+names = comparison.titles(settings, metrics)
 short
 
 # %%
@@ -86,15 +88,26 @@ auroc = "auroc_pneumonia" if "auroc pneumonia" in table else "accuracy"
 plots.compare_scores(comparison.score(metrics, auroc).replace(names), auroc.replace("_", " "))
 
 # %% [markdown]
+# ## Does validation foresee the test?
+#
+# Spearman's rank correlation over the runs: 1 if a score on validation (rows) ranks them as a score on the
+# test split (columns) does. *Worst group*: the lowest accuracy among quarters of the size of the originals,
+# healthy and ill. *Where size misleads*: the smallest quarter of the healthy against the largest of the ill.
+
+# %%
+#| tbl-cap: Rank correlation of scores on validation (rows) with scores on the test split (columns).
+foresight = comparison.foresight(metrics)
+foresight.round(2) if len(foresight) else Markdown("")
+
+# %% [markdown]
 # ## Which differences exceed chance?
 #
-# The run with the highest weighted F1 on the validation split against every other run, on the same test
-# patients: if the interval contains 0, the difference may be chance. The test split has no part in the
-# choice.
+# The run that validation chooses against every other run, on the same test patients: if the interval
+# contains 0, the difference may be chance. The test split has no part in the choice.
 
 # %%
 #| tbl-cap: Chosen network minus each other one, in weighted F1.
-best = f1.set_index("run", drop=False).loc[validation.index[0]]
+best = f1.set_index("run", drop=False).loc[chosen.index[0]]
 leads = comparison.differences(
     settings, [(best.run, run) for run in f1.run if run != best.run], ["f1_weighted"]
 )
@@ -114,8 +127,8 @@ plots.differences(shown.assign(pair=shown.run + " - " + shown.against), "weighte
 
 # %%
 #| fig-alt: Weighted F1 of every run over the size of its network, a colour for each kind of starting weights.
-#| fig-cap: The best of each size is named; the intervals of a size overlap.
-table = f1.merge(sizes, on="run").merge(validation, left_on="run", right_index=True)
+#| fig-cap: "Shape: network. Colour: starting weights. Networks of one size lie above each other."
+table = f1.merge(sizes, on="run").merge(chosen.reset_index(), on="run")
 plots.score_by_size(table, "weighted F1")
 
 # %%
@@ -143,6 +156,18 @@ effect["pair"] = effect.run + ": " + effect.score
 plots.differences(effect, "score") if len(effect) else Markdown("")
 
 # %% [markdown]
+# ## With several seeds
+#
+# One seed decides little. From the sweeps of this study: means over seeds, their difference in weighted F1,
+# and an interval over patients and seeds. *Simpler*: the setting with the fewest trained parameters against
+# each other one.
+
+# %%
+#| tbl-cap: Differences in weighted F1 between settings, means over seeds.
+answered = seeds.answered(settings)
+answered.round(3) if len(answered) else Markdown("")
+
+# %% [markdown]
 # ## Variation over seeds
 #
 # The spread of runs that differ only in their seed, beside half the length of the interval, which measures
@@ -150,8 +175,8 @@ plots.differences(effect, "score") if len(effect) else Markdown("")
 
 # %%
 #| tbl-cap: Spread over seeds, beside half the width of the interval over patients.
-alike = comparison.seeds(settings, list(metrics))
-spreads = {first: comparison.seed_spread(metrics, runs) for first, runs in alike.items()}
+alike = seeds.alike(settings, metrics)
+spreads = {first: seeds.spread(metrics, runs) for first, runs in alike.items()}
 pd.concat(spreads).round(4) if spreads else Markdown("")
 
 # %%
@@ -162,6 +187,19 @@ luck = [
     for each in [spreads[first].loc["f1_weighted"]]
 ]
 Markdown(" ".join(luck))
+
+# %% [markdown]
+# ## Accuracy, robustness and lungs
+#
+# Every run whose page removes the lungs, chosen run first: its accuracy, the share of answers that change
+# under noise, blur and recompression that no reader would see, and its score with and without the lungs. A
+# network that reads the lungs loses its score without them.
+
+# %%
+#| fig-alt: Accuracy, share of answers changed by small changes, and score without the lungs, of every run.
+#| fig-cap: "Three sides of each network, with 95 % intervals: accuracy, robustness, use of the lungs."
+sides = shortcuts.three_sides(settings)
+plots.panels_of_runs(sides) if sides else Markdown("")
 
 # %% [markdown]
 # ## What do the explanations support?
@@ -207,11 +245,12 @@ chance = (
 Markdown(
     f"**Answer.** On a test of which {audit.share['test']:.0%} of the images share their patient with "
     f"another split ({audit.share_and_class['test']:.0%} if number and class together name the patient), "
-    f"`{best.run}`, which has the highest F1 on validation, reaches a weighted F1 of {best.value:.3f} "
+    f"`{best.run}`, chosen by {chosen.attrs['criterion']}, reaches a weighted F1 of {best.value:.3f} "
     f"({best.low:.3f} to {best.high:.3f}) on {metrics[best.run]['n']} images of "
     f"{metrics[best.run]['patients']} patients. {chance} Weighted F1 of the smallest network against larger "
     f"ones that started alike: {comparison.verdict(simple)}. Of runs with class weights against the same "
-    f"without: {comparison.verdict(effect[effect.score == 'f1_weighted'])}. {' '.join(luck)}"
+    f"without: {comparison.verdict(effect[effect.score == 'f1_weighted'])}. {seeds.said(answered)}"
+    f"{' '.join(luck)}"
 )
 
 # %%

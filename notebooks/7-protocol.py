@@ -1,5 +1,4 @@
 # ---
-# title: Protocol
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -13,6 +12,9 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% [markdown]
+# # Protocol
 
 # %% [markdown]
 # **How much of a score is due to the network, and how much to the protocol?**
@@ -40,7 +42,7 @@ Markdown(xnn.summary(settings))
 origin = xnn.stamp(settings)
 metrics, _ = comparison.load_results(settings)
 f1 = comparison.score(metrics, "f1_weighted")
-best = f1.set_index("run", drop=False).loc[comparison.validation_f1(settings, metrics).index[0]]
+best = f1.set_index("run", drop=False).loc[comparison.by_validation(metrics).index[0]]
 
 # %% [markdown]
 # ## Shortcuts
@@ -141,13 +143,14 @@ plots.differences(drawn, f"weighted F1 from {study}") if len(drawn) else Markdow
 # %% [markdown]
 # ## Another class mix
 #
-# If the class shares of the test split differ from those of training, probabilities are biased. The mix of
-# the test images can be estimated without their labels (Saerens et al. 2002), and Bayes' rule corrects the
-# probabilities. This uses all test images at once, so it is not a score for single images; and it can only
-# help if images of a class look alike in both splits.
+# If the class shares of the test split differ from those of training, probabilities are biased. They are
+# first calibrated on validation, with a temperature and a bias per class (Alexandari et al. 2020); their mean
+# there is the mix that the network assumes. The mix of the test images can be estimated without their labels
+# (Saerens et al. 2002), and Bayes' rule corrects the probabilities for it. This uses all test images at once,
+# so it is not a score for single images; and it can only help if images of a class look alike in both splits.
 
 # %%
-#| tbl-cap: "Class mix: of training, as estimated, and of the test split."
+#| tbl-cap: "Class mix: of training, as the network assumes it, as estimated for the test split, and there."
 shifted = protocol.for_the_mix_of_test(settings, best.run)
 pd.DataFrame(shifted.attrs["mixes"]).style.format("{:.3f}")
 
@@ -212,9 +215,10 @@ accuracy = shifted[shifted.score == "accuracy"].set_index("way").value
 mixes = pd.DataFrame(shifted.attrs["mixes"])
 off = mixes[["estimated", "trained"]].sub(mixes.test, axis=0).abs().max()
 lines += [
-    f"The class mix of the test split is estimated {off.estimated:.0%} off at most, and that of training is "
-    f"{off.trained:.0%} off; for the estimated one the accuracy of `{best.run}` goes from "
-    f"{accuracy.iloc[0]:.3f} to {accuracy.iloc[1]:.3f}."
+    f"The class mix of the test split is estimated {off.estimated:.1%} off at most, and that of training is "
+    f"{off.trained:.1%} off. The accuracy of `{best.run}` is {accuracy['as trained']:.3f} as trained, "
+    f"{accuracy['for the estimated mix']:.3f} for the estimated mix and {accuracy['for the true mix']:.3f} "
+    "for the true one."
 ]
 Markdown(f"**Answer.** {lines[0]}\n\n" + "".join(f"- {line}\n" for line in lines[1:]))
 

@@ -1,5 +1,4 @@
 # ---
-# title: Sweep
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -15,6 +14,9 @@
 # ---
 
 # %% [markdown]
+# # Sweep
+
+# %% [markdown]
 # **Which values train the best network here, and does their lead exceed the variation over seeds?**
 #
 # Settings are selected on the validation split. The test score of the selected setting is reported
@@ -24,11 +26,12 @@
 sweep = "phantom-rates"  # a file of params/sweeps/
 
 # %%
+import pandas as pd
 from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.evaluation import comparison
+from xnn.evaluation import comparison, seeds
 
 settings = xnn.load_sweep(sweep)
 plots.style()
@@ -37,7 +40,7 @@ Markdown(xnn.summary(settings))
 # %%
 study = settings.base_run.study
 origin = xnn.stamp(study)
-table = comparison.sweep_results(settings)
+table = seeds.sweep_results(settings)
 table.to_csv(settings.reports / "sweep.csv", index=False)
 missing = [point.name for point in settings.expanded() if point.name not in set(table.run)]
 words = f"Not made: {', '.join(missing)}." if missing else "All configured runs are included."
@@ -46,70 +49,88 @@ Markdown(f"{len(table)} runs. {words}")
 # %% [markdown]
 # ## Every run
 #
-# Validation: weighted F1 of the kept epoch. Test: weighted F1 on the test split with its 95 % interval by
-# bootstrap over patients. Minutes on the machine named below.
+# Validation: the score that runs are chosen by, named in the answer. Test: weighted F1 on the test split with
+# its 95 % interval by bootstrap over patients. Minutes on the machine named below.
 
 # %%
 #| tbl-cap: Every run, best on validation first.
-ranked = table.sort_values("validation", ascending=False, kind="stable")
-intervals = [comparison.with_interval(score) for score in ranked[["value", "low", "high"]].to_dict("records")]
-pages = "[page](" + ranked.run + "/4-evaluate.ipynb)"
-shown = ["run"] if settings.points else []
-shown = ranked[[*shown, *settings.varied.values()]].assign(validation=ranked.validation.round(3))
-Markdown(comparison.markdown(shown.assign(test=intervals, minutes=ranked.minutes, evaluation=pages)))
+shown = table.drop(columns=["setting", "low", "high"] + ["run"] * (not settings.points))
+shown["value"] = table[["value", "low", "high"]].apply(comparison.with_interval, axis=1)
+shown = shown.rename(columns={"value": "test F1", "validation_f1": "validation F1"})
+shown = shown.round({"validation": 3, "validation F1": 3})
+Markdown(comparison.markdown(shown))
 
 # %% [markdown]
 # ## By value
 
 # %%
-#| fig-alt: Validation F1 of the sweep's settings by the values that they vary, mean over seeds.
-#| fig-cap: Mean validation F1 by value; higher is better.
+#| fig-alt: Validation score of the sweep's settings by the values that they vary, mean over seeds.
+#| fig-cap: Mean score on validation by value; higher is better.
 varied = [short for short in settings.varied.values() if short != "seed"]
-plots.sweep_scores(table, varied, "validation", "validation F1")
+plots.sweep_scores(table, varied, "validation", "score on validation")
 
 # %% [markdown]
-# ## Variation over seeds
+# ## Settings over seeds
 #
-# A setting is everything of a run but its seed. `sd` is the spread of the test score over seeds,
-# `half_width` half the length of its interval, which measures the variation over patients.
+# A setting is everything of a run but its seed. Means over its seeds, with 95 % intervals over patients and
+# seeds: each resample draws patients, the same for all settings, and seeds. With one seed the spread over
+# seeds is unknown. Differences are paired: each setting minus the first.
 
 # %%
-#| tbl-cap: Every setting, over its seeds.
-settled = comparison.by_setting(table)
-one = settled.seeds.max() == 1
-Markdown("") if one else settled.style.format(precision=3, na_rep="-")
+#| tbl-cap: Settings on validation and on the test split, means over seeds.
+by_setting = seeds.settings(table)
+found = seeds.resampled(study, seeds.grouped(settings, table))
+means = seeds.means(found)
+cells = means.assign(found=means.apply(comparison.with_interval, axis=1))
+cells = cells.pivot(index="setting", columns="score", values="found").loc[by_setting.index]
+by_setting[["seeds", "validation", "validation_f1"]].round(3).join(cells)
 
 # %%
-#| fig-alt: Validation and test F1 of every run, a row a setting.
+#| tbl-cap: Each setting minus the first one on the test split.
+first, *others = found
+against = pd.DataFrame([*means.difference]).assign(setting=means.setting, score=means.score)
+against = against[against.setting != first]
+cells = against.assign(found=[comparison.with_interval(each) for each in against.to_dict("records")])
+cells.pivot(index="setting", columns="score", values="found") if others else Markdown("")
+
+# %%
+#| fig-alt: Difference in weighted F1 of every setting from the first one, with intervals.
+#| fig-cap: "Weighted F1 on the test split minus that of the first setting: an interval with 0 may be chance."
+drawn = against[against.score == "f1_weighted"].rename(columns={"setting": "pair"})
+plots.differences(drawn, f"weighted F1 from {first}") if others else Markdown("")
+
+# %%
+#| fig-alt: Validation F1 and test F1 of every run, a row a setting.
 #| fig-cap: "Dots: validation F1 of each run. Diamonds: weighted F1 on the test split, with intervals."
 plots.seed_spread(table)
 
 # %% [markdown]
-# ## Does the lead exceed chance?
+# ## Class weights and simplicity
 #
-# The selected setting against every other one on the same test patients, each represented by its best run
-# on validation.
+# Settings that differ in class weights alone, and the setting with the fewest trained parameters against each
+# other one, in weighted F1 on the test split.
 
 # %%
-#| tbl-cap: The selected setting against each other one.
-runs = ranked.drop_duplicates("setting").set_index("setting").run
-chosen = settled.index[0]
-paths = [f"sweeps/{sweep}/{runs[name]}" for name in settled.index]
-leads = comparison.differences(study, [(paths[0], other) for other in paths[1:]], ["f1_weighted"])
-leads = leads.replace(f"sweeps/{sweep}/", "", regex=True)
-leads[["against", "value", "low", "high", "real"]].style.format(precision=3).hide(axis="index")
+#| tbl-cap: Differences in weighted F1, means over seeds.
+pairs = seeds.answers(found, seeds.pairs(settings, table))
+pairs.round(3) if len(pairs) else Markdown("")
 
 # %%
-best, score = settled.loc[chosen], table.set_index("run").loc[runs[chosen]]
-seeds = f", the mean of {best.seeds:.0f} seeds (test: sd {best.sd:.3f})" if best.seeds > 1 else ""
+result = {"sweep": sweep, "criterion": table.attrs["criterion"], "settings": means.to_dict("records")}
+result |= {"pairs": pairs.to_dict("records"), "provenance": xnn.timed(origin)}
+xnn.write_json(result, settings.reports / "sweep.json")
+
+# %%
+chosen = by_setting.iloc[0]
+score = means.set_index(["setting", "score"]).loc[(chosen.name, "f1_weighted")]
+lead = comparison.verdict(drawn)
 Markdown(
-    f"**Answer.** By validation, `{chosen}` is chosen: its validation F1 is {best.validation:.3f}{seeds}. "
-    f"Its run `{score.name}` has a weighted F1 of **{score.value:.3f}** ({score.low:.3f} to "
-    f"{score.high:.3f}) on the test split: {comparison.verdict(leads)} with the other settings. From the "
-    f"worst setting to the best, validation F1 goes from {settled.validation.min():.3f} to "
-    f"{settled.validation.max():.3f}, test F1 from {settled.test.min():.3f} to {settled.test.max():.3f}."
+    f"**Answer.** `{chosen.name}` is chosen, by {table.attrs['criterion']}: {chosen.validation:.3f} "
+    f"(mean over seeds: {chosen.seeds}). Its weighted F1 on the test split is "
+    f"**{comparison.with_interval(score)}**. Weighted F1 of the other settings minus that of `{first}`: "
+    f"{lead}. From the worst setting to the best, validation goes from {by_setting.validation.min():.3f} to "
+    f"{by_setting.validation.max():.3f}."
 )
 
 # %%
-digest = xnn.sha256(study, settings, *settings.runs())
-xnn.timed(origin, params_sha256=digest)
+xnn.timed(origin, params_sha256=xnn.sha256(study, settings, *settings.runs()))

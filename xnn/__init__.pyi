@@ -15,6 +15,7 @@ from .config.schema import ParameterError as ParameterError
 from .config.schema import sha256 as sha256
 from .config.summary import summary as summary
 from .data.archive import DataError as DataError
+from .data.features import original_sizes as original_sizes
 from .data.features import shortcut_features as shortcut_features
 from .data.leakage import audit as audit
 from .data.leakage import siblings as siblings

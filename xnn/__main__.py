@@ -141,7 +141,7 @@ def sweep(
     """Make the runs of a sweep and their summary."""
     from .report import cluster
 
-    stop = "xnn: stopped; make sweep goes on where it was"
+    stop = "xnn: stopped; run make sweep again to continue"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(stop))  # so that workers are closed
     loaded = files.load_sweep(Path(sweep).name.removesuffix(".yaml"))
@@ -188,18 +188,19 @@ def app(
 
 
 @cli.command()
-def ship(
-    study: Study,
-    run: Annotated[str, typer.Argument(help="A run; without one, the study's lung segmenter.")] = "",
-    folder: Path | None = None,
-) -> None:
-    """Package a trained model for the app, small enough to ship."""
-    from .report.ship import ship, ship_lungs
+def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
+    """Package a trained run's model for the app, small enough to ship."""
+    from .report.ship import ship
 
-    if run:
-        print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
-    else:
-        print(ship_lungs(files.load_study(study), folder or ROOT / "models/lungs"))
+    print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
+
+
+@cli.command("ship-lungs")
+def ship_lungs(study: Study, folder: Path | None = None) -> None:
+    """Package a study's lung segmenter for the app."""
+    from .report.ship import ship_lungs
+
+    print(ship_lungs(files.load_study(study), folder or ROOT / "models/lungs"))
 
 
 def main() -> None:

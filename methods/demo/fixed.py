@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from captum.attr import IntegratedGradients
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from xnn.explain.integrated import (
     BATCH,

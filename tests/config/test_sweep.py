@@ -8,8 +8,8 @@ import pytest
 from support.project import ROOT
 from support.samples import CLASSES, table
 from xnn import ParameterError, load_run, load_sweep, plots
-from xnn.evaluation import comparison, intervals
-from xnn.report import execute, pipeline, steps
+from xnn.evaluation import intervals, seeds
+from xnn.report import pipeline, steps
 from xnn.report.steps import Task
 
 GRID = "grid: {training.learning_rate: [1e-3, 3e-3], training.weight_decay: [0.0, 0.1], seed: [0, 1]}"
@@ -75,19 +75,6 @@ def test_a_key_that_needs_a_section_makes_it(small):
     assert load_sweep("lora").steps[-1] == "5-explain"
 
 
-def test_no_page_leads_to_an_explanation_that_a_sweep_does_not_make(small):
-    write("few", "grid: {seed: [1, 2]}")
-    write("all", "grid: {seed: [1, 2]}", "explain: true")
-    assert execute.never_made(Task("3-train", load_sweep("few").runs()[0])) == [
-        "4-regions.ipynb",
-        "5-explain.ipynb",
-    ]
-    assert execute.never_made(Task("3-train", load_sweep("all").runs()[0])) == ["4-regions.ipynb"]
-    assert not execute.never_made(Task("3-train", load_run(small, "plain")))
-    text = "Of each kind. [What it\nsaw](5-explain.ipynb#the-most).\n\n[How](3-train.ipynb)."
-    assert execute.without_pointer(text, "5-explain.ipynb") == "Of each kind.\n\n[How](3-train.ipynb)."
-
-
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -133,29 +120,31 @@ def made(small):
         run.reports.mkdir(parents=True, exist_ok=True)
         predictions.to_csv(run.reports / "predictions.csv", index=False)
         metrics = intervals.metrics(predictions, run.study.classes, "test", 50, 0)
+        validation = {"f1_weighted": {"value": 0.5 + number / 20}, "worst_group_accuracy": None}
+        metrics |= {"validation": validation, "worst_group_accuracy": None}
         (run.reports / "metrics.json").write_text(json.dumps(metrics))
-        rows = [{"epoch": 1, "val_f1": 0.5 + number / 20, "seconds": 3.0}]
-        (run.reports / "training.json").write_text(json.dumps({"history": rows, "key": str(number)}))
+        training = {"history": [{"epoch": 1, "seconds": 3.0}], "frozen_seconds": 0, "key": str(number)}
+        training["parameters"] = {"trained": 5}
+        (run.reports / "training.json").write_text(json.dumps(training))
     return found
 
 
 def test_the_best_setting_is_chosen_on_validation_alone(made):
-    found = comparison.sweep_results(made)
-    assert list(found.validation) == [0.5 + number / 20 for number in range(8)]
+    found = seeds.sweep_results(made)
+    assert list(found.validation) == pytest.approx([0.85 - number / 20 for number in range(8)])
     assert set(found.learning_rate) == {1e-3, 3e-3}
-    settled = comparison.by_setting(found)
+    settled = seeds.settings(found)
     assert settled.index[0] == "learning_rate-0.003_weight_decay-0.1"
     assert settled.validation.iloc[0] == pytest.approx((0.8 + 0.85) / 2)
     assert list(settled.seeds) == [2] * 4
-    both = found[found.setting == settled.index[0]].value
-    assert settled.sd.iloc[0] == pytest.approx(both.std())
+    assert seeds.pairs(made, found) == [], "all train as many parameters, none has class weights"
 
 
 def test_the_summary_is_a_page_that_knows_what_it_was_made_from(made):
     page = pipeline.run_step("8-sweep", "made")
     assert page == ROOT / "reports/small/sweeps/made/8-sweep.ipynb"
     text = page.read_text()
-    assert "By validation, `learning_rate-0.003_weight_decay-0.1` is chosen" in text
+    assert "`learning_rate-0.003_weight_decay-0.1` is chosen, by weighted F1 on validation" in text
     assert "8 runs. All configured runs are included." in text
     assert not steps.doubts(Task("8-sweep", made))
     (made.runs()[3].reports / "metrics.json").unlink()
@@ -165,12 +154,11 @@ def test_the_summary_is_a_page_that_knows_what_it_was_made_from(made):
 
 
 def test_every_form_of_the_figure(made):
-    found = comparison.sweep_results(made)
+    found = seeds.sweep_results(made)
     rows = ["learning_rate", "weight_decay"]
     square = plots.sweep_scores(found, rows, "validation", "validation F1")
     assert [text.get_text() for text in square.axes[0].texts] == ["0.525", "0.625", "0.725", "0.825"]
-    lines = plots.sweep_scores(found.assign(crop=0.5), [*rows, "crop"], "validation", "validation F1")
-    assert len(lines.axes[0].lines) == 4
-    dots = plots.sweep_scores(found, rows[:1], "validation", "validation F1")
-    assert [tick.get_text() for tick in dots.axes[0].get_yticklabels()][-1] == found.setting.iloc[-1]
+    for varied in (rows[:1], [*rows, "crop"]):
+        dots = plots.sweep_scores(found.assign(crop=0.5), varied, "validation", "validation F1")
+        assert [tick.get_text() for tick in dots.axes[0].get_yticklabels()][-1] == found.setting.iloc[0]
     assert plots.seed_spread(found).axes[0].get_xlabel() == "F1, weighted by class"

@@ -48,6 +48,7 @@ def test_a_report_tells_of_the_test_before_and_after():
     found = calibration.report(test, validation, CLASSES, resamples=100)
     assert found["after"]["nll"]["value"] < found["before"]["nll"]["value"]
     for when in ("before", "after"):
+        assert found[when].pop("ece")["low"] is None
         for each in found[when].values():
             assert 0 <= each["low"] <= each["high"]
 
@@ -63,3 +64,33 @@ def test_another_class_mix_is_estimated_and_asked_for():
     assert calibration.for_mix(said, trained, wanted) == pytest.approx(there)
     accuracies = [(p.argmax(axis=1) == labels).mean() for p in (said, there)]
     assert accuracies[1] > accuracies[0]
+
+
+def test_temperature_and_biases_that_spoiled_probabilities_are_found():
+    labels, probabilities = calibrated()
+    biases = np.array([0, 1.0, -0.7])  # as class weights would
+    spoiled = calibration.corrected(probabilities, 0.5, biases)
+    temperature, found = calibration.bias_corrected(labels, spoiled, CLASSES)
+    assert temperature == pytest.approx(2, rel=0.05)
+    assert found == pytest.approx(-biases / 2, abs=0.1)
+    assert calibration.corrected(spoiled, temperature, found) == pytest.approx(probabilities, abs=0.03)
+
+
+def test_a_network_with_class_weights_is_corrected_by_its_own_prior_and_not_by_the_labels():
+    """Two hospitals with one disease and other shares; the network was trained with class weights."""
+    trained, wanted, weights = np.array([0.5, 0.25, 0.25]), np.array([0.2, 0.6, 0.2]), np.array([0.5, 1, 2])
+
+    def weighted(shares, mix):
+        labels, there = calibrated(shares=mix)
+        said = calibration.for_mix(there, mix, shares * weights)  # Bayes' rule for the mix that it assumes
+        return labels, calibration.tempered(said, 0.6)
+
+    (labels, here), (_, there) = weighted(trained, trained), weighted(trained, wanted)
+    fitted = calibration.bias_corrected(labels, here, CLASSES)
+    own = calibration.corrected(here, *fitted).mean(axis=0)
+    assert own == pytest.approx(trained, abs=0.01), "calibrated with biases, it assumes the mix of validation"
+    estimated = calibration.estimated_mix(calibration.corrected(there, *fitted), own)
+    assert estimated == pytest.approx(wanted, abs=0.02)
+    temperature = calibration.temperature(labels, here, CLASSES)
+    naive = calibration.estimated_mix(calibration.tempered(there, temperature), trained)
+    assert np.abs(naive - wanted).max() > 0.05

@@ -12,8 +12,11 @@ SCORE = {"value": 0.8, "low": 0.7, "high": 0.9}
 NAMES = ("f1_weighted", "f1_macro", "average_precision_virus", "auroc_pneumonia")
 
 
-def a_run(value: float) -> dict:
-    return {"n": 10, "scores": {name: {**SCORE, "value": value} for name in NAMES}}
+def a_run(value: float, validation: float = 0.5) -> dict:
+    """Results of a run with one value for all scores, and one for those on validation."""
+    scores, chosen = ({name: {**SCORE, "value": each} for name in NAMES} for each in (value, validation))
+    group = {"worst_group_accuracy": {**SCORE, "value": validation}}
+    return {"n": 10, "scores": scores, "validation": chosen | group, **group}
 
 
 TRAINING = {
@@ -26,20 +29,26 @@ TRAINING = {
 
 
 def test_results_are_in_the_order_of_validation_whatever_the_test_says():
-    metrics = {"a": a_run(0.75), "b": a_run(0.5)}
-    validation = pd.Series({"b": 0.9, "a": 0.6})
-    table = comparison.result_table(metrics, {"a": TRAINING, "b": TRAINING}, validation)
+    metrics = {"a": a_run(0.75, 0.6), "b": a_run(0.5, 0.9)}
+    table = comparison.result_table(metrics, {"a": TRAINING, "b": TRAINING})
     assert table.run.tolist() == ["b", "a"]
-    assert table["validation f1"].tolist() == [0.9, 0.6]
-    assert table["f1 weighted"].tolist() == ["0.500 (0.700-0.900)", "0.750 (0.700-0.900)"]
+    for column in ("validation f1", "validation worst group"):
+        assert table[column].tolist() == ["0.900 (0.700 to 0.900)", "0.600 (0.700 to 0.900)"]
+    assert table["f1 weighted"].tolist() == ["0.500 (0.700 to 0.900)", "0.750 (0.700 to 0.900)"]
     assert table.minutes.tolist() == [2.0, 2.0]
 
 
 def test_an_undefined_score_is_a_dash():
     assert comparison.with_interval({"value": None, "low": None, "high": None}) == "-"
+    assert comparison.with_interval({"value": 0.1, "low": None, "high": None}) == "0.100", "no limits"
 
 
 def test_a_table_as_markdown():
+    assert comparison.markdown(pd.DataFrame({"a": ["b", None, 0.5]})).splitlines()[2:] == [
+        "| b |",
+        "|  |",
+        "| 0.5 |",
+    ]
     table = comparison.score({"a": a_run(0.5)}, "f1_macro")
     assert comparison.markdown(table).splitlines() == [
         "| run | value | low | high |",
@@ -108,9 +117,11 @@ def test_a_run_has_the_starting_weights_of_the_run_it_starts_from(study):
     assert table.parameters.tolist() == [7, 7]
 
 
-def test_runs_from_random_weights_say_so():
-    table = pd.DataFrame({"run": ["one", "two"], "weights": ["imagenet", "random"]})
-    assert comparison.titles(table) == {"one": "one", "two": "two (random weights)"}
+def test_the_names_of_runs_are_words(study):
+    assert comparison.titles(study, ["plain", "weighted"]) == {
+        "plain": "MobileNetV2, all layers, random start",
+        "weighted": "MobileNetV2, all layers, random start, class weights",
+    }
 
 
 def test_the_smallest_network_is_compared_with_larger_ones_that_started_alike():
@@ -131,39 +142,38 @@ def test_runs_without_metrics_are_left_out(study):
     assert comparison.load_results(study) == ({}, {})
 
 
-def test_seeds_are_runs_that_differ_in_nothing_else():
-    text = "model: {{weights: none}}\nseed: {}"
-    runs = {f"seed{i}": text.format(i) for i in (1, 0, 2)}
-    write_study("seeded", **runs, other="model: {weights: none, dropout: 0.5}")
-    study = load_study("seeded")
-    assert comparison.seeds(study, ["seed1", "seed0", "other", "seed2"]) == {
-        "seed0": ["seed0", "seed1", "seed2"]
-    }
-    assert comparison.seeds(study, ["seed1", "other"]) == {}, "one is no spread"
+def chosen_by(f1, worst=None, misleading=None):
+    """Results with these scores on validation, and others on the test split."""
+    validation = {"f1_weighted": {**SCORE, "value": f1}}
+    for name, value in {"worst_group_accuracy": worst, "auroc_misleading": misleading}.items():
+        validation[name] = None if value is None else {**SCORE, "value": value}
+    return {"validation": validation, "worst_group_accuracy": None, "scores": {"f1_weighted": {**SCORE}}}
 
 
-def test_the_spread_of_seeds_in_closed_form():
-    metrics = {name: a_run(value) for name, value in {"a": 0.7, "b": 0.8, "c": 0.9}.items()}
-    found = comparison.seed_spread(metrics, ["a", "b", "c"]).loc["f1_weighted"]
-    assert found.to_dict() == pytest.approx(
-        {"mean": 0.8, "sd": 0.1, "lowest": 0.7, "highest": 0.9, "half_width": 0.1}
-    )
+def test_a_run_is_chosen_by_its_worst_group_on_validation():
+    metrics = {"one": chosen_by(0.9, 0.5), "two": chosen_by(0.7, 0.6), "three": chosen_by(0.8, 0.6)}
+    found = comparison.by_validation(metrics)
+    assert found.index.tolist() == ["three", "two", "one"], "the F1 decides between equals"
+    assert found.validation.tolist() == [0.6, 0.6, 0.5]
+    assert found.attrs["criterion"].startswith("worst-group accuracy on validation")
 
 
-def test_a_run_is_chosen_by_its_validation_alone():
-    write_study("chosen", one="{}", two="{}")
-    study = load_study("chosen")
-    classes = study.classes
-    for run, right in {"one": 2, "two": 3}.items():
-        table = pd.DataFrame({"path": ["a", "b", "c"], "label": classes, "patient": ["1", "2", "3"]})
-        table[classes] = np.eye(3)
-        if right == 2:
-            table.loc[0, classes] = [0.0, 1.0, 0.0]
-        (study.reports / run).mkdir(parents=True, exist_ok=True)
-        table.to_csv(study.reports / run / "validation.csv", index=False)
-    found = comparison.validation_f1(study, ["one", "two"])
+def test_without_sizes_a_run_is_chosen_by_its_f1_and_the_page_says_so():
+    metrics = {"one": chosen_by(0.7, 0.9), "two": chosen_by(0.9)}
+    found = comparison.by_validation(metrics)
     assert found.index.tolist() == ["two", "one"]
-    assert found["two"] == 1 > found["one"]
+    assert "no sizes" in found.attrs["criterion"]
+    assert len(comparison.by_validation({})) == 0
+
+
+def test_foresight_is_a_rank_correlation():
+    metrics = {str(number): chosen_by(number / 10, 1 - number / 10) for number in range(5)}
+    for number, each in enumerate(metrics.values()):
+        each["scores"]["f1_weighted"] = {**SCORE, "value": number**2 / 20}
+    found = comparison.foresight(metrics)
+    assert found.loc["weighted F1", "weighted F1"] == pytest.approx(1)
+    assert found.loc["worst-group accuracy", "weighted F1"] == pytest.approx(-1)
+    assert found.shape == (2, 1), "what is not known is left out"
 
 
 def test_explanations_of_every_run_in_one_table():

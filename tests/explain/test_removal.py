@@ -91,3 +91,9 @@ def test_a_study_without_masks_says_how_to_get_them(run, monkeypatch):
     monkeypatch.setattr(removal, "load_lungs", lambda *_: None)
     with pytest.raises(DataError, match="set MASKS"):
         removal.load(run)
+
+
+def test_runs_of_a_study_share_the_parts(run, tested, monkeypatch):
+    first = removal._parts(run.study, tested, "lungs_only", "mean").copy()
+    monkeypatch.setattr(removal.regions, "part", lambda *_: pytest.fail("it was made again"))
+    np.testing.assert_array_equal(removal._parts(run.study, tested, "lungs_only", "mean"), first)

@@ -37,7 +37,7 @@ def test_the_verdict_counts(small, explored):
     records = load_records(load_study(small))
     told = audit.verdict(load_study(small), records, explored, None)
     assert "0 exact and" in told
-    assert f"Doubtful labels: {explored.table.suspect.sum()} (" in told
+    assert f"Likely label errors: {explored.table.suspect.sum()} (" in told
     assert "sizes" not in told
     sizes = pd.Series({"columns": "bytes", "accuracy": 0.6, "most_frequent": 0.47, "auroc_pneumonia": 0.88})
     told = audit.verdict(load_study(small), records, explored, sizes)

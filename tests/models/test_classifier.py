@@ -13,6 +13,7 @@ from xnn.models import backbones, classifier
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
 EACH = [("mobilenet_v2", None), ("resnet18", None), ("resnet50", None), ("convnextv2", TINY)]
+EACH += [("timm/tf_efficientnet_lite0", None)]
 
 
 def test_input_is_grey_in_three_channels_between_0_and_1():
@@ -46,7 +47,7 @@ def test_transformers_gives_the_same_pooled_output():
     from transformers import ConvNextV2Config, ConvNextV2Model
 
     network = ConvNextV2Model(ConvNextV2Config(**TINY)).eval()
-    blocks, norm, _ = backbones.convnextv2(TINY, network.state_dict())
+    blocks, norm, *_ = backbones.convnextv2(TINY, network.state_dict())
     images = torch.rand(2, 3, 64, 64)
     pooled = norm(blocks.eval()(images).mean((-2, -1)))
     assert torch.allclose(pooled, network(images).pooler_output, atol=1e-6)

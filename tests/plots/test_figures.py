@@ -34,7 +34,7 @@ RECORDS = pd.DataFrame(
 HISTORY = pd.DataFrame(
     {
         "epoch": [0, 1, 2],
-        "train_loss": [np.nan, 0.8, 0.5],
+        "sample_loss": [1.1, 0.8, 0.5],
         "val_loss": [1.0, 0.7, 0.6],
         "val_f1": [0.4, 0.9, 0.8],
         "lr": [1e-3, 1e-4, 1e-5],
@@ -65,13 +65,18 @@ MAPS = np.random.default_rng(1).normal(size=(9, 16, 16))
 
 FILES = RECORDS.assign(width=range(100, 109), height=200, bytes=range(5000, 5009))
 POINTS = np.random.default_rng(2).normal(size=(9, 2))
-SIZES = RUNS.assign(parameters=[1e6, 2e6, 3e7], weights=["imagenet", "random", "imagenet"])
+SIZES = RUNS.assign(
+    backbone=["ResNet-18", "ResNet-50", "ResNet-18"],
+    parameters=[1e6, 2e6, 3e7],
+    weights=["imagenet", "random", "imagenet"],
+)
 SWEEP = pd.DataFrame(
     {
         "setting": ["a", "a", "b", "c", "d"],
         "rate": [0.1, 0.1, 0.1, 0.2, 0.2],
         "decay": [0.0, 0.0, 0.5, 0.0, 0.5],
         "validation": [0.5, 0.6, 0.7, 0.8, 0.9],
+        "validation_f1": [0.5, 0.6, 0.7, 0.8, 0.9],
         "value": [0.5, 0.6, 0.7, 0.8, 0.9],
         "low": 0.4,
         "high": 1.0,
@@ -99,6 +104,7 @@ FIGURES = {  # how it is made, and how many axes it has
     "score_by_size": (lambda: plots.score_by_size(SIZES, "F1"), 1),
     "beside_published": (lambda: plots.beside_published(RUNS.assign(low=[None] * len(RUNS)), "F1"), 1),
     "sweep_scores": (lambda: plots.sweep_scores(SWEEP, ["rate", "decay"], "validation", "F1"), 1),
+    "panels_of_runs": (lambda: plots.panels_of_runs(dict.fromkeys("ab", RUNS.assign(kind=RUNS.run))), 2),
     "seed_spread": (lambda: plots.seed_spread(SWEEP), 1),
     "cases": (lambda: plots.cases(IMAGES, {"own": MAPS}, RECORDS.path, RECORDS.path), 18),
     "overlay_table": (lambda: plots.overlay_table(IMAGES, {"grad_cam": MAPS}, RECORDS.path), 18),
@@ -197,12 +203,11 @@ def test_class_means_are_mean_and_deviation():
     np.testing.assert_allclose(shown[5], virus.std(axis=0), atol=1e-6)
 
 
-def test_learning_curves_leave_out_empty_cells_and_name_the_best_epoch():
+def test_learning_curves_compare_losses_and_name_the_best_epoch():
     losses, f1, rate = plots.learning_curves(HISTORY).axes
-    np.testing.assert_array_equal(losses.lines[0].get_xydata(), [[1, 0.8], [2, 0.5]])
+    np.testing.assert_array_equal(losses.lines[0].get_xydata(), [[0, 1.1], [1, 0.8], [2, 0.5]])
     assert f1.get_title() == "Validation F1, best 0.900 at epoch 1"
     assert rate.get_yscale() == "log"
-    plots.learning_curves(HISTORY.assign(val_f1=np.nan))
 
 
 def test_precision_recall_curves_name_their_average_precision():
@@ -246,10 +251,11 @@ def test_differences_have_a_zero_line():
 def test_starting_weights_have_a_colour_each():
     axes = plots.score_by_size(SIZES, "F1").axes[0]
     assert axes.get_xscale() == "log"
-    assert texts(axes.get_legend().get_texts()) == ["imagenet", "random"]
-    dots = [container.lines[0] for container in axes.containers]
-    assert [dot.get_xdata()[0] for dot in dots] == [1e6, 2e6, 3e7]
-    assert dots[0].get_color() == dots[2].get_color() != dots[1].get_color()
+    assert {"imagenet", "random", *SIZES.backbone} <= {*texts(axes.get_legend().get_texts())}
+    lines, dots = axes.collections
+    np.testing.assert_allclose(dots.get_offsets(), SIZES[["parameters", "value"]])
+    first, second, third = map(tuple, lines.get_colors())
+    assert first == third != second
 
 
 def test_overlay_is_orange_above_zero_purple_below_and_clear_at_zero():

@@ -73,7 +73,7 @@ def test_nine_tenths_of_the_applicable_items_are_answered(name, count):
 
 
 def test_a_value_is_what_its_file_holds():
-    file = PROJECT / "reports/kermany/mobilenetv2-full/metrics.json"
+    file = PROJECT / "reports/kermany/mobilenetv2-robust/metrics.json"
     assert (
         checklists.lookup(file, "scores.f1_macro.value")
         == json.loads(file.read_text())["scores"]["f1_macro"]["value"]

@@ -26,7 +26,7 @@ def test_a_parameter_that_the_notebook_lacks_is_refused(root, tmp_path):
 )
 def test_a_figure_without_a_picture_is_an_error(root, shown, fails):
     outputs = [nbformat.v4.new_output("display_data", shown)] if shown else []
-    cell = nbformat.v4.new_code_cell("#| code-fold: true\n#| fig-alt: Bars.\nplots.bars()", outputs=outputs)
+    cell = nbformat.v4.new_code_cell("#| fig-alt: Bars.\nplots.bars()", outputs=outputs)
     notebook = nbformat.v4.new_notebook(cells=[cell])
     with pytest.raises(steps.StepError, match="no picture") if fails else contextlib.nullcontext():
         execute._check_figures(notebook, root / "reports/a.ipynb")
@@ -40,6 +40,7 @@ def test_streams_are_joined_and_progress_is_dropped():
         out("stream", name="stderr", text="\n\x1b[A"),
         out("stream", name="stderr", text="\n"),
         out("stream", name="stdout", text="b\n"),
+        out("display_data", {execute.WIDGET: {}}),
         out("display_data"),
     ]
     assert [o.get("text") for o in execute._tidied(outputs)] == ["a\nb\n", None]

@@ -234,7 +234,7 @@ def test_a_study_that_does_not_exist_is_one_clear_line(built):
 
 
 def test_unknown_steps_and_missing_runs_are_errors(small):
-    with pytest.raises(steps.StepError, match="there is: 1-wrangle"):
+    with pytest.raises(steps.StepError, match="choose from 1-wrangle"):
         pipeline.run_step("7-publish", small)
     with pytest.raises(steps.StepError, match="plain"):
         pipeline.run_step("3-train", small)

@@ -144,7 +144,7 @@ def test_a_browser_finds_no_error_and_asks_no_other_host(browser, address, pages
     shown = [
         file.relative_to(root / "_site").as_posix()
         for file in pages
-        if file.parent == root / "_site" or file.parent.name in ("mobilenetv2-full", "kermany")
+        if file.parent == root / "_site" or file.parent.name in ("mobilenetv2-robust", "kermany")
     ]
     said, asked, wide = [], set(), []
     tab = browser.new_page(viewport=size)
@@ -191,8 +191,8 @@ KINDS = [
     *("index.html", "pages/data.html", "pages/evaluation.html", "pages/gallery.html", "pages/glossary.html"),
     *("pages/methods.html", "pages/reproduce.html", "benchmarks/official.html"),
     *(f"reports/kermany/{step}.html" for step in ("1-wrangle", "2-explore", "6-compare", "7-protocol")),
-    *(f"reports/kermany/mobilenetv2-full/{step}.html" for step in ("3-train", "4-evaluate", "4-regions")),
-    "reports/kermany/mobilenetv2-full/5-explain.html",
+    *(f"reports/kermany/mobilenetv2-robust/{step}.html" for step in ("3-train", "4-evaluate", "4-regions")),
+    "reports/kermany/mobilenetv2-112-ft/5-explain.html",
 ]
 
 
@@ -219,7 +219,7 @@ VISIBLE = """[...document.querySelectorAll("a[href], button, input, summary")]
     .filter(each => each.checkVisibility({visibilityProperty: true}))"""
 
 
-@pytest.mark.parametrize("name", ["index.html", "reports/kermany/mobilenetv2-full/4-evaluate.html"])
+@pytest.mark.parametrize("name", ["index.html", "reports/kermany/mobilenetv2-robust/4-evaluate.html"])
 def test_a_keyboard_reaches_all_that_a_mouse_does(browser, address, name):
     tab = browser.new_page(viewport=LARGE)
     tab.goto(f"{address}/{name}")

@@ -34,7 +34,7 @@ def test_two_processes_learn_what_one_learns(runs, capsys):
     assert "together: epoch  3/3" in capsys.readouterr().out
     assert len(two["history"]) == 3
     for alone, together in zip(one["history"], two["history"], strict=True):
-        for name in ("train_loss", "val_loss", "val_f1", "lr"):
+        for name in ("train_loss", "sample_loss", "val_loss", "val_f1", "lr"):
             assert together[name] == pytest.approx(alone[name], rel=1e-4), name
     weights = [load_model(run).state_dict() for run in runs]
     assert all(torch.allclose(weights[0][k], weights[1][k], atol=1e-5) for k in weights[0])

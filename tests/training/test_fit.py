@@ -18,7 +18,7 @@ def record(small):
 
 def test_the_record_tells_what_was_done(record, small):
     assert [row["epoch"] for row in record["history"]] == [1, 2]
-    assert {"train_loss", "val_loss", "val_f1", "lr", "seconds"} <= set(record["history"][0])
+    assert {"train_loss", "sample_loss", "val_loss", "val_f1", "lr", "seconds"} <= set(record["history"][0])
     assert record["best_epoch"] in (1, 2)
     assert record["stopped"] == "all epochs done"
     assert record["weights"].startswith("random")
@@ -52,11 +52,24 @@ def test_the_kept_model_is_the_best_epoch(record, small):
     model = load_model(run)
     metric = recipe.MulticlassF1Score(3, average="weighted")
     data = training.Radiographs(run)
+    asked = {}
     with torch.inference_mode():
-        for batch in data.val_dataloader():
-            images, labels = data.on_after_batch_transfer(batch, 0)
-            metric.update(model(images), labels)
+        for name, loader in zip(("val_loss", "sample_loss"), data.val_dataloader(), strict=True):
+            pairs = [data.on_after_batch_transfer(batch, 0) for batch in loader]
+            logits = torch.cat([model(images) for images, _ in pairs])
+            asked[name] = logits, torch.cat([labels for _, labels in pairs])
+    metric.update(*asked["val_loss"])
+    best = record["history"][record["best_epoch"] - 1]
     assert float(metric.compute()) == pytest.approx(max(row["val_f1"] for row in record["history"]))
+    for name, pair in asked.items():
+        assert float(torch.nn.functional.cross_entropy(*pair)) == pytest.approx(best[name], rel=1e-4)
+
+
+def test_the_sample_is_of_training_images_only(small):
+    data = training.Radiographs(load_run(small, "plain"))
+    sample, train = data.part("sample"), data.part("train")
+    assert set(sample.path) <= set(train.path)
+    assert len(sample) == min(len(train), len(data.part("val")))
 
 
 @pytest.mark.parametrize("name", ["plain", "averaged", "cached"])

@@ -30,7 +30,7 @@ def test_a_cached_training_equals_an_uncached_one(run, monkeypatch):
     plain = fit(run)
     shutil.rmtree(run.artifacts)  # an uncached training under a cached one's name
     for one, two in zip(cached["history"], plain["history"], strict=True):
-        for name in ("train_loss", "val_loss", "val_f1"):
+        for name in ("train_loss", "sample_loss", "val_loss", "val_f1"):
             assert one[name] == pytest.approx(two[name], rel=1e-5), name
 
 

@@ -10,3 +10,9 @@ BACKBONES: dict[str, Callable | str] = {
     "resnet50": "xnn.models.backbones",
     "convnextv2": "xnn.models.backbones",
 }
+TIMM = "timm/"  # precedes the name of any network of that library: timm/tf_efficientnet_lite0
+
+
+def is_known(name: str) -> bool:
+    """Return whether a backbone is registered, or one of timm's, whose names only timm can check."""
+    return name in BACKBONES or name.startswith(TIMM)

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
-from .backbones import BACKBONES
+from .backbones import BACKBONES, TIMM, is_known
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
 
@@ -164,7 +164,7 @@ class Lora(Parameters):
 class Model(Parameters):
     """A backbone, its starting weights, its head, and which part of it is trained."""
 
-    backbone: str = "mobilenet_v2"  # a name in xnn.BACKBONES
+    backbone: str = "mobilenet_v2"  # a name in xnn.BACKBONES, or timm/ and a network of timm
     # imagenet, none, the name of a file in WEIGHTS, or (convnextv2) a hub id or a folder
     weights: str = "imagenet"
     start_from: str | None = None  # a run of the same study, to start from its trained model
@@ -175,14 +175,15 @@ class Model(Parameters):
     train: Literal["head", "all"] | Count = "all"
     lora: Lora | None = None  # train low-rank updates of their layers instead of the tensors themselves
     image_size: Annotated[int, Field(ge=32, le=1024)] | None = None  # inside the network; None: the study's
-    # what it is given of each radiograph; of parts see xnn/data/regions.py
-    region: Literal["whole", "lungs_only", "lungs_removed"] = "whole"
+    # what it is given of each radiograph, see xnn/data/regions.py; lungs_box: the lungs' box, enlarged;
+    # letterbox: the whole in its true aspect ratio, between black bars
+    region: Literal["whole", "lungs_only", "lungs_removed", "lungs_box", "letterbox"] = "whole"
 
     @field_validator("backbone")
     @classmethod
     def _is_registered(cls, name):
-        if name not in BACKBONES:
-            raise ValueError(f"no backbone of this name in xnn.BACKBONES{choice(name, BACKBONES)}")
+        if not is_known(name):
+            raise ValueError(f"no backbone of this name{choice(name, [*BACKBONES, f'{TIMM}<name>'])}")
         return name
 
     @model_validator(mode="after")
@@ -202,9 +203,16 @@ class Augmentation(Parameters):
     """Random views of a training image; with all values 0 (crop 1), the image itself."""
 
     crop: Annotated[float, Field(gt=0, le=1)] = 0.75  # smallest fraction of the area that is kept
+    # width / height of the crop, log-uniform in 1 / aspect to aspect, of those that fit (at most 1 / crop)
+    aspect: Annotated[float, Field(ge=1)] = 1.1
     degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # rotation in either direction
     jitter: Annotated[float, Field(ge=0, lt=1)] = 0.25  # brightness and contrast, relative
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the grey values, relative
     flip: Fraction = 0.5  # probability of a mirror image
+    # probability that fine detail is lost: reduced to a quarter of its side or more, and enlarged again
+    low_pass: Fraction = 0.0
+    noise: Annotated[float, Field(ge=0)] = 0.0  # largest standard deviation of Gaussian noise, grey levels
+    recompress: Fraction = 0.0  # probability of a JPEG of quality 40 to 95
     trivial: bool = False  # one more change of random kind and strength (TrivialAugment, arXiv 2103.10158)
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 from scipy import ndimage
 
 from ..config.schema import Study
-from .lungs import load_lungs
-from .records import load_images
+from .lungs import load_table
+from .records import load_images, load_records
 
 
 def shortcut_features(study: Study, records: pd.DataFrame) -> pd.DataFrame:
@@ -15,14 +15,28 @@ def shortcut_features(study: Study, records: pd.DataFrame) -> pd.DataFrame:
     Sizes are those of the original: of the lung masks' table if there is one, else of the file. Sharpness is
     the standard deviation of fine detail in the central half of the image, in grey levels.
     """
-    lungs, images = load_lungs(study, records), load_images(study)
-    table = records[["width", "height"]].astype(float).reset_index(drop=True)
-    if lungs is not None:
-        table = lungs.table[["width", "height"]].astype(float)
-        table[table.isna().any(axis=1)] = table.median().to_numpy()  # the few without a mask
+    images, table = load_images(study), _sides(study, records)
+    table[table.isna().any(axis=1)] = table.median().to_numpy()  # the few without a mask
     table["aspect"] = table.width / table.height
     table["sharpness"] = [sharpness(images[row]) for row in records.row]
     return table.assign(file_bytes=records.bytes.to_numpy(float))
+
+
+def original_sizes(study: Study) -> pd.Series | None:
+    """Return the size of each original by path, the root of width times height in pixels, NaN where unknown.
+
+    None if all originals are of one size, or are recorded as copies of one size.
+    """
+    records = load_records(study)
+    sizes = np.sqrt(_sides(study, records).prod(axis=1, skipna=False)).set_axis(records.path)
+    return sizes if sizes.nunique() > 1 else None
+
+
+def _sides(study: Study, records: pd.DataFrame) -> pd.DataFrame:
+    """Width and height of the originals: of the lung masks' table if there is one, else of the files."""
+    lungs = load_table(study, records)
+    table = records if lungs is None else lungs
+    return table[["width", "height"]].astype(float).reset_index(drop=True)
 
 
 def sharpness(image: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.schema import ROOT, Study
 from .archive import Archive, DataError
@@ -130,6 +130,17 @@ def _original_sizes(source: Archive) -> pd.DataFrame | None:
 
 def load_lungs(study: Study, records: pd.DataFrame) -> Lungs | None:
     """Return the lung masks of records, in their order; None if the study has none."""
+    found = load_table(study, records)
+    if found is None:
+        return None
+    stored = np.load(study.artifacts / "lungs.npy", mmap_mode="r")
+    masks = stored[found.place.fillna(0).astype(int)].astype(bool)
+    masks[(found.reason != "").to_numpy()] = False
+    return Lungs(masks, found[["path", "width", "height", "area", "reason"]])
+
+
+def load_table(study: Study, records: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the table of the lung masks of records, in their order, without the masks; None without any."""
     file = study.artifacts / "lungs.csv"
     if not file.exists():
         return None
@@ -137,8 +148,4 @@ def load_lungs(study: Study, records: pd.DataFrame) -> Lungs | None:
     table["place"] = range(len(table))
     # by content too: the records may have been made again, from another archive
     found = records[["path", "sha256"]].merge(table, "left", on=["path", "sha256"])
-    found["reason"] = found.reason.fillna(MISSING)
-    stored = np.load(file.with_suffix(".npy"), mmap_mode="r")
-    masks = stored[found.place.fillna(0).astype(int)].astype(bool)
-    masks[(found.reason != "").to_numpy()] = False
-    return Lungs(masks, found[["path", "width", "height", "area", "reason"]])
+    return found.assign(reason=found.reason.fillna(MISSING))

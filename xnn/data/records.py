@@ -46,7 +46,7 @@ def file_features(records: pd.DataFrame) -> pd.DataFrame:
     return table.loc[:, table.nunique() > 1]
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table, completely or not at all."""
+def write_csv(table: pd.DataFrame, path: Path, **options) -> None:
+    """Write a table, completely or not at all; options are those of pandas."""
     with whole(path) as partial:
-        table.to_csv(partial, index=False)
+        table.to_csv(partial, index=False, **options)

@@ -7,8 +7,9 @@ on the removed pixels: the mean of the whole image would tell how bright they we
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy import ndimage
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.provenance import file_sha256
 from ..config.schema import Study
@@ -30,6 +31,7 @@ UNFILLED = ("whole", "outline_only")  # the same whatever the fill
 FILLS = ("mean", "inpainted")
 MARGIN = 8 / 224  # how much wider, in sides of the image
 SMOOTH = 6 / 224  # of what is painted in, in sides of the image
+BOX_MARGIN = 0.1  # around the lungs, in sides of their box
 OUTLINE = (64, 160)  # grey levels inside and outside the outline
 
 
@@ -69,11 +71,33 @@ def wider(mask: np.ndarray, margin: float = MARGIN) -> np.ndarray:
 
 def box(mask: np.ndarray) -> np.ndarray:
     """Return the smallest upright rectangle around a mask, as a mask."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     result = np.zeros_like(mask)
-    if len(rows):
-        result[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    for found in ndimage.find_objects(mask.astype(np.uint8)):
+        result[found] = True
     return result
+
+
+def lungs_box(image: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Return the box around the lungs and a tenth of its sides more, enlarged to the size of the image."""
+    (rows, columns), (height, width) = ndimage.find_objects(lungs.astype(np.uint8))[0], image.shape
+    (top, bottom), (left, right) = _with_margin(rows, height), _with_margin(columns, width)
+    pixels = Image.fromarray(image)
+    return np.array(pixels.resize((width, height), Image.Resampling.BILINEAR, (left, top, right, bottom)))
+
+
+def _with_margin(side: slice, limit: int) -> tuple[float, float]:
+    margin = BOX_MARGIN * (side.stop - side.start)
+    return max(0, side.start - margin), min(limit, side.stop + margin)
+
+
+def letterbox(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return a squashed image (S, S) in the aspect ratio of its original, between two black bars."""
+    side = len(image)
+    inner = [max(1, round(side * each / max(width, height))) for each in (width, height)]
+    result = Image.new("L", (side, side))
+    place = tuple((side - each) // 2 for each in inner)
+    result.paste(Image.fromarray(image).resize(inner, Image.Resampling.BILINEAR), place)
+    return np.array(result)
 
 
 def inpaint(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
@@ -101,9 +125,10 @@ def parts(images: np.ndarray, lungs: np.ndarray, name: str, fill: str = "mean") 
 
 
 def load_seen(study: Study, region: str = "whole") -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the records and images (by `row`) that a network given this part of each radiograph sees.
+    """Return the records and images (by `row`) that a network sees, given this region of each radiograph.
 
-    For other parts than the whole these are the records with a lung mask; raises DataError if none has.
+    Other regions than the whole leave out records without a lung mask. Raises DataError if none has one, or,
+    for the letterbox, if all radiographs are square: copies that have lost their size.
     """
     records, images = load_records(study), load_images(study)
     if region == "whole":
@@ -111,20 +136,33 @@ def load_seen(study: Study, region: str = "whole") -> tuple[pd.DataFrame, np.nda
     lungs = load_lungs(study, records)
     if lungs is None:
         raise DataError(f"model.region: {region} needs lung masks, study {study.name} has none: set MASKS")
+    sizes = lungs.table[lungs.known]
+    if region == "letterbox" and (sizes.width == sizes.height).all():
+        raise DataError(
+            f"model.region: letterbox needs the true sizes of originals, and all of study {study.name} are "
+            "square: put a CSV file with the columns file, width and height beside the lung masks of MASKS"
+        )
     records = records[lungs.known].reset_index(drop=True)
     return records, _seen(study, region, records, lungs)
 
 
 def _seen(study: Study, region: str, records: pd.DataFrame, lungs: Lungs) -> np.ndarray:
-    """Return the parts of all radiographs, which are made once and kept."""
+    """Return a region of all radiographs, which are made once and kept."""
     table, images = study.artifacts / "lungs.csv", load_images(study)
     file = study.artifacts / f"images-{region}-{file_sha256(table)[:12]}.npy"
     if not file.exists():
-        masks = iter(lungs.masks[lungs.known])
-        mask_of = dict(zip(records.row, masks, strict=True))
+        sizes = lungs.table.loc[lungs.known, ["width", "height"]].to_numpy(int)
+        known = dict(zip(records.row, zip(lungs.masks[lungs.known], sizes, strict=True), strict=True))
         rows = tqdm(range(len(images)), region, leave=False)
         made = (
-            part(images[row], mask_of[row], region) if row in mask_of else 0 * images[row] for row in rows
+            region_of(images[row], region, *known[row]) if row in known else 0 * images[row] for row in rows
         )
         write_images(file, len(images), study.image_size, made)
     return np.load(file, mmap_mode="r")
+
+
+def region_of(image: np.ndarray, region: str, lungs: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return what a network is given, by ``model.region``; `size` is the original's width and height."""
+    if region == "lungs_box":
+        return lungs_box(image, lungs)
+    return letterbox(image, *size) if region == "letterbox" else part(image, lungs, region)

@@ -2,17 +2,26 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
 
 from ..config import files
+from ..config.names import BACKBONES, of_run
 from ..config.schema import Run, Study
-from ..config.sweep import Sweep
 from .intervals import paired_differences
 from .predictions import KEYS, arrays, read
-from .scoring import scores
 
+CRITERIA = {
+    "worst_group_accuracy": "worst-group accuracy on validation",
+    "f1_weighted": "weighted F1 on validation (no sizes of originals are recorded)",
+}
+FORESIGHT = {
+    "worst_group_accuracy": "worst-group accuracy",
+    "auroc_misleading": "AUROC where size misleads",
+    "f1_weighted": "weighted F1",
+    "auroc_pneumonia": "AUROC of pneumonia",
+    "specificity_pneumonia": "specificity",
+}
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 
 
@@ -39,19 +48,41 @@ def score(metrics: dict[str, dict], name: str) -> pd.DataFrame:
     return pd.DataFrame([{"run": run, **each["scores"][name]} for run, each in metrics.items()])
 
 
-def validation_f1(study: Study, runs: Iterable[str]) -> pd.Series:
-    """Return the weighted F1 of runs on validation, highest first: a run is chosen by this alone."""
-    found = {}
-    for run in runs:
-        predictions = read(study.reports / run / "validation.csv")
-        found[run] = float(scores(*arrays(predictions, study.classes), study.classes)["f1_weighted"][0])
-    return pd.Series(found, name="validation", dtype=float).sort_values(ascending=False, kind="stable")
+def criterion(metrics: dict[str, dict]) -> str:
+    """Return the score on validation that runs are chosen by, one of `CRITERIA`.
+
+    Ordinary scores on validation do not show a shortcut, so it is the worst-group accuracy where the sizes of
+    the originals are recorded for all runs.
+    """
+    known = [each["validation"]["worst_group_accuracy"] is not None for each in metrics.values()]
+    return "worst_group_accuracy" if known and all(known) else "f1_weighted"
 
 
-def result_table(metrics: dict[str, dict], training: dict[str, dict], validation: pd.Series) -> pd.DataFrame:
-    """Return the study's results, one row per run with intervals, in the order of `validation_f1`."""
+def by_validation(metrics: dict[str, dict]) -> pd.DataFrame:
+    """Return the scores of runs on validation, the chosen run first: the test has no part in the choice.
+
+    Columns validation (the criterion, whose words are ``attrs["criterion"]``) and validation_f1, which
+    decides between equals.
+    """
+    used = criterion(metrics)
+    rows = {
+        run: {"validation": each["validation"][used]["value"], "validation_f1": _f1(each["validation"])}
+        for run, each in metrics.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["validation", "validation_f1"], dtype=float)
+    table = table.sort_values(["validation", "validation_f1"], ascending=False, kind="stable")
+    table.attrs["criterion"] = CRITERIA[used]
+    return table.rename_axis("run")
+
+
+def _f1(scores: dict[str, dict]) -> float:
+    return scores["f1_weighted"]["value"]
+
+
+def result_table(metrics: dict[str, dict], training: dict[str, dict]) -> pd.DataFrame:
+    """Return the study's results, one row per run with intervals, in the order of `by_validation`."""
     rows = []
-    for run in validation.index:
+    for run in by_validation(metrics).index:
         scores, record = metrics[run]["scores"], training[run]
         shown = [name for name in scores if name in SHOWN or name.startswith("average_precision_")]
         rows.append(
@@ -59,7 +90,8 @@ def result_table(metrics: dict[str, dict], training: dict[str, dict], validation
                 "run": run,
                 "regime": record["regime"],
                 "starting weights": record["weights"],
-                "validation f1": round(validation[run], 3),
+                **worst_groups(metrics[run]),
+                "validation f1": with_interval(metrics[run]["validation"]["f1_weighted"]),
                 **{name.replace("_", " "): with_interval(scores[name]) for name in shown},
                 "parameters trained": record["parameters"]["trained"],
                 "minutes": minutes(record),
@@ -67,6 +99,31 @@ def result_table(metrics: dict[str, dict], training: dict[str, dict], validation
             }
         )
     return pd.DataFrame(rows)
+
+
+def foresight(metrics: dict[str, dict]) -> pd.DataFrame:
+    """Return how alike validation and test rank the runs: Spearman's correlation of their scores.
+
+    A row per score on validation, a column per score on the test split, both of `FORESIGHT` where defined.
+    """
+    sides = {
+        "validation": {run: each["validation"] for run, each in metrics.items()},
+        "test": {run: each["scores"] | each for run, each in metrics.items()},
+    }
+    values = {
+        (side, words): pd.Series({run: each[name]["value"] for run, each in runs.items() if each.get(name)})
+        for side, runs in sides.items()
+        for name, words in FORESIGHT.items()
+    }
+    ranks = pd.DataFrame(values, dtype=float).corr("spearman", min_periods=3)
+    return ranks.loc["validation", "test"].dropna(how="all").dropna(axis=1, how="all")
+
+
+def worst_groups(result: dict) -> dict[str, str]:
+    """Return the worst-group accuracies of a metrics.json as text; none where no sizes are recorded."""
+    found = {"validation worst group": result["validation"]["worst_group_accuracy"]}
+    found["worst group"] = result["worst_group_accuracy"]
+    return {name: with_interval(each) for name, each in found.items() if each}
 
 
 def explanations(study: Study) -> pd.DataFrame:
@@ -92,15 +149,21 @@ def minutes(record: dict) -> float:
 
 
 def with_interval(score: dict[str, float | None]) -> str:
-    """Return a score as 0.842 (0.811-0.870); a dash where it is undefined."""
+    """Return a score as 0.842 (0.811 to 0.870), without limits as 0.842; a dash where it is undefined."""
     if score["value"] is None:
         return "-"
-    return f"{score['value']:.3f} ({score['low']:.3f}-{score['high']:.3f})"
+    if pd.isna(score["low"]):
+        return f"{score['value']:.3f}"
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
 
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a table as Markdown, for pages that show numbers without computing them."""
-    lines = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
+    lines = [
+        table.columns,
+        ["---"] * len(table.columns),
+        *table.astype(object).fillna("").astype(str).to_numpy(),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -115,15 +178,15 @@ def networks(study: Study, training: dict[str, dict]) -> pd.DataFrame:
         while run.model.start_from:
             run = files.load_run(study.name, run.model.start_from)
         weights = "random" if run.model.weights == "none" else run.model.weights
-        row = {"run": name, "backbone": run.model.backbone, "parameters": record["parameters"]["total"]}
+        backbone = BACKBONES.get(run.model.backbone, run.model.backbone)
+        row = {"run": name, "backbone": backbone, "parameters": record["parameters"]["total"]}
         rows.append({**row, "weights": weights})
     return pd.DataFrame(rows)
 
 
-def titles(networks: pd.DataFrame) -> dict[str, str]:
-    """Return the name of each run for tables and figures; it mentions random starting weights."""
-    random = {"random": " (random weights)"}
-    return {row.run: row.run + random.get(row.weights, "") for row in networks.itertuples()}
+def titles(study: Study, runs: Iterable[str]) -> dict[str, str]:
+    """Return the readable name of each run for tables and figures."""
+    return {run: of_run(files.load_run(study.name, run)) for run in runs}
 
 
 def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) -> pd.DataFrame:
@@ -175,15 +238,6 @@ def weighted_pairs(study: Study, names: list[str]) -> list[tuple[str, str]]:
     return [(one, two) for one in weighted for two in plain if recipes[one] == recipes[two]]
 
 
-def seeds(study: Study, names: list[str]) -> dict[str, list[str]]:
-    """Return groups of two or more runs that differ only in seeds, by the one with the lowest seed."""
-    runs = sorted((files.load_run(study.name, name) for name in names), key=lambda run: run.seed)
-    alike = {}
-    for run in runs:
-        alike.setdefault(recipe(run, "seed"), []).append(run.name)
-    return {names[0]: names for names in alike.values() if len(names) > 1}
-
-
 def recipe(run: Run, *without: str) -> str:
     """Return a run's parameters as text, without some (dotted keys); equal for equal trainings.
 
@@ -196,73 +250,3 @@ def recipe(run: Run, *without: str) -> str:
     if start := run.model.start_from:
         values["model"]["start_from"] = recipe(files.load_run(run.study.name, start), *without)
     return json.dumps(values, sort_keys=True)
-
-
-def seed_spread(metrics: dict[str, dict], names: list[str]) -> pd.DataFrame:
-    """Return the spread of each score over runs, one row per score.
-
-    Columns mean, sd (n - 1), lowest, highest, and half_width: half the mean length of the 95 % intervals.
-    """
-    scores = {run: pd.DataFrame(metrics[run]["scores"]).T.astype(float) for run in names}
-    table = pd.concat(scores, axis=1)
-    value, low, high = (table.xs(key, axis=1, level=1) for key in ("value", "low", "high"))
-    rows = {
-        "mean": value.mean(axis=1),
-        "sd": value.std(axis=1),
-        "lowest": value.min(axis=1),
-        "highest": value.max(axis=1),
-        "half_width": (high - low).mean(axis=1) / 2,
-    }
-    return pd.DataFrame(rows)
-
-
-def sweep_results(sweep: Sweep) -> pd.DataFrame:
-    """Return one row per evaluated run of a sweep, in the file's order.
-
-    Columns run (its point), setting, the varied values by their short names, validation (weighted F1 of the
-    kept epoch), value, low and high (weighted F1 on the test split), epochs and minutes.
-    """
-    metrics, training = load_results(sweep.base_run.study, [run.name for run in sweep.runs()])
-    rows = []
-    for point, run in zip(sweep.expanded(), sweep.runs(), strict=True):
-        if run.name in metrics:
-            history = training[run.name]["history"]
-            rows.append(
-                {
-                    "run": point.name,
-                    "setting": point.setting,
-                    **{short: _value(run, key) for key, short in sweep.varied.items()},
-                    "validation": max(row["val_f1"] for row in history),
-                    **metrics[run.name]["scores"]["f1_weighted"],
-                    "epochs": len(history),
-                    "minutes": round(sum(row["seconds"] for row in history) / 60, 2),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def by_setting(table: pd.DataFrame) -> pd.DataFrame:
-    """Return ``sweep_results`` over seeds, one row per setting, by descending mean validation F1.
-
-    Columns seeds (count), validation and test (means), sd (of test, n - 1), lowest, highest, and half_width:
-    half the mean length of the 95 % intervals, which is the variation over patients.
-    """
-    groups = table.assign(half=(table.high - table.low) / 2).groupby("setting", sort=False)
-    found = groups.agg(
-        seeds=("run", "size"),
-        validation=("validation", "mean"),
-        test=("value", "mean"),
-        sd=("value", "std"),
-        lowest=("value", "min"),
-        highest=("value", "max"),
-        half_width=("half", "mean"),
-    )
-    return found.sort_values("validation", ascending=False, kind="stable")
-
-
-def _value(run: Run, key: str) -> Any:
-    """The value of a dotted key; lists and mappings as text."""
-    found = run
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else getattr(found, part, None)
-    return found if isinstance(found, int | float | str | None) else json.dumps(found)

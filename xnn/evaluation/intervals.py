@@ -9,6 +9,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from .predictions import arrays
 from .scoring import checked, rates, scores
 
+UNLIMITED = ("ece",)  # resamples have fewer distinct patients, noisier bins and so a larger error
+
 
 def patient_weights(patients, resamples: int = 2000, seed: int = 0) -> np.ndarray:
     """Return how often the patient of each image (N,) is drawn in each resample: (B, N) int.
@@ -46,10 +48,16 @@ def with_intervals(
     """Return {"value", "low", "high"} of each score: its value on all images, its interval from weights.
 
     ``score`` takes weights (B, N), or None for each image once, and returns (B,) by name. A resample in
-    which a score is undefined, as one without a class, is left out of that score's interval.
+    which a score is undefined, as one without a class, is left out of that score's interval. Scores in
+    `UNLIMITED` have no limits (None): the percentiles of their resamples are biased.
     """
     plain, resampled = score(None), score(weights)
-    return {name: {"value": float(plain[name][0])} | interval(resampled[name], level) for name in plain}
+    none = {"low": None, "high": None}
+    return {
+        name: {"value": float(plain[name][0])}
+        | (none if name in UNLIMITED else interval(resampled[name], level))
+        for name in plain
+    }
 
 
 def confidence_intervals(
@@ -127,7 +135,7 @@ def metrics(predictions: pd.DataFrame, classes, split="test", resamples=2000, se
         "classes": list(classes),
         "confusion": confusion.tolist(),
         "scores": {
-            name: {key: None if np.isnan(number) else number for key, number in each.items()}
+            name: {key: None if pd.isna(number) else number for key, number in each.items()}
             for name, each in intervals.items()
         },
     }

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 
 from ..config import files
 from ..config.schema import Study
-from .calibration import estimated_mix, for_mix, tempered
+from . import calibration
 from .comparison import load_results, read_results, recipe
 from .intervals import confidence_intervals, interval, patient_weights
 from .predictions import arrays, read
@@ -96,24 +96,29 @@ def _resampled(study: Study, run: str, score: str, resamples: int) -> np.ndarray
 def for_the_mix_of_test(study: Study, run: str, resamples: int = 2000) -> pd.DataFrame:
     """Return a run's scores as trained, and with probabilities corrected for the test split's class mix.
 
-    The mix is estimated from the run's predictions on the test images, not from their labels (Saerens et
-    al. 2002), after the temperature fitted on validation. Columns score, way, value, low and high;
-    ``attrs["mixes"]`` holds the class shares trained, estimated and test.
+    Probabilities are calibrated on validation with a bias per class; their mean there is the mix that the
+    network assumes (Alexandari et al. 2020). The mix of the test split is estimated without its labels
+    (Saerens et al. 2002), and for comparison taken from them. Columns score, way, value, low and high;
+    ``attrs["mixes"]`` holds the class shares trained, assumed, estimated and test.
     """
     folder, classes, seed = study.reports / run, study.classes, files.load_run(study.name, run).seed
-    table = read(folder / "predictions.csv")
+    table, validation = (read(folder / f"{name}.csv") for name in ("predictions", "validation"))
     labels, probabilities = arrays(table, classes)
-    temperature = read_results(study, "metrics.json", [run])[run]["calibration"]["temperature"]
-    calibrated = tempered(probabilities, temperature)
-    trained = _shares(read(folder / "validation.csv"), classes)  # validation has the class mix of training
-    mix = estimated_mix(calibrated, trained)
-    ways = {"as trained": calibrated, "for the mix of the test split": for_mix(calibrated, trained, mix)}
+    known = arrays(validation, classes)
+    fitted = calibration.bias_corrected(*known, classes)
+    calibrated, assumed = (calibration.corrected(each, *fitted) for each in (probabilities, known[1]))
+    mixes = {"trained": _shares(validation, classes), "assumed": assumed.mean(axis=0)}
+    mixes["estimated"] = calibration.estimated_mix(calibrated, mixes["assumed"])
+    mixes["test"] = _shares(table, classes)
+    ways = {"as trained": probabilities, "calibrated on validation": calibrated} | {
+        words: calibration.for_mix(calibrated, mixes["assumed"], mixes[mix])
+        for words, mix in {"for the estimated mix": "estimated", "for the true mix": "test"}.items()
+    }
     rows = []
     for way, each in ways.items():
         found = confidence_intervals(labels, each, classes, table.patient, resamples, seed=seed)
         rows += [{"score": name, "way": way, **score} for name, score in found.items()]
     result = pd.DataFrame(rows)
-    mixes = {"trained": trained, "estimated": mix, "test": _shares(table, classes)}
     result.attrs["mixes"] = {name: dict(zip(classes, each, strict=True)) for name, each in mixes.items()}
     return result
 

@@ -6,12 +6,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ..config import files
 from ..config.schema import Run, Study
-from .comparison import read_results, recipe, with_interval
+from .comparison import by_validation, read_results, recipe, with_interval
 from .intervals import all_and_resampled, metrics, summary
 from .predictions import predictions_table, read
 from .scoring import auroc, mean
 
 GRID = {"auroc_pneumonia": "AUROC of pneumonia", "f1_weighted": "weighted F1"}  # of networks on parts
+SMALL_CHANGES = ("noise, sd 3", "blur, sigma 1 px", "JPEG, quality 75")  # the names in regions.json
+ACCURACY = "Accuracy; higher is better"
+CHANGED, WITHOUT = "Share of answers changed; lower is better", "Score with and without the lungs"
+INPUTS = {"whole": "whole image", "lungs_removed": "without the lungs"}
 TREES = {"trees_size": "trees on width, height and aspect", "trees": "trees on all features"}
 NUMBER = r"[-_]?\d+$"  # at the end of a patient's name
 
@@ -108,6 +112,29 @@ def region_grid(study: Study, score: str = "auroc_pneumonia") -> pd.DataFrame:
     return table.sort_values("trained on", key=lambda each: each != "whole", kind="stable") if rows else table
 
 
+def three_sides(study: Study) -> dict[str, pd.DataFrame]:
+    """Return accuracy, robustness and use of the lungs of every run with a region test, chosen run first.
+
+    Tables by what they measure with the columns run, kind, value, low and high, as ``plots.panels_of_runs``
+    takes them: accuracy; the share of answers changed by each of `SMALL_CHANGES`; a score with and without
+    the lungs. Empty without such runs.
+    """
+    metrics, tested = (read_results(study, name) for name in ("metrics.json", "regions.json"))
+    rows = {ACCURACY: [], CHANGED: [], WITHOUT: []}
+    for run in by_validation({run: each for run, each in metrics.items() if run in tested}).index:
+        changes = {each["change"]: each["changed"] for each in tested[run]["changes"]}
+        score = next(name for name in GRID if name in tested[run]["inputs"]["whole"])
+        inputs = {words: tested[run]["inputs"][key][score] for key, words in INPUTS.items()}
+        rows[ACCURACY] += [(run, "test split", metrics[run]["scores"]["accuracy"])]
+        rows[CHANGED] += [(run, name, changes[name]) for name in SMALL_CHANGES if name in changes]
+        rows[WITHOUT] += [(run, f"{GRID[score]}, {words}", each) for words, each in inputs.items()]
+    return {
+        label: pd.DataFrame([{"run": run, "kind": kind, **each} for run, kind, each in found])
+        for label, found in rows.items()
+        if found
+    }
+
+
 def trained_on_parts(study: Study) -> list[str]:
     """Return what a recipe reaches that is trained and tested on one part, beside whole radiographs.
 
@@ -116,9 +143,10 @@ def trained_on_parts(study: Study) -> list[str]:
     recipes = {}
     for name, found in read_results(study, "regions.json", files.runs(study.name)).items():
         run = files.load_run(study.name, name)
-        own = found["inputs"][run.model.region]
+        own = found["inputs"].get(run.model.region, {})  # nothing of a region that is not a part
         scores = [f"{key} {with_interval(own[name])}" for name, key in GRID.items() if name in own]
-        recipes.setdefault(recipe(run, "model.region"), {})[run.model.region] = ", ".join(scores)
+        if scores:
+            recipes.setdefault(recipe(run, "model.region"), {})[run.model.region] = ", ".join(scores)
     return [
         "One recipe, trained and tested on different parts of the radiographs: "
         + "; ".join(f"{region.replace('_', ' ')}, {scores}" for region, scores in arms.items())

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import expit
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config import files
 from ..config.schema import Run

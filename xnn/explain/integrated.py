@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..models.classifier import BATCH, channels_last
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..models.classifier import NORMS
 from . import scales

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from joblib import Memory
 
-from ..config.schema import Run
+from ..config import freshness
+from ..config.schema import Run, Study
 from ..data import markers, regions
 from ..data.archive import DataError
 from ..data.changes import CHANGES
@@ -69,10 +71,16 @@ def region_test(run: Run, network: Classifier, tested: Tested, whole: np.ndarray
     for fill in regions.FILLS:
         for name in regions.INPUTS:
             if name not in found or name not in regions.UNFILLED:
-                parts = regions.parts(tested.images, tested.masks, name, fill)
-                found[name] = answers(run, network, parts)
+                found[name] = answers(run, network, _parts(run.study, tested, name, fill))
         result[fill] = by_input(labels, found, run.study.classes, patients, RESAMPLES, run.seed)
     return result
+
+
+def _parts(study: Study, tested: Tested, name: str, fill: str) -> np.ndarray:
+    """Return ``regions.parts`` of the test radiographs, which the runs of a study share: kept on disk."""
+    code = freshness.of_function("xnn.data.regions", "parts").sha256
+    memory = Memory(study.artifacts / "parts" / code[:12], mmap_mode="r", verbose=0)
+    return memory.cache(regions.parts)(tested.images, tested.masks, name, fill)
 
 
 def answers(run: Run, network: Classifier, images: np.ndarray) -> np.ndarray:

@@ -130,7 +130,7 @@ def verdict(study: Study, records: pd.DataFrame, found: Audit, sizes: pd.Series 
     crossed = suspect & ((records.label == study.healthy) != (found.table.guess == study.healthy))
     words = (
         f"Duplicates: {kinds} pairs; {apart['patient']} join two patients, {apart['label']} two classes, "
-        f"{apart['split']} two splits. Doubtful labels: {suspect.sum()} ({suspect.mean():.1%}), "
+        f"{apart['split']} two splits. Likely label errors: {suspect.sum()} ({suspect.mean():.1%}), "
         f"{crossed.sum()} of them between {study.healthy} and another class."
     )
     if sizes is None:

@@ -96,7 +96,7 @@ def _features(images, rows, state) -> np.ndarray:
     """Return MobileNetV2's pooled features (N, 1280) float32 of grey images."""
     import torch
     import torchvision
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     from ..models.classifier import Preprocess, to_input
 

@@ -51,12 +51,12 @@ def build(study: Study) -> str:
     """
     try:
         with _child(study, stdout=subprocess.PIPE) as child:
-            said = child.stdout.read().strip().splitlines() or ["it ended without a message"]
+            lines = child.stdout.read().strip().splitlines() or ["it ended without a message"]
     except mongo.NoDatabase as reason:
         return f"No FiftyOne dataset, only the figures above: {reason}."
     if child.returncode:
-        raise FiftyOneError(said[-1])
-    return f"{said[-1]} `make fiftyone STUDY={study.name}` opens it."
+        raise FiftyOneError(lines[-1])
+    return f"{lines[-1]} `make fiftyone STUDY={study.name}` opens it."
 
 
 def open_app(study: Study, port: int = PORT, address: str = "127.0.0.1") -> int:

@@ -1,5 +1,6 @@
 """``Classifier``, a backbone and a head: built for a run, trained in part, loaded and applied to images."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -9,16 +10,15 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors.torch import load_model as load_safetensors
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from ..config.backbones import BACKBONES
+from ..config.backbones import BACKBONES, TIMM, is_known
 from ..config.provenance import file_sha256
 from ..config.schema import Lora, Run
 from . import kept, weights
-from .backbones import convnext_sizes
+from .backbones import MEAN, STD, Parts, convnext_sizes, of_timm
 from .weights import WeightsError
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as every backbone here expects
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm)
 BATCH = 16  # images in one pass: they fit a CPU's cache, and results depend on it by rounding only
 CARD = """---
@@ -42,11 +42,11 @@ It is part of a research report on explainable neural networks and no medical de
 class Preprocess(nn.Module):
     """Resizes radiographs to the size of the network, and normalises them."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, mean: Sequence[float] = MEAN, std: Sequence[float] = STD):
         super().__init__()
         self.size = (size, size)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.shape[-2:] != self.size:
@@ -69,7 +69,7 @@ class Classifier(
 
     Parameters
     ----------
-    backbone : a name in ``BACKBONES``.
+    backbone : a name in ``BACKBONES``, or ``timm/`` and a network of timm.
     classes : names, in the order of the logits.
     image_size : side in pixels that images are resized to.
     hidden : widths of the head's hidden layers; none: one linear layer.
@@ -88,8 +88,8 @@ class Classifier(
     ):
         super().__init__()
         self.classes, self.image_size = list(classes), image_size
-        self.prepare = Preprocess(image_size)  # saved models have this name in their keys
-        self.backbone, norm, width = _backbone(backbone, backbone_config or {})
+        self.backbone, norm, width, *normalisation = _backbone(backbone, backbone_config or {})
+        self.prepare = Preprocess(image_size, *normalisation)  # saved models have this name in their keys
         layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), norm]
         for units in hidden:
             layers += [nn.Dropout(dropout), nn.Linear(width, units), nn.ReLU()]
@@ -142,13 +142,15 @@ class Classifier(
         return model.eval()
 
 
-def _backbone(name: str, config: dict, state: dict | None = None):
-    if name not in BACKBONES:
+def _backbone(name: str, config: dict, state: dict | None = None) -> Parts:
+    if not is_known(name):
         raise WeightsError(f"backbone {name!r}: not among xnn.BACKBONES: {', '.join(BACKBONES)}")
+    if name.startswith(TIMM):
+        return of_timm(name.removeprefix(TIMM), state)
     builder = BACKBONES[name]
     if isinstance(builder, str):
         builder = getattr(import_module(builder), name)
-    return builder(config, state)
+    return Parts(*builder(config, state))
 
 
 class InitialisedModel(NamedTuple):
@@ -189,7 +191,7 @@ def _from_weights(run: Run, size: int) -> InitialisedModel:
     model = Classifier(spec.backbone, run.study.classes, size, spec.hidden, spec.dropout, config)
     if found.state is not None:
         try:
-            blocks, norm, _ = _backbone(spec.backbone, config, found.state)
+            blocks, norm, *_ = _backbone(spec.backbone, config, found.state)
         except RuntimeError as error:
             raise WeightsError(f"{found.source} does not fit {spec.backbone}: {str(error)[:300]}") from None
         model.backbone.load_state_dict(blocks.state_dict())
@@ -204,7 +206,13 @@ def load_model(run: Run) -> Classifier:
         raise FileNotFoundError(
             f"run {run.name} of study {run.study.name} has no model yet: execute 3-train or `make report`"
         )
-    return Classifier.from_pretrained(folder)
+    return Classifier.from_pretrained(folder).to(device())
+
+
+def device() -> torch.device:
+    """Return where networks are asked: on the first GPU if there is one."""
+    torch.backends.cudnn.allow_tf32 = False  # a GPU's answers are then a CPU's, but for rounding
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def freeze(model: Classifier, train: str | int) -> None:
@@ -233,7 +241,7 @@ def add_lora(model: Classifier, lora: Lora) -> None:
     names = [
         f"backbone.{name}"
         for name, module in model.backbone.named_modules()
-        if (isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1))
+        if (type(module) is nn.Linear or (type(module) is nn.Conv2d and module.groups == 1))
         and module.weight.requires_grad
     ]
     if not names:
@@ -278,13 +286,13 @@ def logits(model: Classifier, images: np.ndarray, flip: bool = False) -> np.ndar
     """
     # before inference mode: parameters that are converted in it have no gradients any more
     model.eval().to(memory_format=torch.channels_last)
-    results = []
+    place, results = next((p.device for p in model.parameters()), None), []
     with torch.inference_mode():
         for start in tqdm(range(0, len(images), BATCH), desc="predicting", unit="batch", leave=False):
-            batch = to_input(np.asarray(images[start : start + BATCH]))
+            batch = to_input(np.asarray(images[start : start + BATCH])).to(device=place)
             result = model(batch)
             results.append((result + model(batch.flip(-1))) / 2 if flip else result)
-    return torch.cat(results).numpy()
+    return torch.cat(results).cpu().numpy()
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from ..data.regions import load_seen
 from ..evaluation.predictions import files, read
 from . import kept
 
+DIGITS = 6  # of a probability: a float32 has seven
+
 
 def predictions(run: Run, split: str = "test") -> pd.DataFrame:
     """Return the run's predictions of a split: path, label, patient and one probability column per class.
@@ -24,9 +26,9 @@ def predictions(run: Run, split: str = "test") -> pd.DataFrame:
         return read(file)
     table = _predict(run, split)
     voucher.unlink(missing_ok=True)
-    write_csv(table, file)
+    write_csv(table, file, float_format=f"%.{DIGITS}g")
     provenance.write_json({"key": key(run, split), "sha256": provenance.file_sha256(file)}, voucher)
-    return table
+    return read(file)
 
 
 def are_kept(run: Run, split: str = "test") -> bool:

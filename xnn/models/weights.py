@@ -1,10 +1,11 @@
-"""Starting weights of a backbone: from a file, torchvision or the Hugging Face hub, or random."""
+"""Starting weights of a backbone: from a file, torchvision, timm or the Hugging Face hub, or random."""
 
 import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ..config.backbones import TIMM
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT, Model
 
@@ -16,7 +17,7 @@ class WeightsError(ValueError):
 
 
 class Weights(NamedTuple):
-    """A state dict with the keys of torchvision or transformers; None for random weights."""
+    """A state dict with the keys of the backbone's library; None for random weights."""
 
     state: dict | None
     source: str  # in words
@@ -53,7 +54,7 @@ def local_file(spec: Model) -> Path | None:
 
     It lies in WEIGHTS by its name, ``<backbone>-imagenet1k`` for imagenet, or is given by its path.
     """
-    names = [f"{spec.backbone}-imagenet1k.safetensors" if spec.weights == "imagenet" else spec.weights]
+    names = [_file(spec) if spec.weights == "imagenet" else spec.weights]
     if folder := os.environ.get("WEIGHTS"):
         place = ROOT / Path(folder).expanduser()
         if not place.is_dir():
@@ -62,8 +63,13 @@ def local_file(spec: Model) -> Path | None:
     return next((ROOT / name for name in names if (ROOT / name).is_file()), None)
 
 
+def _file(spec: Model) -> str:
+    """Return the name of a file of ImageNet weights."""
+    return f"{spec.backbone.removeprefix(TIMM)}-imagenet1k.safetensors"
+
+
 def _download(spec: Model) -> dict:
-    """Return a state dict from torchvision or from the Hugging Face hub (or a folder like it)."""
+    """Return a state dict from torchvision, timm, or the Hugging Face hub (or a folder like it)."""
     source = HUB.get(spec.backbone, "") if spec.weights == "imagenet" else spec.weights
     try:
         if spec.backbone in HUB:
@@ -72,6 +78,13 @@ def _download(spec: Model) -> dict:
             logging.set_verbosity_error()  # its report on the weights left out names the folder
             place = ROOT / source if (ROOT / source).is_dir() else source
             return ConvNextV2Model.from_pretrained(place, use_safetensors=True).state_dict()
+        if spec.backbone.startswith(TIMM):
+            if spec.weights != "imagenet":
+                raise LookupError("neither a file nor imagenet")
+            import timm
+
+            source = f"the hub's {spec.backbone}"
+            return timm.create_model(spec.backbone.removeprefix(TIMM), pretrained=True).state_dict()
         import torch
         from torchvision.models import get_model_weights
 
@@ -86,5 +99,5 @@ def _download(spec: Model) -> dict:
         raise WeightsError(
             f"model.weights: {spec.weights} for {spec.backbone} cannot be had: tried WEIGHTS "
             f"({os.environ.get('WEIGHTS') or 'unset'}){f' and {source}' if source else ''} ({reason}); put "
-            f"{spec.backbone}-imagenet1k.safetensors in a folder and set WEIGHTS to it, or set weights: none"
+            f"{_file(spec)} in a folder and set WEIGHTS to it, or set weights: none"
         ) from None

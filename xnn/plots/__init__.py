@@ -40,6 +40,7 @@ from .runs import (
     compare_scores,
     differences,
     learning_curves,
+    panels_of_runs,
     score_by_size,
     seed_spread,
     sweep_scores,

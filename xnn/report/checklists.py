@@ -61,8 +61,8 @@ def _section(file: Path, root: Path) -> str:
 def _tally(items: list[dict]) -> str:
     """The sentence that counts the answered items and names the others."""
     of = {kind: [item["number"] for item in items if kind in item] for kind in KINDS}
-    asked = len(items) - len(of["not_applicable"])
-    words = f"{len(of['answer'])} of {asked} applicable items are answered ({len(of['answer']) / asked:.0%})"
+    answered, applicable = len(of["answer"]), len(items) - len(of["not_applicable"])
+    words = f"{answered} of {applicable} applicable items are answered ({answered / applicable:.0%})"
     for kind, name in ("missing", "missing"), ("not_applicable", "not applicable"):
         words += f"; {name}: {', '.join(map(str, of[kind]))}" if of[kind] else ""
     return f"{words}."
@@ -99,6 +99,8 @@ def lookup(file: Path, pointer: str):
 def shown(value) -> str:
     """Return a value as a page shows it: three digits, and an interval where there is one."""
     if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+        if value["low"] is None:
+            return shown(value["value"])
         return f"{shown(value['value'])} ({shown(value['low'])} to {shown(value['high'])})"
     if isinstance(value, list | dict):
         return ", ".join(map(str, value))

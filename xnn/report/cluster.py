@@ -74,13 +74,13 @@ def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str
         output = {"stdout": out, "stderr": subprocess.STDOUT}
         status = leash.start("xnn", "run", step, study, run, cwd=root, env=environment, **output).wait()
         out.seek(before)
-        said = out.read().decode(errors="replace")
+        printed = out.read().decode(errors="replace")
     see = f"(see {log.relative_to(root)})"
     if status < 0 or status > 128:
         number = -status if status < 0 else status - 128
         raise KilledError(f"{step} of {run} was killed by signal {number} {see}")
-    told = [line.removeprefix("xnn: ") for line in said.splitlines() if line.startswith("xnn: ")]
-    return [f"{step} of {run} failed {see}", *told][-1] if status else None
+    errors = [line.removeprefix("xnn: ") for line in printed.splitlines() if line.startswith("xnn: ")]
+    return [f"{step} of {run} failed {see}", *errors][-1] if status else None
 
 
 # ---- where the user is ---------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def _outcome(future: Future) -> tuple[float, str | None]:
 
 def _scores(run: Run) -> str:
     history = read_json(run.reports / "training.json")["history"]
-    said = f"validation F1 {max(row['val_f1'] for row in history):.3f}"
+    scores = f"validation F1 {max(row['val_f1'] for row in history):.3f}"
     if metrics := read_json(run.reports / "metrics.json"):
-        said += f", test {metrics['scores']['f1_weighted']['value']:.3f}"
-    return said
+        scores += f", test {metrics['scores']['f1_weighted']['value']:.3f}"
+    return scores

@@ -14,11 +14,10 @@ from PIL import Image
 from traitlets.config import Config
 
 from ..config import freshness
-from ..config.files import load_sweep
 from ..config.provenance import whole
-from ..config.schema import Run, short
+from ..config.schema import short
 from . import steps
-from .steps import STEPS, StepError, Task
+from .steps import StepError, Task
 
 TRIES = 3  # if the kernel dies
 # the caller's environment must not change a page; another backend would lose the figures
@@ -34,10 +33,10 @@ SETTINGS = {
 }
 UNSET = ("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE", "NO_COLOR", "FORCE_COLOR")
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 FIGURE = "#| fig-alt: "  # first line of a cell with a figure
-FOLD = "#| code-fold: true\n"
-QUALITY = 80  # of JPEG
-PHOTOGRAPH = 1.2  # a palette picture this many times as large as the JPEG is a photograph
+COLOURS, QUALITY = 128, 80  # of palettes, of JPEG
+PHOTOGRAPH = 1.1  # a palette picture this many times as large as the JPEG is a photograph
 
 
 def execute(task: Task) -> None:
@@ -59,10 +58,13 @@ def execute(task: Task) -> None:
         except papermill.PapermillExecutionError as error:
             partial.replace(failed)
             raise StepError(_failure(task, error, failed)) from None
-        _finish(executed, task)
+        for cell in executed.cells:
+            if cell.cell_type == "code":
+                cell.outputs = _tidied(cell.outputs)
         _check_figures(executed, target)
         for place in ("input_path", "output_path"):  # paths of this machine
             executed.metadata.papermill.pop(place, None)
+        executed.metadata.pop("widgets", None)  # of progress bars
         executed.metadata["xnn"] = {**made_from, "words": steps.words(task)}
         shrink(executed)
         nbformat.write(executed, partial)
@@ -79,7 +81,6 @@ def refresh(task: Task) -> bool:
     source = _notebook(task.source, task.values)
     old = nbformat.read(task.page, as_version=4)
     new = papermill.execute_notebook(source, None, task.values, prepare_only=True)
-    _finish(new, task)
     for is_code in (True, False):
         before, after = (
             [cell for cell in each.cells if (cell.cell_type == "code") == is_code] for each in (old, new)
@@ -141,52 +142,25 @@ def _notebook(source: Path, values: dict) -> nbformat.NotebookNode:
     return notebook
 
 
-def _finish(notebook, task: Task) -> None:
-    """Put the study or run into the title, fold code, drop progress bars and links to pages never made."""
-    unmade = never_made(task)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            for page in unmade:
-                cell.source = without_pointer(cell.source, page)
-        if cell.cell_type == "raw" and task.title:
-            cell.source = cell.source.replace("\ntitle: ", f"\ntitle: {task.title} · ", 1)
-        if cell.cell_type == "code":
-            if "injected-parameters" not in cell.metadata.get("tags", []):
-                cell.source = f"{FOLD}{cell.source}"
-            cell.outputs = _tidied(cell.outputs)
-
-
-def never_made(task: Task) -> list[str]:
-    """Pages that other runs have and this one will not: a sweep may leave out explanations."""
-    if not isinstance(task.subject, Run) or not task.subject.name.startswith("sweeps/"):
-        return []
-    made = load_sweep(task.subject.file.stem).steps
-    return [f"{step}.ipynb" for step, spec in STEPS.items() if spec.per == "run" and step not in made]
-
-
 def _check_figures(notebook, target: Path) -> None:
     """Raise StepError if a cell with a figure shows neither a picture nor text in its place."""
     for cell in notebook.cells:
-        source = cell.source.removeprefix(FOLD)
-        if cell.cell_type == "code" and source.startswith(FIGURE):
+        if cell.cell_type == "code" and cell.source.startswith(FIGURE):
             shown = {kind for output in cell.outputs for kind in output.get("data", {})}
             if not shown & {*PICTURES, "text/markdown", "text/html"}:
-                figure = source.splitlines()[0].removeprefix(FIGURE)
+                figure = cell.source.splitlines()[0].removeprefix(FIGURE)
                 raise StepError(
                     f"{short(target)} was not made: a figure has no picture ({figure}) "
                     "Does its cell end with the figure, and is no other matplotlib backend set in it?"
                 )
 
 
-def without_pointer(text: str, to: str) -> str:
-    """Markdown without the sentences that consist of a link to a page."""
-    return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
-
-
 def _tidied(outputs) -> list:
     """Outputs without progress bars, and with consecutive pieces of one stream joined."""
     kept = []
     for output in outputs:
+        if WIDGET in output.get("data", {}):
+            continue
         if output.output_type == "stream":
             # a nested bar moves down a line and up again
             is_bar = re.search("\r|\x1b\\[A", output.text) or not output.text.strip()
@@ -212,7 +186,7 @@ def _failure(task: Task, error, failed: Path) -> str:
 
 
 def shrink(notebook: nbformat.NotebookNode) -> None:
-    """Reduce every PNG picture of a notebook to a palette of 256 colours, photographs to JPEG."""
+    """Reduce every PNG picture of a notebook to a palette, photographs to JPEG."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
@@ -226,8 +200,8 @@ def smaller(png: bytes) -> tuple[str, bytes]:
         flat = Image.new("RGB", picture.size, "white")
         flat.paste(picture, mask=picture.getchannel("A") if "A" in picture.getbands() else None)
     palette, photograph = io.BytesIO(), io.BytesIO()
-    flat.quantize(256, dither=Image.Dither.NONE).save(palette, "PNG", optimize=True)
-    flat.save(photograph, "JPEG", quality=QUALITY)
+    flat.quantize(COLOURS, dither=Image.Dither.NONE).save(palette, "PNG", optimize=True)
+    flat.save(photograph, "JPEG", quality=QUALITY, optimize=True, progressive=True)
     if palette.tell() > PHOTOGRAPH * photograph.tell():
         return "image/jpeg", photograph.getvalue()
     return "image/png", min(png, palette.getvalue(), key=len)

@@ -7,14 +7,14 @@ import pandas as pd
 import yaml
 
 from .. import plots
-from ..config import files
+from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Study
-from ..evaluation import comparison
-from . import names, tables
+from ..evaluation import comparison, seeds
 
 MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}
 TITLE = "Explainable neural networks on chest radiographs"
+CHOSEN_BY = ("validation", "validation F1")
 SCORES = {"f1_weighted": "weighted F1", "auroc_pneumonia": "AUROC for pneumonia"}
 
 
@@ -31,18 +31,18 @@ def shown_scores(metrics: dict) -> list[str]:
 
 
 def ranked(study: Study) -> pd.DataFrame:
-    """Return run and validation F1 of each network of a study, best first, seeds averaged.
+    """Return the networks of a study, best on validation first, seeds averaged.
 
-    Columns: validation (mean), and runs (list), with the one of the best validation F1 first.
+    Columns: validation and validation_f1 (means, as from `comparison.by_validation`, with its ``attrs``), and
+    runs (list), the best first.
     """
-    metrics = comparison.read_results(study, "metrics.json")
-    validation = comparison.validation_f1(study, metrics)
-    groups = comparison.seeds(study, list(metrics))
-    alike = {run: first for first, runs in groups.items() for run in runs}
-    table = validation.rename_axis("run").reset_index()
-    table["network"] = table.run.map(lambda run: alike.get(run, run))
-    found = table.groupby("network", sort=False).agg(validation=("validation", "mean"), runs=("run", list))
-    return found.sort_values("validation", ascending=False)
+    chosen = comparison.by_validation(comparison.read_results(study, "metrics.json"))
+    alike = {run: first for first, runs in seeds.alike(study, chosen.index).items() for run in runs}
+    table = chosen.reset_index()
+    table["setting"] = table.run.map(lambda run: alike.get(run, run))
+    found = seeds.settings(table)
+    found.attrs = chosen.attrs
+    return found
 
 
 def parts(folder: Path) -> dict[str, str]:
@@ -61,7 +61,7 @@ def parts(folder: Path) -> dict[str, str]:
     forest(study, metrics[best], folder / "published.svg")
     return own | {
         "finding": finding(study, best),
-        "good": good(study, metrics[best]),
+        "good": good(study, metrics[best], networks.attrs["criterion"]),
         "trust": trust(study, best),
         "rows": rows(study, networks.head(5), metrics),
     }
@@ -77,21 +77,22 @@ def finding(study: Study, run: str) -> str:
     return f"Without the lungs, a network detects pneumonia {kept}: AUROC {gone:.3f} instead of {whole:.3f}"
 
 
-def good(study: Study, metrics: dict) -> str:
+def good(study: Study, metrics: dict, criterion: str) -> str:
     """Return how good the chosen network is, here and on the split that others published numbers for."""
     run = files.load_run(study.name, metrics["run"])
     scores = [
-        f"{SCORES[each]} **{_with_interval(metrics['scores'][each])}**" for each in shown_scores(metrics)
+        f"{SCORES[each]} **{comparison.with_interval(metrics['scores'][each])}**"
+        for each in shown_scores(metrics)
     ]
     kind = "**Synthetic data: drawn phantoms.** " if study.synthetic else ""
     text = (
         f"{kind}[{names.of_run(run)}](reports/{study.name}/{run.name}/4-evaluate.ipynb), chosen by "
-        f"validation: {', '.join(scores)}, on {metrics['n']} radiographs of {metrics['patients']} patients "
+        f"{criterion}: {', '.join(scores)}, on {metrics['n']} radiographs of {metrics['patients']} patients "
         f"({names.of_study(study).lower()})."
     )
     for other in map(files.load_study, study.compare_with):
         if known := [each for each in other.published if each.auroc and each.task == "pneumonia"]:
-            ours = _with_interval(_chosen(other)["scores"]["auroc_pneumonia"])
+            ours = comparison.with_interval(_chosen(other)["scores"]["auroc_pneumonia"])
             first, top = known[0], max(known, key=lambda each: each.auroc)
             text += (
                 f" On the [{names.of_study(other).lower()}](reports/{other.name}/7-protocol.ipynb) the AUROC "
@@ -144,9 +145,10 @@ def trust(study: Study, best: str) -> str:
     )
     shortcuts = read_json(study.reports / "shortcuts.json") or {}
     if sizes := shortcuts.get("trees_size", {}).get("auroc_pneumonia"):
+        reached = f"[{comparison.with_interval(sizes)}](reports/{study.name}/7-protocol.ipynb)"
         text += (
             f" Nor does a map show what else gives the class away: width, height and aspect of the file "
-            f"alone reach an AUROC of [{_with_interval(sizes)}](reports/{study.name}/7-protocol.ipynb)."
+            f"alone reach an AUROC of {reached}."
         )
     return text
 
@@ -154,7 +156,7 @@ def trust(study: Study, best: str) -> str:
 def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
     """Return the best networks as a Markdown table, a row each, averaged over seeds."""
     shown = shown_scores(metrics[networks.runs.iloc[0][0]])
-    titles = ["network", "seeds", "validation F1", *(SCORES[name] for name in shown)]
+    titles = ["network", "seeds", *CHOSEN_BY, *(SCORES[name] for name in shown)]
     lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
     for row in networks.itertuples():
         scores = [
@@ -164,12 +166,13 @@ def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
         ]
         name = names.of_run(files.load_run(study.name, row.runs[0]), seed=False)
         cells = [f"[{name}](reports/{study.name}/{row.runs[0]}/4-evaluate.ipynb)", str(len(row.runs))]
-        cells += [f"{row.validation:.3f}", *map(_with_interval, scores)]
+        scored = map(comparison.with_interval, scores)
+        cells += [f"{row.validation:.3f}", f"{row.validation_f1:.3f}", *scored]
         lines.append(f"| {' | '.join(cells)} |")
     caption = (
-        f": {names.of_study(study)}: test scores of the networks with the best validation F1, with 95 % "
-        "intervals over patients. Scores and limits are means over seeds. "
-        f"[All networks](reports/{study.name}/6-compare.ipynb)."
+        f": {names.of_study(study)}: test scores of the networks that validation prefers, by "
+        f"{networks.attrs['criterion']}, with 95 % intervals over patients. Scores and limits are means over "
+        f"seeds. [All networks](reports/{study.name}/6-compare.ipynb)."
     )
     return "\n".join([*lines, "", caption])
 
@@ -197,10 +200,6 @@ def cite() -> str:
 
 def _citation() -> dict:
     return yaml.safe_load((ROOT / "CITATION.cff").read_text())
-
-
-def _with_interval(score: dict[str, float]) -> str:
-    return tables.intervals(comparison.with_interval(score))
 
 
 def galleries(root: Path) -> str:

@@ -118,7 +118,7 @@ def allow(runs: list[Run]) -> None:
     """Raise StepError if trainings would replace committed ones on real radiographs without TRAIN=1."""
     again = [run for run in runs if not run.study.synthetic and kept.seconds(run) is not None]
     if again and os.environ.get("TRAIN") != "1":
-        raise StepError(f"{announcement(runs)}; go on with TRAIN=1 (models are not in git)")
+        raise StepError(f"{announcement(runs)}; set TRAIN=1 to train again (models are not in git)")
 
 
 # ---- many steps ----------------------------------------------------------------------------------

@@ -10,15 +10,17 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ..config import files
+from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
-from . import names, tables
-from .execute import PICTURES, without_pointer
+from ..evaluation.comparison import with_interval
+from . import tables
+from .execute import PICTURES
 from .steps import Task
 
 GLOSSARY = "pages/glossary.qmd"
 ANSWER, STAMP = "**Answer.** ", "| provenance | |"
+TITLE = re.compile(r"^(?:# |title: )(?:.* · )?(.+)$", re.MULTILINE)
 QUESTION = re.compile(r"\*\*([^*]+\?)\*\*\s*")
 OPTIONS = re.compile(r"(?:#\|.*\n)+")
 WRITES = re.compile(r"write_json|write_text|to_csv|savefig|gallery\.write|\bstamp\(", re.MULTILINE)
@@ -38,8 +40,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
 
     `save` keeps a file beside the page under a name and returns its address.
     """
-    own = yaml.safe_load(notebook.cells[0].source.strip("-\n"))
-    title = own["title"].rpartition(" · ")[2]
+    title = TITLE.search(notebook.cells[0].source)[1]
     cells = [part for cell in notebook.cells[1:] for part in _parts(cell)]
     answer, stamp, cells = _taken(cells)
     known = named(task, page)
@@ -52,7 +53,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     question = QUESTION.match(cells[0].source) if cells else None
     if question:
         cells[0].source = cells[0].source[question.end() :]
-    front = _front(task, title, own.get("description") or sentence(answer), _picture(cells, page, save))
+    front = _front(task, title, sentence(answer), _picture(cells, page, save))
     top = [nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---")]
     lead = f"**{question[1]}**\n\n" if question else ""
     if answer:
@@ -66,11 +67,6 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
         )
     notebook.cells = [*top, *cells]
     return notebook
-
-
-def answer_of(notebook: nbformat.NotebookNode) -> str:
-    """Return the answer that a notebook has computed, without its first word."""
-    return _taken(list(notebook.cells))[0]
 
 
 def sentence(text: str) -> str:
@@ -110,14 +106,14 @@ def _address(subject: Study | Run, step: str, up: str) -> str:
 def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
     """Return Markdown with the readable names of runs and studies, linked where they stood in backticks."""
 
-    said = set()
+    seen = set()
 
     def put(found: re.Match) -> str:
         name, to = known.get(found[1], (None, None))
-        first = not (found[1] in said or said.add(found[1]))  # the others are not linked
+        first = not (found[1] in seen or seen.add(found[1]))  # the others are not linked
         return found[0] if name is None else f"[{name}]({to})" if to and first else name
 
-    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, tables.intervals(text))
+    text = re.sub(r"(?<!Study )(?<!Run )`([^`\n]+)`", put, text)
     return re.sub(r"(?<=\| )([\w.-]+)(?= \|)", put, text)
 
 
@@ -156,6 +152,11 @@ def _unmade(task: Task, page: Path) -> list[str]:
     return [name for name in names if not page.with_name(name).exists()]
 
 
+def without_pointer(text: str, to: str) -> str:
+    """Return Markdown without the sentences that consist of a link to a page."""
+    return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
+
+
 def _front(task: Task, title: str, description: str, picture: str) -> dict:
     """The front matter of a page: what lists of pages show of it."""
     subject = task.subject
@@ -168,11 +169,11 @@ def _front(task: Task, title: str, description: str, picture: str) -> dict:
     subtitle = f"Study {task.study.name}" if isinstance(subject, Study) else names.of_study(task.study)
     if isinstance(subject, Run):
         kinds += names.of_run(subject).split(", ")[:2]
-        scores = (read_json(subject.reports / "metrics.json") or {}).get("scores", {})
-        if f1 := scores.get("f1_weighted"):
-            value = f"{f1['value']:.3f} ({f1['low']:.3f} to {f1['high']:.3f})"
+        if found := read_json(subject.reports / "metrics.json"):
+            value = with_interval(found["scores"]["f1_weighted"])
             subtitle = f"{subtitle} · weighted F1 {value}"
-            front["order"] = f"{not task.study.compare_with:d} {task.study.name} {1 - f1['value']:.4f}"
+            chosen_by = 1 - found["validation"]["f1_weighted"]["value"]
+            front["order"] = f"{not task.study.compare_with:d} {task.study.name} {chosen_by:.4f}"
     return front | {"subtitle": subtitle, "categories": kinds}
 
 
@@ -299,9 +300,8 @@ class _Numbered:
 
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
-        stem = text.removesuffix(" (random weights)")
-        spoken = tables.spoken(text) if IDENTIFIER.fullmatch(text) else text
-        name, to = self.known.get(stem, (spoken, ""))
+        words = tables.in_words(text) if IDENTIFIER.fullmatch(text) else text
+        name, to = self.known.get(text, (words, ""))
         name = html.escape(name)
         return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name
 

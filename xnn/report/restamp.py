@@ -68,7 +68,9 @@ def current_in(commit: str) -> set[str]:
                 (tree / "artifacts").symlink_to(ROOT / "artifacts")
             here = {**os.environ, "XNN_ROOT": str(tree), "PYTHONPATH": str(tree)}
             command = [sys.executable, "-m", "xnn", "restamp", "--current"]
-            told = subprocess.run(command, cwd=tree, env=here, check=True, stdout=subprocess.PIPE, text=True)
+            listed = subprocess.run(
+                command, cwd=tree, env=here, check=True, stdout=subprocess.PIPE, text=True
+            )
         finally:
             subprocess.run([*git, "remove", "--force", tree], check=True)
-    return set(told.stdout.split())
+    return set(listed.stdout.split())

@@ -12,6 +12,7 @@ from ..config.files import load_sweep
 from ..config.schema import ROOT, Run, Study, short
 from ..config.sweep import Sweep
 
+# of sweeps of real radiographs only these are committed, and the summary page
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 
 
@@ -33,11 +34,11 @@ STEPS = {
     "2-explore": Step("study", ("1-wrangle",)),
     "3-lungs": Step("study", ("1-wrangle",), lungs=True),
     "3-train": Step("run", ("1-wrangle",)),
-    "4-evaluate": Step("run", ("3-train",), ("training.json",)),
+    "4-evaluate": Step("run", ("3-train",), ("training.json",), lungs=True),  # for the originals' sizes
     "4-regions": Step("run", ("4-evaluate",), ("training.json",), lungs=True),
     # after 4-evaluate, or both would make missing predictions at the same time
     "5-explain": Step("run", ("4-evaluate",), ("training.json",)),
-    "6-compare": Step("study", ("4-evaluate", "5-explain"), (*COMPARED, "validation.csv")),
+    "6-compare": Step("study", ("4-evaluate", "5-explain"), (*COMPARED, "regions.json")),
     "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv", "regions.json"), lungs=True),
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
@@ -90,11 +91,6 @@ class Task(NamedTuple):
         return {}
 
     @property
-    def title(self) -> str:
-        """The prefix of its page's title."""
-        return " / ".join(self.names.values())
-
-    @property
     def values(self) -> dict:
         """Parameters of its notebook; for a run the content of its file, as with ``papermill -f``."""
         if not isinstance(self.subject, Run):
@@ -118,7 +114,7 @@ def task(step: str, subject: str = "", run: str | None = None) -> Task:
     if step in on_methods() and not subject:
         return Task(step, None)
     if step not in STEPS:
-        raise StepError(f"no step {step!r}; there is: {', '.join([*STEPS, *on_methods()])}")
+        raise StepError(f"no step {step!r}; choose from {', '.join([*STEPS, *on_methods()])}")
     per = STEPS[step].per
     if per == "sweep":
         return Task(step, load_sweep(subject))
@@ -279,6 +275,8 @@ def _read(of: Task, code: freshness.Key) -> tuple[dict[str, Study | Run | Sweep]
     named |= {f"{run.study.name}/{run.name}": run for run in runs}
     results += [run.reports / name for run in runs for name in reads]
     results += [study.reports / "siblings.json" for study in studies[1:] if reads]
+    if of.step == "6-compare":
+        results += sorted(of.study.reports.glob("sweeps/*/sweep.json"))
     return named, results
 
 
@@ -293,8 +291,8 @@ def result_sha256(file: Path) -> str:
 
 
 def words(of: Task) -> str:
-    """Hash of a page's source text, title and parameters, which its key does not cover."""
-    return freshness.digest([of.source.read_text(), of.title, of.values])
+    """Hash of a page's source text and parameters, which its key does not cover."""
+    return freshness.digest([of.source.read_text(), of.values])
 
 
 def metadata(page: Path) -> dict:

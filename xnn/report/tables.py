@@ -25,29 +25,23 @@ CELLS = {"True": "yes", "False": "no", "nan": "", "NaN": "", "None": "", "\xa0":
 NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?")
 MEASURED = re.compile(rf"{NUMBER.pattern}\s?%?( \(.*\))?|-|")
 BOUNDS, SPAN = re.compile(r"\(-?[\d.]+%? to -?[\d.]+%?\)"), r"<span>\g<0></span>"  # stays in one line
-INTERVAL = re.compile(r"(?<=\d|%) [(\[](-?[\d.]+)(?:-|, )(-?[\d.]+)[)\]]")
 
 
-def spoken(text: str) -> str:
+def in_words(text: str) -> str:
     """Return an identifier in words: ``auroc_pneumonia`` is AUROC pneumonia."""
     words = " ".join(WORDS.get(word, word) for word in text.replace("_", " ").split(" "))
     return re.sub(r"^F1 (weighted|macro)$", r"\1 F1", words)
 
 
-def intervals(text: str) -> str:
-    """Return a text with every ``0.83 (0.79-0.86)`` and ``0.83 [0.79, 0.86]`` as 0.83 (0.79 to 0.86)."""
-    return INTERVAL.sub(r" (\1 to \2)", text)
-
-
 def cell(text: str) -> str:
-    """Return a cell with three decimals, or two digits if it is small, and its interval in words."""
+    """Return a cell with three decimals, or two digits if it is small."""
     if NUMBER.fullmatch(text) and "." in text:
         value = float(text.replace(",", ""))
         if text.endswith(".0") or abs(value) >= 1000:
             return f"{value:,.0f}"
         if len(text.rpartition(".")[2]) > 3:
             return f"{value:.3f}" if abs(value) >= 0.01 or not value else f"{value:.2g}"
-    return CELLS.get(text, intervals(text))
+    return CELLS.get(text, text)
 
 
 def read(table) -> tuple[list[str], list[list[str]]] | None:
@@ -107,7 +101,7 @@ def presented(source: str, caption: str, link: Callable[[str], str], save: Calla
     numeric = [all(MEASURED.fullmatch(row[place]) for row in rows) for place in range(len(head))]
     classes = [' class="number"' if each else "" for each in numeric]
     heads = "".join(
-        f'<th scope="col"{kind}>{html.escape(spoken(name)) or "&nbsp;"}</th>'
+        f'<th scope="col"{kind}>{html.escape(in_words(name)) or "&nbsp;"}</th>'
         for name, kind in zip(head, classes, strict=True)
     )
     filled = (

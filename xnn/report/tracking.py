@@ -93,8 +93,8 @@ def _log_values(client, new: str, run: Run, record: dict, started: int) -> None:
         for bound, value in score.items():
             if value is not None:
                 curves.append(Metric(f"test_{name}_{bound}".removesuffix("_value"), value, now, 0))
-    told = ("weights", "regime", "stopped", "precision", "best_epoch", "images_per_second")
-    tags = {name: record[name] for name in told} | record["parameters"] | record["provenance"]
+    tagged = ("weights", "regime", "stopped", "precision", "best_epoch", "images_per_second")
+    tags = {name: record[name] for name in tagged} | record["parameters"] | record["provenance"]
     client.log_batch(
         new,
         metrics=curves,

@@ -21,8 +21,9 @@ import pandas as pd
 from ..config import files
 from ..config.provenance import file_sha256, read_json, stamp, whole
 from ..config.schema import ROOT, Run, Study
+from ..data.features import original_sizes
 from ..data.records import load_images, load_records
-from ..evaluation import calibration, comparison, intervals
+from ..evaluation import comparison, intervals, result
 from ..evaluation.predictions import read
 from .steps import StepError
 
@@ -112,13 +113,14 @@ def training_minutes(run: Run) -> float:
 def scores_again(run: Run) -> Check:
     """Check of metrics.json, recomputed from predictions.csv and validation.csv."""
     committed = read_json(run.reports / "metrics.json")
-    test, classes = read(run.reports / "predictions.csv"), run.study.classes
-    how = run.evaluation.resamples, run.seed
+    test, validation = (read(run.reports / f"{name}.csv") for name in ("predictions", "validation"))
+    sizes = original_sizes(run.study) if (run.study.artifacts / "records.csv").exists() else None
+    if sizes is None:  # not recorded, or not here
+        for each in (committed, committed["validation"]):
+            each |= {"worst_group_accuracy": None, "auroc_misleading": None}
     again = {"study": run.study.name, "run": run.name}
-    again |= intervals.metrics(test, classes, committed["split"], *how)
-    if (run.reports / "validation.csv").exists():
-        validation = read(run.reports / "validation.csv")
-        again["calibration"] = calibration.report(test, validation, classes, *how)
+    again |= intervals.metrics(test, run.study.classes, "test", run.evaluation.resamples, run.seed)
+    again |= result.further(run, test, validation, sizes)
     return compare(f"{run.name}: metrics.json", committed, again, ROUNDING, "order of summation")
 
 
@@ -126,8 +128,7 @@ def table_again(study: Study) -> Check:
     """Check of results.csv, recomputed from the results of the runs."""
     committed = pd.read_csv(study.reports / "results.csv").set_index("run")
     metrics, training = comparison.load_results(study)
-    validation = comparison.validation_f1(study, metrics)
-    again = comparison.result_table(metrics, training, validation).set_index("run")
+    again = comparison.result_table(metrics, training).set_index("run")
     tables = (each.astype(str).to_dict("index") for each in (committed, again))
     return compare("results.csv", *tables)
 

@@ -1,11 +1,15 @@
 """Batches of radiographs: random views for training, the images themselves for validation."""
 
+import io
+import math
 from collections.abc import Iterator
+from functools import partial
 
 import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 from torchvision.transforms import InterpolationMode, v2
 
@@ -13,17 +17,57 @@ from ..config.schema import Augmentation, Run
 from ..data.regions import load_seen
 from ..models.classifier import to_input
 
+QUALITY = (40, 95)  # of a recompressed JPEG
+
 
 def augmentation(parameters: Augmentation, size: int) -> v2.Transform:
     """Return the transform of a grey image (1, size, size) uint8 to a random view of the same size."""
+    shape = (1 / parameters.aspect, parameters.aspect)
+    smaller = [v2.RandomResize(size // 4, size), v2.Resize((size, size))]
     steps = [
-        (parameters.degrees, v2.RandomAffine(parameters.degrees, interpolation=InterpolationMode.BILINEAR)),
-        (parameters.crop < 1, v2.RandomResizedCrop(size, (parameters.crop, 1), ratio=(0.9, 1.1))),
+        (parameters.degrees, v2.Lambda(partial(_rotated, parameters.degrees))),
+        (parameters.crop < 1, v2.RandomResizedCrop(size, (parameters.crop, 1), ratio=shape)),
         (parameters.flip, v2.RandomHorizontalFlip(parameters.flip)),
         (parameters.jitter, v2.ColorJitter(brightness=parameters.jitter, contrast=parameters.jitter)),
+        (parameters.gamma, v2.Lambda(partial(_with_gamma, parameters.gamma))),
         (parameters.trivial, v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)),
+        (parameters.low_pass, v2.RandomApply(smaller, parameters.low_pass)),
+        (parameters.noise, v2.Lambda(partial(_with_noise, parameters.noise))),
+        (parameters.recompress, v2.RandomApply([v2.Lambda(_recompressed)], parameters.recompress)),
     ]
     return v2.Compose([v2.Identity(), *(step for wanted, step in steps if wanted)])
+
+
+def _rotated(largest: float, image: torch.Tensor) -> torch.Tensor:
+    """Return an image rotated by a random angle, as v2.RandomAffine does it in three times the time."""
+    angle, side = math.radians(torch.empty(1).uniform_(-largest, largest).item()), image.shape[-1]
+    across = torch.linspace(1 / side - 1, 1 - 1 / side, side)
+    down, grid = across[:, None], torch.empty(1, side, side, 2)
+    grid[..., 0] = math.cos(angle) * across + math.sin(angle) * down
+    grid[..., 1] = math.cos(angle) * down - math.sin(angle) * across
+    turned = torch.nn.functional.grid_sample(image[None].float(), grid, align_corners=False)
+    return turned[0].round_().to(torch.uint8)
+
+
+def _recompressed(image: torch.Tensor) -> torch.Tensor:
+    """Return an image written as a JPEG of random quality, and read again; v2.JPEG is deprecated."""
+    file = io.BytesIO()
+    quality = int(torch.randint(QUALITY[0], QUALITY[1] + 1, ()))
+    Image.fromarray(image[0].numpy()).save(file, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(file))).unsqueeze(0)
+
+
+def _with_gamma(largest: float, image: torch.Tensor) -> torch.Tensor:
+    """Return grey values raised to a random power, 1 - largest to 1 + largest."""
+    exponent = 1 + largest * (2 * torch.rand(()).item() - 1)
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)  # fewer powers than pixels
+    return v2.functional.adjust_gamma(levels, exponent).take(image.long())
+
+
+def _with_noise(largest: float, image: torch.Tensor) -> torch.Tensor:
+    """Return an image with Gaussian noise; v2.GaussianNoise has a fixed strength, and rounds towards 0."""
+    deviation = largest * torch.rand(())
+    return torch.randn(image.shape).mul_(deviation).add_(image).round_().clamp_(0, 255).to(torch.uint8)
 
 
 class Views(Dataset):
@@ -110,7 +154,11 @@ class Radiographs(pl.LightningDataModule):
         self.augment = augmentation(run.augmentation, study.image_size)
 
     def part(self, split: str) -> pd.DataFrame:
-        """Return the records of one split."""
+        """Return the records of one split; of "sample", as many of train at random as val has."""
+        if split == "sample":
+            train = self.part("train")
+            count = min(len(train), len(self.part("val")))
+            return train.sample(count, random_state=self.run.seed, ignore_index=True)
         return self.records[self.records.split == split].reset_index(drop=True)
 
     def dataset(self, split: str) -> Dataset:
@@ -127,9 +175,9 @@ class Radiographs(pl.LightningDataModule):
             batches = Share(batches, self.trainer.global_rank, self.trainer.world_size)
         return self._loader(data, batches)
 
-    def val_dataloader(self) -> DataLoader:
-        data = self.dataset("val")
-        return self._loader(data, BatchSampler(SequentialSampler(data), self.run.training.batch_size, False))
+    def val_dataloader(self) -> list[DataLoader]:
+        data, size = [self.dataset("val"), self.dataset("sample")], self.run.training.batch_size
+        return [self._loader(each, BatchSampler(SequentialSampler(each), size, False)) for each in data]
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
         """Return the batch as the network takes it; what is copied to the device is grey bytes."""

@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config import files, freshness, provenance
 from ..config.schema import ParameterError, Run
 from ..models import kept
-from ..models.classifier import Classifier, InitialisedModel, build, merge_lora, parameter_counts
+from ..models.classifier import Classifier, InitialisedModel, build, device, merge_lora, parameter_counts
 from . import distributed
 from .batches import Radiographs
 from .frozen import FrozenRadiographs
@@ -108,7 +108,7 @@ def trained(run: Run, folder: Path, history: pl.Callback) -> Outcome:
     start = build(run)
     counts = parameter_counts(start.model)
     began = time.perf_counter()
-    data = data_of(run, start.model)
+    data = data_of(run, start.model.to(device()))  # the frozen layers are asked there
     cache_seconds = time.perf_counter() - began
     trainer = _trainer(run, folder, history)
     learner = Learner(start.model, run, class_weights(run, data), data.first)
@@ -176,6 +176,7 @@ class History(pl.Callback):
         row = {
             "epoch": trainer.current_epoch + 1,
             "val_loss": float(metrics["val_loss"]),
+            "sample_loss": float(metrics["sample_loss"]),
             "val_f1": float(metrics["val_f1"]),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             # each process has the loss of its share

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset, Subset
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config import freshness, schema
 from ..config.provenance import whole
@@ -45,7 +45,7 @@ class FrozenRadiographs(Radiographs):
     def __init__(self, run: Run, model: Classifier):
         super().__init__(run)
         self.model, self.first = model, model.first_trainable()
-        self.cached = {split: self._cached(split) for split in ("train", "val")}
+        self.cached = {split: self._cached(split) for split in ("train", "val", "sample")}
 
     def dataset(self, split: str) -> Dataset:
         return self.cached[split]

@@ -61,12 +61,16 @@ class Learner(pl.LightningModule):
         logits = self(share * inputs + (1 - share) * inputs[others])
         return share * self.loss(logits, labels) + (1 - share) * self.loss(logits, labels[others])
 
-    def validation_step(self, batch, _):
+    def validation_step(self, batch, _, dataloader_idx: int):
         inputs, labels = batch
         logits = self(inputs).float()
-        self.val_f1.update(logits, labels)
-        self.log("val_loss", self.val_loss(logits, labels), on_epoch=True, batch_size=len(labels))
-        self.log("val_f1", self.val_f1)
+        # the loss on training images without augmentation, dropout and smoothing: comparable with val_loss
+        name = ("val_loss", "sample_loss")[dataloader_idx]
+        options = {"on_epoch": True, "batch_size": len(labels), "add_dataloader_idx": False}
+        self.log(name, self.val_loss(logits, labels), **options)
+        if name == "val_loss":
+            self.val_f1.update(logits, labels)
+            self.log("val_f1", self.val_f1, add_dataloader_idx=False)
 
     def configure_optimizers(self):
         trained = [p for p in self.parameters() if p.requires_grad]

@@ -1,0 +1,67 @@
+"""The benchmark on the publishers' test, from the results of a small made-up sweep."""
+
+import runpy
+
+import numpy as np
+import pytest
+
+from support.project import PROJECT, ROOT
+from support.samples import CLASSES, table
+from xnn import load_sweep
+from xnn.config.provenance import write_json
+from xnn.data.records import write_csv
+from xnn.evaluation import intervals
+
+OFFICIAL = runpy.run_path(str(PROJECT / "benchmarks/official.py"))
+SWEEP = """
+title: arms
+study: {study}
+base: plain
+grid: {{seed: [0, 1, 2]}}
+points:
+  plain: {{augmentation.crop: 0.75}}
+  same: {{augmentation.crop: 0.7}}
+  better: {{augmentation.crop: 0.5}}
+"""
+
+
+@pytest.fixture
+def sweep(small):
+    """Three arms of three seeds: the last is right of more healthy images, and worse on validation."""
+    folder = ROOT / "params/sweeps"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "arms.yaml").write_text(SWEEP.format(study=small))
+    found, rng = load_sweep("arms"), np.random.default_rng(0)
+    for point, run in zip(found.expanded(), found.runs(), strict=True):
+        given = table(400, seed=0)
+        given[CLASSES] = 0.8 * given[CLASSES] + 0.2 * rng.dirichlet([1, 1, 1], len(given))
+        if point.setting == "better":
+            healthy = (given.label == "normal") & (rng.random(len(given)) < 0.5)
+            given.loc[healthy, CLASSES] = [0.1, 0.8, 0.1]
+        write_csv(given, run.reports / "predictions.csv")
+        metrics = intervals.metrics(given, CLASSES, resamples=20)
+        score = {"value": 0.7 if point.setting == "better" else 0.8, "low": 0.6, "high": 0.9}
+        metrics["validation"] = {"f1_weighted": score, "worst_group_accuracy": score}
+        write_json(metrics | {"worst_group_accuracy": score}, run.reports / "metrics.json")
+        training = {"history": [{"seconds": 1.0}], "frozen_seconds": 0, "parameters": {"trained": 1}}
+        write_json(training, run.reports / "training.json")
+    return found
+
+
+def test_rows_are_in_the_order_of_validation_with_intervals(sweep):
+    settings, means, criterion = OFFICIAL["measured"](sweep)
+    rows = OFFICIAL["rows"](settings, means)
+    assert rows.setting.tolist() == ["plain", "same", "better"], "whatever the test says"
+    assert criterion.startswith("worst-group accuracy")
+    assert rows.seeds.tolist() == [3, 3, 3]
+    assert rows["change of specificity"][0] == "0.000 (0.000 to 0.000)"
+    assert rows[[*OFFICIAL["SCORES"].values()]].map(lambda cell: " to " in cell).all(axis=None)
+
+
+def test_the_paragraph_names_what_exceeds_chance_alone(sweep):
+    text = OFFICIAL["page"](sweep)
+    said = next(line for line in text.splitlines() if line.startswith("What moves"))
+    assert "`better` changes it by 0." in said
+    assert "`same`" not in said
+    assert said.endswith("The others cannot be told from it.")
+    assert "Chosen by worst-group accuracy on validation: `plain`" in text
