@@ -36,14 +36,14 @@ RADIOGRAPHS, SPOILT, DRAWN = 300, 100, 100  # images of a kind
 EXPLAINED = {"test radiographs": 60}  # maps of a kind
 FEW = 8  # maps of any other kind
 FLAGS = ("no_lungs", "far_from_training")
-FACES, FACE = 100, 128
+FACES = 100
 MICROSCOPY = ("cell.png", "ihc.png", "retina.jpg", "microaneurysms.png", "hubble_deep_field.jpg")
 WORDS = "The quick brown fox jumps over the lazy dog while radiographs are read. "
 
 HEAD = """# When the app says not to listen
 
-A flag is raised before the class for {test} % of the test radiographs, and for at least {foreign} % of each kind of
-foreign image.
+A flag is raised before the class for {test} % of the test radiographs, and for at least {foreign} % of
+each kind of foreign image.
 
 Output of `python benchmarks/flags.py`; which images these are stands at the top of that file. Model {model},
 segmenter {segmenter}. A flag's limit is passed by 1 % of the validation images: likeness of the lungs below
