@@ -1,6 +1,6 @@
 """Latency, throughput and memory of the app's API, under load and under hostile files.
 
-    python benchmarks/app.py [--seconds 60] [--files 2000] > benchmarks/app.md
+    python benchmarks/app.py [--seconds 60] [--files 2000] [--before OLD.md] > benchmarks/app.md
 
 The API serves the bundled model in its own process, pinned to two cores (taskset), to clients on this
 machine. Each client sends the page's examples without a pause on its own connection: one client measures
@@ -46,7 +46,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="of each row of the first table")
     parser.add_argument("--files", type=int, default=2000, help="hostile files")
+    parser.add_argument(
+        "--before", type=Path, help="an earlier result, whose table is shown below the new one"
+    )
     options = parser.parse_args()
+    before = options.before.read_text() if options.before else ""
     about, server = heading(), started()
     try:
         watched = psutil.Process(server.pid)
@@ -60,7 +64,11 @@ def main() -> None:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
     table = pd.DataFrame(rows)
-    print("\n".join(["# What the app costs\n", answer(table), about, comparison.markdown(table), files]))
+    print("\n".join(["# What the app costs\n", answer(table), about, comparison.markdown(table)]))
+    if before:
+        old = [line for line in before.splitlines() if line.startswith("|")]
+        print("", "## Before the change", "", *old, "", sep="\n")
+    print(files)
     print(f"\nLoad average at the end {os.getloadavg()[0]:.1f}.")
 
 

@@ -1,6 +1,7 @@
 """The app asks the network as the notebooks do: equal probabilities, equal maps."""
 
 import io
+import json
 import shutil
 
 import numpy as np
@@ -147,3 +148,18 @@ def test_an_image_without_anything_gives_numbers(run):
         assert np.isfinite(list(answer.probabilities.values())).all()
         assert np.isfinite(list(answer.explanation.completeness.model_dump().values())).all()
         assert all(np.isfinite(flag.value) for flag in answer.quality if flag.value is not None)
+
+
+def test_the_conformal_set_is_that_of_the_report(run, images, shipped, tmp_path):
+    folder = shutil.copytree(shipped, tmp_path / "model")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    limits = {"bacteria": 1.0, "normal": 0.0, "virus": 1.0}
+    coverage = {"value": 0.91, "low": 0.88, "high": 0.94}
+    conformal = {"level": 0.9, "thresholds": limits, "coverage": coverage}
+    provenance.write_json(metrics | {"conformal": conformal}, folder / "metrics.json")
+    answer = answers.answer(model.load(str(folder)), encoded(images[0]), Question(explain=False), Settings())
+    assert answer.prediction_set.model_dump() == {
+        "classes": ["bacteria", "virus"],
+        "level": 0.9,
+        "coverage": 0.91,
+    }

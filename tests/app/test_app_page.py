@@ -8,6 +8,8 @@ from support.project import PROJECT
 from support.serving import encoded, folder_of, picture, serving
 from xnn.app import flags
 from xnn.app import page as app
+from xnn.app.settings import LUNGS
+from xnn.data import phantom
 from xnn.data.examples import examples
 from xnn.data.images import png
 
@@ -46,6 +48,31 @@ def test_an_example_is_predicted_and_explained(page, small):
     other = next(name for name in examples(small)[0] if name != page.radio[0].value)
     page.radio[0].set_value(other).run()
     assert not page.subheader, "the answer was about another image"
+
+
+def test_lungs_give_a_share_and_zones_and_none_gives_a_warning(tmp_path, small, monkeypatch):
+    folder = folder_of(tmp_path / "small/run/model")
+    with serving(folder, lungs=str(PROJECT / LUNGS)) as (url, _):
+        monkeypatch.setenv("XNN_API", url)
+        page = AppTest.from_file(PAGE, default_timeout=120).run()
+        drawn = encoded(phantom.draw("normal", 0, 0, 224, 0).image)
+        page.file_uploader[0].set_value(("x.png", drawn, "image/png"))
+        page = press(page.run())
+        assert any("lies within the lungs" in each.value for each in page.markdown)
+        assert "left upper zone" in page.dataframe[0].value.index
+        page.file_uploader[0].set_value(("y.png", encoded(picture()), "image/png"))
+        page = press(page.run())
+        assert page.subheader[0].value == "No lungs found"
+        assert page.error[0].value.startswith("No lungs found")
+        assert not page.dataframe
+
+
+def test_a_set_of_findings_is_a_sentence():
+    found = {"classes": ["bacteria", "virus"], "level": 0.9, "coverage": 0.914}
+    assert app._set(found).startswith("Not ruled out: **bacterial pneumonia or viral pneumonia**.")
+    assert "in 90% of cases (on test radiographs: 91%)" in app._set(found)
+    assert "none of the findings" in app._set(found | {"classes": []})
+    assert app._set(None) is None
 
 
 def test_an_uploaded_image_goes_before_the_example(page):

@@ -33,7 +33,10 @@ def folder_of(path, size=32, **options):
 def serving(folder, **settings):
     """The address of an API of the model in a folder, with the settings given."""
     given = Settings(model=str(folder), port=0, **settings)
-    guard, listening = api.create(given, model.load(str(folder))), listen(given.host, given.port, "XNN_")
+    guard, listening = (
+        api.create(given, model.load(str(folder), given.lungs)),
+        listen(given.host, given.port, "XNN_"),
+    )
     server = api.server(guard)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from .. import plots
 from ..data.dicom import decode
 from ..data.images import png
+from ..evaluation import conformal
 from ..evaluation.calibration import tempered
 from ..explain import localisation, methods, scales
 from ..explain.integrated import integrated_gradients
@@ -156,8 +157,8 @@ def prediction_set(model: LoadedModel, raw: np.ndarray) -> PredictionSet | None:
     """Return the conformal set of probabilities (C,) before the temperature; None without thresholds."""
     if not (found := model.info.conformal):
         return None
-    limits = [found["thresholds"][name] for name in model.info.classes]
-    classes = [name for name, p, most in zip(model.info.classes, raw, limits, strict=True) if 1 - p <= most]
+    held = conformal.sets(raw, model.info.classes, found["thresholds"])
+    classes = [name for name, inside in zip(model.info.classes, held, strict=True) if inside]
     return PredictionSet(classes=classes, level=found["level"], coverage=found["coverage"]["value"])
 
 

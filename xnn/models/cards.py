@@ -24,8 +24,8 @@ It is no medical device and must not guide care.
 CLASSIFIER_LIMITS = """Fitted to {title}: {patients} patients of the training split, from one archive.
 It names one of {classes} for any image, also for one of another age, view, disease or body part. It may read
 borders, markers and exposure rather than the lungs. It cannot know the patient, earlier images or the
-laboratory. The app raises flags with limits measured on the validation split; they miss many foreign images
-(benchmarks/flags.md).
+laboratory. The app raises flags with limits measured on the validation split (benchmarks/flags.md), but was
+not tested on other body parts, lateral views and adults.
 
 The convolutions are rounded to float16 in the file; computation is in float32. Rounding changes the
 predicted class of {changed} of {images} test images, and no probability by more than {largest:.4f}.
