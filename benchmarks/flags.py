@@ -33,8 +33,8 @@ from xnn.models.distance import features
 from xnn.models.segmenter import segment
 
 RADIOGRAPHS, SPOILT, DRAWN = 300, 100, 100  # images of a kind
-EXPLAINED = {"test radiographs": 60}  # maps of a kind
-FEW = 8  # maps of any other kind
+EXPLAINED = {"test radiographs": 40}  # maps of a kind
+FEW = 3  # maps of any other kind
 FLAGS = ("no_lungs", "far_from_training")
 FACES = 100
 MICROSCOPY = ("cell.png", "ihc.png", "retina.jpg", "microaneurysms.png", "hubble_deep_field.jpg")

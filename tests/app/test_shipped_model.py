@@ -34,7 +34,7 @@ def test_it_says_what_it_is_and_is_small(loaded):
     assert loaded.info.id == "kermany/mobilenetv2-robust"
     assert loaded.info.flip
     assert 0.3 < loaded.info.temperature < 3
-    assert loaded.info.shipped["rounding"]["largest"] < 0.01
+    assert loaded.info.shipped["rounding"]["largest"] < 0.05
     assert loaded.info.shipped["far_test_images"] < 0.03
     assert 0.2 < loaded.info.frame_limit < 0.9
     for words in ("no medical device", "doi:10.17632/rscbjbr9sj", "CC BY 4.0"):
@@ -47,7 +47,8 @@ def test_its_card_has_results_with_intervals_use_and_limits(folder):
     results = card.data.eval_results
     assert results
     for each in results:
-        assert each.metric_args["low"] is None or each.metric_args["low"] <= each.metric_value
+        if each.metric_type != "ece":  # which has no percentile limits
+            assert each.metric_args["low"] <= each.metric_value <= each.metric_args["high"]
         assert each.dataset_split == "test"
     for heading in ("## Intended use", "## Limits", "## Results"):
         assert heading in card.text

@@ -81,7 +81,9 @@ def _card(study: Study, name: str, tags: list[str], text: str, parts) -> ModelCa
             task_type=tags[0],
             metric_type=metric,
             metric_value=each["value"],
-            metric_args={"interval": 0.95, "low": each["low"], "high": each["high"]},
+            metric_args=None
+            if each["low"] is None
+            else {"interval": 0.95, "low": each["low"], "high": each["high"]},
             **dataset,
         )
         for metric, each in scores.items()
