@@ -91,7 +91,7 @@ drawn.groupby(["label", "right"])[["shown", "measured"]].sum()
 
 # %%
 #| fig-alt: Radiographs that the network classifies correctly, each beside its attribution and its zones.
-#| fig-cap: One of each class: where the evidence is, and what each lung zone adds to it.
+#| fig-cap: "One of each class: where the evidence is, and what each lung zone adds to it."
 right, wrong = (drawn.index[drawn.shown & (drawn.right == kind)] for kind in (True, False))
 titles = (drawn.label + ", predicted " + drawn.predicted + drawn.probability.map(" {:.2f}".format)).to_numpy()
 captions = evidence.captions(found, explained, given)
@@ -106,7 +106,7 @@ plots.photograph(plots.cases(**shown(few)))
 
 # %%
 #| fig-alt: Radiographs that are classified wrongly, each beside the attribution of the predicted class.
-#| fig-cap: One of each class: the evidence for the wrong class.
+#| fig-cap: "One of each class: the evidence for the wrong class."
 plots.photograph(plots.cases(**shown(wrong[~drawn.label[wrong].duplicated()])))
 
 # %% [markdown]
@@ -185,7 +185,7 @@ plots.insertion_deletion(curves)
 # without 0 exceeds chance.
 
 # %%
-#| tbl-cap: Integrated Gradients minus each control; wins: share of images on which they are better.
+#| tbl-cap: "Integrated Gradients minus each control; wins: share of images on which they are better."
 against = card.over_controls(values, part.patients)
 card.wide(against, 3).T
 

@@ -49,7 +49,10 @@ def apart():
 
 
 def test_only_runs_with_the_same_recipe_and_seed_are_compared(apart):
-    assert protocol.shared_runs(apart, [load_study("leaky")]) == ["same"]
+    leaky = load_study("leaky")
+    assert protocol.shared_runs(apart, [leaky]) == {"same": [leaky]}
+    write_study("unmade", "{title: unmade, source: archive}", same=RUN)
+    assert protocol.shared_runs(apart, [load_study("unmade"), leaky]) == {"same": [leaky]}, "one is enough"
 
 
 def test_leakage_is_the_difference_between_the_two_scores(apart):

@@ -43,7 +43,7 @@ def batch_average(study: Study, run: str, size: int = 32) -> dict[str, float]:
 
 
 def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> pd.DataFrame:
-    """Return one score of each run that this study shares with those it is compared with, per study.
+    """Return one score of each run that this study shares with one it is compared with, per study.
 
     Columns run, study, test_images, patient and patient_and_class (share of test images with a sibling in
     training, if the bare number names the patient, and if number and class do), value, low, high (the score)
@@ -51,9 +51,9 @@ def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> 
     images of two studies differ, so each study is resampled independently.
     """
     others = [files.load_study(name) for name in study.compare_with]
-    studies, rows = (study, *others), []
-    for run in shared_runs(study, others):
-        base = _resampled(study, run, score, resamples)
+    rows = []
+    for run, sharing in shared_runs(study, others).items():
+        studies, base = (study, *sharing), _resampled(study, run, score, resamples)
         found = {
             each.name: read_results(each, "metrics.json", [run])[run]["scores"][score] for each in studies
         }
@@ -73,15 +73,16 @@ def leakage(study: Study, score: str = "f1_weighted", resamples: int = 2000) -> 
     return pd.DataFrame(rows)
 
 
-def shared_runs(study: Study, others: list[Study]) -> list[str]:
-    """Return the runs that every study has evaluated with the same parameters and seed."""
-    studies = (study, *others)
-    return [
-        name
-        for name in files.runs(study.name)
-        if all((each.reports / name / "metrics.json").exists() for each in studies)
-        and len({recipe(files.load_run(each.name, name), "explanation") for each in studies}) == 1
-    ]
+def shared_runs(study: Study, others: list[Study]) -> dict[str, list[Study]]:
+    """Return the runs that another study has evaluated with the same parameters and seed, and which did."""
+    found = {}
+    for name in files.runs(study.name):
+        made = [each for each in (study, *others) if (each.reports / name / "metrics.json").exists()]
+        recipes = {each.name: recipe(files.load_run(each.name, name), "explanation") for each in made}
+        alike = [each for each in made if recipes[each.name] == recipes.get(study.name)]
+        if len(alike) > 1:
+            found[name] = alike[1:]
+    return found
 
 
 def _resampled(study: Study, run: str, score: str, resamples: int) -> np.ndarray:

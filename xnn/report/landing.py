@@ -129,7 +129,7 @@ def trust(study: Study, best: str) -> str:
     explained = comparison.explanations(study)
     if not {*MEASURES} <= {*explained}:
         return "No run is explained yet."
-    columns = MEASURES
+    columns, shown = MEASURES, best if best in explained.index else explained.index[0]
     better = {name: int((explained[column] == "better").sum()) for column, name in columns.items()}
     worse = {name: int((explained[column] == "worse").sum()) for column, name in columns.items()}
     most = max(better.values())
@@ -141,7 +141,7 @@ def trust(study: Study, best: str) -> str:
         + " and ".join(f"{count} by {name}" for name, count in better.items())
         + ", and are worse than every one in "
         + " and ".join(f"{count} by {name}" for name, count in worse.items())
-        + f". [What each supports](reports/{study.name}/{best}/5-explain.ipynb)."
+        + f". [What each supports](reports/{study.name}/{shown}/5-explain.ipynb)."
     )
     shortcuts = read_json(study.reports / "shortcuts.json") or {}
     if sizes := shortcuts.get("trees_size", {}).get("auroc_pneumonia"):
