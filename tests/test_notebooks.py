@@ -6,6 +6,7 @@ import re
 import jupytext
 import nbformat
 import pytest
+import yaml
 
 from support.project import PROJECT
 from xnn.report import steps
@@ -36,6 +37,11 @@ class TestNotebook:
         text = jupytext.read(file)
         assert [(c.cell_type, c.source) for c in pair.cells] == [(c.cell_type, c.source) for c in text.cells]
         assert not any(c.get("outputs") for c in pair.cells), "run make notebooks: outputs are not committed"
+
+    def test_its_captions_can_be_read(self, file):
+        for cell in code_cells(file):
+            options = [line.removeprefix("#| ") for line in cell.source.splitlines() if line.startswith("#| ")]
+            assert isinstance(yaml.safe_load("\n".join(options)), dict | None), cell.source
 
     def test_its_code_cells_are_found_without_jupytext(self, file):
         assert [code.strip() for _, code in steps.code_cells(file.read_text())] == [
