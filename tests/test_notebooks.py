@@ -40,7 +40,7 @@ class TestNotebook:
 
     def test_its_captions_can_be_read(self, file):
         for cell in code_cells(file):
-            options = [line.removeprefix("#| ") for line in cell.source.splitlines() if line.startswith("#| ")]
+            options = [each.removeprefix("#| ") for each in cell.source.splitlines() if each.startswith("#|")]
             assert isinstance(yaml.safe_load("\n".join(options)), dict | None), cell.source
 
     def test_its_code_cells_are_found_without_jupytext(self, file):
