@@ -54,7 +54,8 @@ Markdown(f"{len(table)} runs. {words}")
 
 # %%
 #| tbl-cap: Every run, best on validation first.
-shown = table.drop(columns=["setting", "low", "high"] + ["run"] * (not settings.points))
+named = [*settings.varied.values()] if settings.points else ["run"]  # a point's name says its values
+shown = table.drop(columns=["setting", "low", "high", *named])
 shown["value"] = table[["value", "low", "high"]].apply(comparison.with_interval, axis=1)
 shown = shown.rename(columns={"value": "test F1", "validation_f1": "validation F1"})
 shown = shown.round({"validation": 3, "validation F1": 3})
