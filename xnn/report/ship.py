@@ -3,7 +3,7 @@
 `xnn ship STUDY RUN` writes the weights, with matrices and convolutions as float16; the model card; the
 report's metrics.json, with the temperature and conformal thresholds; statistics.safetensors, the distribution
 of the training images and their mean; and shipped.json: how the notebooks use the model, the limits of flags,
-and what rounding changed. `xnn ship STUDY` writes the study's lung segmenter.
+and what rounding changed. `xnn ship-lungs STUDY` writes the study's lung segmenter.
 """
 
 import json
