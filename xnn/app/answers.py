@@ -118,6 +118,10 @@ class Seen(NamedTuple):
     lungs: np.ndarray | None
     usual: float | None  # likeness of the lungs to those of the training patients
 
+    @property
+    def has_lungs(self) -> bool:
+        return self.lungs is not None and bool(self.lungs.any())
+
 
 def look(model: LoadedModel, image: np.ndarray) -> Seen:
     """Return an image with the lungs that the model's segmenter finds."""
@@ -183,7 +187,7 @@ def explain(
     shown = scales.at(question.scale, maps, seen.image[None])[0]
     shown = np.maximum(shown, 0) if question.clamped else shown
     share = None
-    if seen.lungs is not None and seen.lungs.any():
+    if seen.has_lungs:
         share = float(share_within(scales.smoothed(maps), seen.lungs[None])[0])
     colours = np.where(shown[..., None] > 0, plots.RAISES, plots.LOWERS)
     explanation = Explanation(
@@ -204,7 +208,7 @@ def explain(
 
 def by_zone(seen: Seen, maps: np.ndarray) -> dict[str, float] | None:
     """Return what each lung zone adds to the log-odds, by its name; None where no lungs were found."""
-    if seen.lungs is None or not seen.lungs.any():
+    if not seen.has_lungs:
         return None
     found = scales.sums(maps, scales.zones(seen.lungs[None]), len(scales.ZONES))[0]
     return dict(zip(scales.ZONES, found.tolist(), strict=True))
