@@ -4,6 +4,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..config.schema import Run, Study
 from ..data.records import load_records
+from ..evaluation.comparison import with_interval
 
 USE = """
 ## Intended use
@@ -89,13 +90,7 @@ def _card(study: Study, name: str, tags: list[str], text: str, parts) -> ModelCa
         for metric, each in scores.items()
     ]
     data = ModelCardData(license="mit", library_name="xnn", tags=tags, model_name=name, eval_results=results)
-    rows = "\n".join(f"| {metric} | {_words(each)} |" for metric, each in scores.items())
+    rows = "\n".join(f"| {metric} | {with_interval(each)} |" for metric, each in scores.items())
     table = f"{where}; 95 % intervals by bootstrap over patients.\n\n| score | value |\n| --- | --- |\n{rows}"
     end = USE.format(use=use, limits=limits, results=table, attribution=credit)
     return ModelCard(f"---\n{data.to_yaml()}\n---\n{text.strip()}\n{end}")
-
-
-def _words(score: dict) -> str:
-    if score["low"] is None:
-        return f"{score['value']:.3f}"
-    return "{value:.3f} ({low:.3f} to {high:.3f})".format(**score)
