@@ -43,6 +43,8 @@ STEPS = {
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
 ON_METHODS = Step("")
+ANSWERS = "xnn/explain/answers.py"  # sentences from result files, in cells tagged `answer`
+ANSWER_CELL = r'^# %% tags=\["answer"\]$'
 
 
 class Task(NamedTuple):
@@ -291,8 +293,10 @@ def result_sha256(file: Path) -> str:
 
 
 def words(of: Task) -> str:
-    """Hash of a page's source text and parameters, which its key does not cover."""
-    return freshness.digest([of.source.read_text(), of.values])
+    """Hash of a page's source text, parameters and sentences, which its key does not cover."""
+    text = of.source.read_text()
+    told = [(ROOT / ANSWERS).read_text()] if re.search(ANSWER_CELL, text, re.MULTILINE) else []
+    return freshness.digest([text, of.values, *told])
 
 
 def metadata(page: Path) -> dict:
