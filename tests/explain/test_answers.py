@@ -57,9 +57,14 @@ def test_fills_that_disagree_are_said_to(run):
 
 
 def test_a_network_that_loses_most_needs_the_lungs(run):
-    assert regions(run, auroc_pneumonia=(0.4, 0.3)).startswith(
-        "This network needs the lungs: without them 18%"
-    )
+    needs = "This network needs the lungs: without them {} of its lead over chance is left"
+    assert regions(run, auroc_pneumonia=(0.4, 0.3)).startswith(needs.format("18%"))
+    assert regions(run, auroc_pneumonia=(0.6, 0.5)).startswith(needs.format("nothing"))
+
+
+def test_a_network_that_knows_nothing_is_not_judged(run, monkeypatch):
+    monkeypatch.setitem(WHOLE, "auroc_pneumonia", 0.5)
+    assert "no better than chance" in regions(run)
 
 
 def test_a_network_that_loses_nothing_has_no_score_that_falls(run):

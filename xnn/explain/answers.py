@@ -82,7 +82,8 @@ def _needed(whole: dict, without: list[dict]) -> str:
         return "On whole radiographs this network is no better than chance, so nothing can be missing."
     left = min(each["value"] - 0.5 for each in without) / lead
     if left < 0.5:
-        return f"This network needs the lungs: without them {left:.0%} of its lead over chance is left."
+        rest = f"{left:.0%}" if left > 0 else "nothing"
+        return f"This network needs the lungs: without them {rest} of its lead over chance is left."
     return (
         "This network does not need the lungs to tell pneumonia from normal: without them "
         f"{left:.0%} of its lead over chance is left."

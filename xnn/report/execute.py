@@ -120,14 +120,18 @@ def _shown(notebook: nbformat.NotebookNode) -> list:
     ]
 
 
+def kernel_environment() -> dict[str, str]:
+    """The environment of this process as notebooks get it."""
+    return {name: value for name, value in os.environ.items() if name not in UNSET} | SETTINGS
+
+
 def _papermill(notebook: nbformat.NotebookNode, output: Path, task: Task) -> nbformat.NotebookNode:
     """Execute a notebook; retry if its kernel does not start, which happens on busy machines."""
     import papermill
 
-    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
     for _ in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="xnn-") as folder:
-            own = kept | SETTINGS | {"IPYTHONDIR": f"{folder}/ipython"}
+            own = kernel_environment() | {"IPYTHONDIR": f"{folder}/ipython"}
             # sockets in files: ports are raced for by other processes, and open to other users
             socket = {"transport": "ipc", "ip": f"{folder}/kernel"} if os.name == "posix" else {}
             try:
