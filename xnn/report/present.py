@@ -14,8 +14,9 @@ from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
 from ..evaluation.comparison import with_interval
-from . import tables
+from . import origin, tables
 from .execute import PICTURES
+from .origin import up_from
 from .steps import Task
 
 GLOSSARY = "pages/glossary.qmd"
@@ -44,7 +45,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     cells = [part for cell in notebook.cells[1:] for part in _parts(cell)]
     answer, stamp, cells = _taken(cells)
     known = named(task, page)
-    numbered = _Numbered(title, known, up_from(page), save)
+    numbered = _Numbered(title, known, up_from(page), save, origin.lines(task, page, stamp))
     for cell in cells:
         for to in _unmade(task, page) if cell.cell_type == "markdown" else []:
             cell.source = without_pointer(cell.source, to)
@@ -90,11 +91,6 @@ def named(task: Task, page: Path) -> dict[str, tuple[str, str]]:
         run = files.load_run(task.study.name, run)
         found[run.name] = (names.of_run(run), _address(run, "4-evaluate", up))
     return found
-
-
-def up_from(page: Path) -> str:
-    """Return the way from a page to the top of the site."""
-    return "../" * (len(page.relative_to(ROOT).parts) - 1)
 
 
 def _address(subject: Study | Run, step: str, up: str) -> str:
@@ -201,6 +197,12 @@ def _says_something(output: nbformat.NotebookNode) -> bool:
     return bool(data.get("text/markdown", "").strip()) or any(kind in data for kind in PICTURES)
 
 
+def _is_evidence(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a figure or a table."""
+    data = output.get("data", {})
+    return any(kind in data for kind in (*PICTURES, "text/html")) or data.get("text/markdown", "")[:2] == "| "
+
+
 def _taken(cells: list) -> tuple[str, str, list]:
     """The answer and the provenance of a page, and the cells that hold neither."""
     found, left = {ANSWER: "", STAMP: ""}, []
@@ -242,8 +244,15 @@ def _picture(cells: list, page: Path, save: Callable[[str, bytes], str]) -> str:
 class _Numbered:
     """Cells with captions and ids, which are numbered within each section."""
 
-    def __init__(self, title: str, known: dict, up: str, save: Callable[[str, bytes], str]):
-        self.section, self.known, self.up, self.save = title, known, up, save
+    def __init__(
+        self,
+        title: str,
+        known: dict,
+        up: str,
+        save: Callable[[str, bytes], str],
+        source: Callable[[str, str], str],
+    ):
+        self.section, self.known, self.up, self.save, self.source = title, known, up, save, source
         self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
         self.count = self.tables = 0
 
@@ -253,7 +262,7 @@ class _Numbered:
                 self.section, self.count = heading[1], 0
             cell.source = formulas(self._explained(linked(cell.source, self.known)))
             return cell
-        head = OPTIONS.match(cell.source)
+        whole, head = cell.source, OPTIONS.match(cell.source)
         own = yaml.safe_load(re.sub("^#\\|", "", head[0], flags=re.MULTILINE)) if head else {}
         code = cell.source[head.end() :] if head else cell.source
         options = self._options(cell, own, code)
@@ -261,6 +270,9 @@ class _Numbered:
         cell.source = "".join(lines) + code
         for output in cell.outputs:
             self._output(output, own)
+        if any(map(_is_evidence, cell.outputs)):
+            line = {"text/html": self.source(whole, options["label"])}
+            cell.outputs.append(nbformat.v4.new_output("display_data", line))
         return cell
 
     def _explained(self, text: str) -> str:
