@@ -34,10 +34,11 @@ Reference = tuple[Dotted, str]  # a module and the name of one of its definition
 
 
 class Key(NamedTuple):
-    """The hash of some code, and the attributes it reads, among them names of parameters."""
+    """The hash of some code, the attributes it reads, among them names of parameters, and what it reaches."""
 
     sha256: str
     attributes: frozenset[str]
+    reached: frozenset[str]  # definitions, such as xnn.data.lungs.load_lungs
 
     def groups(self, schema: type[BaseModel]) -> set[str]:
         """Return the schema's fields that the code may read; all of them if it dumps a whole model."""
@@ -74,7 +75,8 @@ def _key(root: "_Definition") -> Key:
     code = _sha256(root.text, *(content[each] for each in root.references), *sorted({*content.values()}))
     attributes = root.attributes.union(*(each.attributes for each in reached.values()))
     # properties of parameters are followed by name to the parameters that they read
-    return Key(code, frozenset(_closure(attributes, lambda name: _methods().get(name, ()))))
+    attributes = _closure(attributes, lambda name: _methods().get(name, ()))
+    return Key(code, frozenset(attributes), frozenset(".".join((*path, name)) for path, name in reached))
 
 
 def _closure(start: Iterable, following: Callable[..., Iterable]) -> set:
