@@ -254,7 +254,7 @@ class _Numbered:
     ):
         self.section, self.known, self.up, self.save, self.source = title, known, up, save, source
         self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
-        self.count = self.tables = 0
+        self.count, self.label = 0, ""
 
     def cell(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "markdown":
@@ -262,7 +262,7 @@ class _Numbered:
                 self.section, self.count = heading[1], 0
             cell.source = formulas(self._explained(linked(cell.source, self.known)))
             return cell
-        whole, head = cell.source, OPTIONS.match(cell.source)
+        whole, head, self.tables = cell.source, OPTIONS.match(cell.source), 0
         own = yaml.safe_load(re.sub("^#\\|", "", head[0], flags=re.MULTILINE)) if head else {}
         code = cell.source[head.end() :] if head else cell.source
         options = self._options(cell, own, code)
@@ -271,7 +271,7 @@ class _Numbered:
         for output in cell.outputs:
             self._output(output, own)
         if any(map(_is_evidence, cell.outputs)):
-            line = {"text/html": self.source(whole, options["label"])}
+            line = {"text/html": self.source(whole, self.label)}
             cell.outputs.append(nbformat.v4.new_output("display_data", line))
         return cell
 
@@ -289,17 +289,18 @@ class _Numbered:
         """Options of the renderers for a cell."""
         if {"parameters", "injected-parameters"} & {*cell.metadata.get("tags", [])}:
             return {"code-fold": True, "code-summary": "Parameters"}
-        options = {"label": self._label()} if cell.outputs else {}
+        options = {"label": self._next_label()} if cell.outputs else {}
         if alternative := own.get("fig-alt"):
             options |= {"fig-alt": alternative, "fig-cap": own.get("fig-cap", alternative)}
         if re.match(r"(import|from) ", code) or (WRITES.search(code) and not cell.outputs):
             options["echo"] = False
         return options
 
-    def _label(self) -> str:
+    def _next_label(self) -> str:
         self.count += 1
         slug = re.sub(r"[^a-z0-9]+", "-", self.section.lower()).strip("-")
-        return f"{slug}-{self.count}"
+        self.label = f"{slug}-{self.count}"
+        return self.label
 
     def _output(self, output: nbformat.NotebookNode, own: dict) -> None:
         data = output.get("data", {})
@@ -319,4 +320,5 @@ class _Numbered:
 
     def _save(self, text: str) -> str:
         self.tables += 1
-        return self.save(f"{self.tables}.csv", text.encode())
+        name = self.label + f"-{self.tables}" * (self.tables > 1)
+        return self.save(f"{name}.csv", text.encode())
