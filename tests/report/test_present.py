@@ -65,6 +65,13 @@ def test_a_table_without_rows_is_left_out():
     assert shown(pd.DataFrame({"reason": []}).to_html())[0] == ""
 
 
+def test_a_markdown_table_is_read():
+    text = "| run | value |\n| --- | --- |\n| [a](b.html) | 0.8 (0.7 to 0.9) |\n| c |  |\n\nWords."
+    rows = [["run", "value"], ["[a](b.html)", "0.8 (0.7 to 0.9)"], ["c", ""]]
+    assert tables.of_markdown(text) == rows
+    assert list(csv.reader(tables.as_csv(rows).splitlines())) == rows
+
+
 def output(**data):
     return nbformat.v4.new_output("display_data", {f"text/{kind}": text for kind, text in data.items()})
 

@@ -309,7 +309,10 @@ class _Numbered:
             data["text/html"] = tables.presented(data["text/html"], caption, self._linked, self._save)
         elif "text/markdown" in data:
             text = linked(data["text/markdown"], self.known).rstrip()
-            data["text/markdown"] = f"{text}\n\n: {caption}" if text.startswith("| ") else text
+            if text.startswith("| "):
+                rows = tables.of_markdown(data["text/markdown"])
+                text += f"\n\n: {caption} [CSV]({self._save(tables.as_csv(rows))})"
+            data["text/markdown"] = text
 
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
