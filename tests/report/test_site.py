@@ -119,6 +119,7 @@ def test_every_result_page_leads_to_its_notebook(root, pages):
 def test_every_figure_and_table_of_a_result_has_its_source_line_and_address(root):
     for file in (root / "_site/reports").rglob("[1-9]-*.html"):
         cells = bs4.BeautifulSoup(file.read_text(), "html.parser").select("main .cell")
+        assert len({cell["id"] for cell in cells}) == len(cells), "addresses are unique"
         shown = [cell for cell in cells if cell.select("table, figure, img")]
         assert shown, file
         for cell in shown:

@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -254,12 +255,12 @@ class _Numbered:
     ):
         self.section, self.known, self.up, self.save, self.source = title, known, up, save, source
         self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
-        self.count, self.label = 0, ""
+        self.counts, self.label = Counter(), ""
 
     def cell(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "markdown":
             if heading := re.match(r"## (.+)", cell.source):
-                self.section, self.count = heading[1], 0
+                self.section = heading[1]
             cell.source = formulas(self._explained(linked(cell.source, self.known)))
             return cell
         whole, head, self.tables = cell.source, OPTIONS.match(cell.source), 0
@@ -297,9 +298,9 @@ class _Numbered:
         return options
 
     def _next_label(self) -> str:
-        self.count += 1
         slug = re.sub(r"[^a-z0-9]+", "-", self.section.lower()).strip("-")
-        self.label = f"{slug}-{self.count}"
+        self.counts[slug] += 1  # a section may have the title of the page
+        self.label = f"{slug}-{self.counts[slug]}"
         return self.label
 
     def _output(self, output: nbformat.NotebookNode, own: dict) -> None:
