@@ -210,7 +210,7 @@ KINDS = [
     *("pages/methods.html", "pages/reproduce.html", "benchmarks/official.html"),
     *(f"reports/kermany/{step}.html" for step in ("1-wrangle", "2-explore", "6-compare", "7-protocol")),
     *(f"reports/kermany/mobilenetv2-robust/{step}.html" for step in ("3-train", "4-evaluate", "4-regions")),
-    "reports/kermany/mobilenetv2-112-ft/5-explain.html",
+    "reports/kermany/mobilenetv2-robust/5-explain.html",
 ]
 
 
