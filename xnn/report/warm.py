@@ -122,7 +122,8 @@ class Server:
 
     def close(self) -> None:
         """End it, and a command that it runs."""
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
 
 
