@@ -43,7 +43,8 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     title = TITLE.search(notebook.cells[0].source)[1]
     cells = [part for cell in notebook.cells[1:] for part in _parts(cell)]
     answer, stamp, cells = _taken(cells)
-    known = named(task, page)
+    known = named(task.study, up_from(page))
+    answer = linked(answer, known)
     numbered = _Numbered(title, known, up_from(page), save)
     for cell in cells:
         for to in _unmade(task, page) if cell.cell_type == "markdown" else []:
@@ -57,7 +58,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     top = [nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---")]
     lead = f"**{question[1]}**\n\n" if question else ""
     if answer:
-        top.append(_markdown(f"::: {{.answer}}\n{lead}{linked(answer, known)}\n:::"))
+        top.append(_markdown(f"::: {{.answer}}\n{lead}{answer}\n:::"))
     if links := beside(task, page):
         top.append(_markdown(f"::: {{.beside}}\n{links}\n:::"))
     top.append(_markdown(CODE))
@@ -78,16 +79,18 @@ def sentence(text: str) -> str:
 # ---- names and links -------------------------------------------------------------------------------
 
 
-def named(task: Task, page: Path) -> dict[str, tuple[str, str]]:
-    """Return readable name and address of every run and study that a page of a study may mention."""
-    if not task.study:
+def named(study: Study | None, up: str) -> dict[str, tuple[str, str]]:
+    """Return readable name and address of every run and study that a page of a study may mention.
+
+    `up` leads from the page to the top of the site.
+    """
+    if not study:
         return {}
-    up = up_from(page)
     found = {}
-    for study in map(files.load_study, files.studies()):
-        found[study.name] = (names.of_study(study), _address(study, "6-compare", up))
-    for run in files.runs(task.study.name):
-        run = files.load_run(task.study.name, run)
+    for each in map(files.load_study, files.studies()):
+        found[each.name] = (names.of_study(each), _address(each, "6-compare", up))
+    for run in files.runs(study.name):
+        run = files.load_run(study.name, run)
         found[run.name] = (names.of_run(run), _address(run, "4-evaluate", up))
     return found
 
@@ -300,7 +303,7 @@ class _Numbered:
 
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
-        words = tables.in_words(text) if IDENTIFIER.fullmatch(text) else text
+        words = names.in_words(text) if IDENTIFIER.fullmatch(text) else text
         name, to = self.known.get(text, (words, ""))
         name = html.escape(name)
         return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name

@@ -12,6 +12,7 @@ from string import Template
 import nbformat
 from filelock import FileLock
 
+from ..config import files
 from ..config.schema import ROOT, ParameterError, short
 from . import checklists, landing, metadata, present, steps
 from .steps import StepError
@@ -86,6 +87,9 @@ def stage(notebooks: list[Path]) -> None:
             shutil.copyfile(file, target)
     (STAGED / "_quarto.yml.local").write_text(WIDE)
     (STAGED / "pages/gallery.js").write_text(landing.galleries(ROOT))
+    for name in files.studies():
+        if (file := STAGED / "reports" / name / "_findings.md").exists():
+            file.write_text(present.linked(file.read_text(), present.named(files.load_study(name), up="")))
     benchmarks = sorted((STAGED / "benchmarks").glob("*.md"))
     menu = " · ".join(f"[{file.stem}]({file.name})" for file in benchmarks)
     for file in benchmarks:

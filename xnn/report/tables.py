@@ -8,29 +8,12 @@ from collections.abc import Callable
 
 from bs4 import BeautifulSoup
 
-WORDS = {
-    "auroc": "AUROC",
-    "auc": "AUC",
-    "f1": "F1",
-    "ece": "calibration error",
-    "nll": "log loss",
-    "sd": "standard deviation",
-    "lr": "learning rate",
-    "val": "validation",
-    "real": "exceeds chance",
-    "n": "images",
-    "sha256": "SHA-256",
-}
+from ..config.names import in_words
+
 CELLS = {"True": "yes", "False": "no", "nan": "", "NaN": "", "None": "", "\xa0": ""}
 NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?")
 MEASURED = re.compile(rf"{NUMBER.pattern}\s?%?( \(.*\))?|-|")
-BOUNDS, SPAN = re.compile(r"\(-?[\d.]+%? to -?[\d.]+%?\)"), r"<span>\g<0></span>"  # stays in one line
-
-
-def in_words(text: str) -> str:
-    """Return an identifier in words: ``auroc_pneumonia`` is AUROC pneumonia."""
-    words = " ".join(WORDS.get(word, word) for word in text.replace("_", " ").split(" "))
-    return re.sub(r"^F1 (weighted|macro)$", r"\1 F1", words)
+BOUNDS, SPAN = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)"), r"<span>\g<0></span>"  # stays in one line
 
 
 def cell(text: str) -> str:
