@@ -37,8 +37,8 @@ Markdown(xnn.summary(settings))
 # %%
 origin = xnn.stamp(settings)
 metrics, training = comparison.load_results(settings)
-missing = [run for run in xnn.runs(study) if not (settings.reports / run / "metrics.json").exists()]
-words = f"Not trained here: {', '.join(missing)}." if missing else "All configured runs are included."
+missing = [f"`{run}`" for run in xnn.runs(study) if not (settings.reports / run / "metrics.json").exists()]
+words = f"Not trained here: {'; '.join(missing)}." if missing else "All configured runs are included."
 Markdown(f"{len(metrics)} networks given whole radiographs. {words}")
 
 # %% [markdown]
@@ -72,7 +72,7 @@ short
 
 # %%
 #| tbl-cap: Further scores, calibration error (lower is better) and cost, in the same order.
-table.drop(columns=[*short.columns.drop("run"), "regime", "starting weights"])
+table.drop(columns=[*short.columns.drop("run"), "regime", "starting weights", "test images"])
 
 # %%
 #| fig-alt: Weighted F1 of every run with its interval.
@@ -238,7 +238,7 @@ rivals = [f"`{run}`" for run in leads[~leads.real].against]
 lines = [
     f"{audit.share['test']:.0%} of the test images share their patient with another split "
     f"({audit.share_and_class['test']:.0%} if number and class together name the patient).",
-    f"The difference from {len(rivals)} of {len(leads)} other networks may be chance: {', '.join(rivals)}."
+    f"The difference from {len(rivals)} of {len(leads)} other networks may be chance: {'; '.join(rivals)}."
     if rivals
     else "The difference from every other network exceeds chance.",
 ]

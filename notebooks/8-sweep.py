@@ -42,8 +42,17 @@ origin = xnn.stamp(study)
 table = seeds.sweep_results(settings)
 table.to_csv(settings.reports / "sweep.csv", index=False)
 missing = [point.name for point in settings.expanded() if point.name not in set(table.run)]
-words = f"Not trained here: {', '.join(missing)}." if missing else "All configured runs are included."
+words = f"Not trained here: {'; '.join(missing)}." if missing else "All configured runs are included."
 Markdown(f"{len(table)} runs. {words}")
+
+# %%
+#| tbl-cap: Settings of the sweep.
+points = {
+    name: ", ".join(f"{settings.varied[key].replace('_', ' ')} {value}" for key, value in values.items())
+    for name, values in settings.points.items()
+}
+told = pd.DataFrame({"setting": points.keys(), f"changes to {settings.base}": points.values()})
+Markdown(comparison.markdown(told.replace("", "none")) if points else "")
 
 # %% [markdown]
 # ## Every run

@@ -142,7 +142,7 @@ def trust(study: Study, best: str) -> str:
     if sizes := shortcuts.get("trees_size", {}).get("auroc_pneumonia"):
         reached = f"[{comparison.with_interval(sizes)}](reports/{study.name}/7-protocol.ipynb)"
         lines.append(
-            f"- A map cannot show that width, height and aspect of the file alone reach an AUROC of {reached}."
+            f"- A map cannot show that width, height and aspect of the file alone have an AUROC of {reached}."
         )
     return "\n".join(lines)
 
@@ -160,7 +160,7 @@ def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
         ]
         name = names.of_run(files.load_run(study.name, row.runs[0]), seed=False)
         cells = [f"[{name}](reports/{study.name}/{row.runs[0]}/4-evaluate.ipynb)", str(len(row.runs))]
-        scored = map(comparison.with_interval, scores)
+        scored = [comparison.with_interval(each).replace(" to ", "\u00a0to\u00a0") for each in scores]
         cells += [f"{row.validation:.3f}", f"{row.validation_f1:.3f}", *scored]
         lines.append(f"| {' | '.join(cells)} |")
     caption = (

@@ -92,7 +92,7 @@ def presented(source: str, caption: str, link: Callable[[str], str], save: Calla
         for row in rows
     )
     body = "".join(f"<tr>{BOUNDS.sub(SPAN, cells)}</tr>\n" for cells in filled)
-    kind = "data" + " wide" * (len(head) > 6) + " widest" * (len(head) > 9)
+    kind = "data" + " wide" * (len(head) > 5) + " widest" * (len(head) > 9)
     return (
         f'<table class="{kind}"><caption>{title} <a href="{save(text.getvalue())}">CSV</a></caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>"
