@@ -99,6 +99,8 @@ def page():
         CODE('study = "phantom"', metadata={"tags": ["parameters"]}),
         CODE("import xnn", outputs=[said]),
         CODE("#| tbl-cap: Counts.\ncounts", outputs=[output(html="<table><tr><td>1</td></tr></table>")]),
+        MARKDOWN("## First"),
+        CODE("again", outputs=[output(html="<table><tr><td>2</td></tr></table>")]),
         MARKDOWN("## Empty"),
         CODE("nothing", outputs=[output(markdown="")]),
         CODE("answer", outputs=[output(markdown="**Answer.** It is 0.8. More. ")]),
@@ -119,6 +121,22 @@ def test_the_answer_comes_first_and_the_provenance_last(page):
     assert texts[-1].startswith("## Provenance")
     assert "| 0123456789ab |" in texts[-1]
     assert not any("## Empty" in text or "study =" in text for text in texts)
+
+
+def test_sections_of_one_name_have_cells_of_different_labels(page):
+    labels = [cell.source.partition("\n")[0] for cell in page.cells if "label:" in cell.source]
+    assert labels == ['#| label: "first-1"', '#| label: "first-2"']
+
+
+def test_the_description_of_a_page_has_no_points():
+    assert present.sentence("`run` reaches 0.8.\n\n- a point") == "run reaches 0.8."
+
+
+def test_identifiers_are_words():
+    assert names.in_words("auroc_pneumonia") == "AUROC for pneumonia"
+    assert names.in_words("accuracy_bacteria_vs_virus") == "accuracy for bacteria vs virus"
+    assert names.in_words("average precision micro") == "micro average precision"
+    assert names.in_words("precision for virus") == "precision for virus"
 
 
 def test_no_sentence_leads_to_a_page_that_was_not_made(page):

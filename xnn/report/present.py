@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -248,12 +249,12 @@ class _Numbered:
     def __init__(self, title: str, known: dict, up: str, save: Callable[[str, bytes], str]):
         self.section, self.known, self.up, self.save = title, known, up, save
         self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
-        self.count = self.tables = 0
+        self.counts, self.tables = Counter(), 0
 
     def cell(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "markdown":
             if heading := re.match(r"## (.+)", cell.source):
-                self.section, self.count = heading[1], 0
+                self.section = heading[1]
             cell.source = formulas(self._explained(linked(cell.source, self.known)))
             return cell
         head = OPTIONS.match(cell.source)
@@ -288,9 +289,9 @@ class _Numbered:
         return options
 
     def _label(self) -> str:
-        self.count += 1
         slug = re.sub(r"[^a-z0-9]+", "-", self.section.lower()).strip("-")
-        return f"{slug}-{self.count}"
+        self.counts[slug] += 1  # a section may have the title of the page
+        return f"{slug}-{self.counts[slug]}"
 
     def _output(self, output: nbformat.NotebookNode, own: dict) -> None:
         data = output.get("data", {})
