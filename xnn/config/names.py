@@ -84,7 +84,7 @@ def of(subject: Study | Run | Sweep) -> str:
         case Run():
             return of_run(subject)
         case Sweep():
-            return f"Sweep: {subject.title}"
+            return subject.title[0].upper() + subject.title[1:]
     return of_study(subject)
 
 

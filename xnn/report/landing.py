@@ -160,7 +160,7 @@ def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
         ]
         name = names.of_run(files.load_run(study.name, row.runs[0]), seed=False)
         cells = [f"[{name}](reports/{study.name}/{row.runs[0]}/4-evaluate.ipynb)", str(len(row.runs))]
-        scored = [comparison.with_interval(each).replace(" to ", "\u00a0to\u00a0") for each in scores]
+        scored = map(comparison.with_interval, scores)
         cells += [f"{row.validation:.3f}", f"{row.validation_f1:.3f}", *scored]
         lines.append(f"| {' | '.join(cells)} |")
     caption = (

@@ -194,7 +194,7 @@ def _parts(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
         return [_markdown(text) for text in re.split(r"\n(?=## )", cell.source)]
     tags = cell.metadata.get("tags", [])
     cell.outputs = [each for each in cell.outputs if _says_something(each)]
-    return [] if "parameters" in tags and "study" in cell.source else [cell]
+    return [] if "parameters" in tags and re.search("study|sweep", cell.source) else [cell]
 
 
 def _says_something(output: nbformat.NotebookNode) -> bool:

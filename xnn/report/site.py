@@ -46,6 +46,7 @@ COPIED = (
 WIDE = "format: {html: {grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}}}\n"
 # what scrolls can be reached with a keyboard
 FOCUS = 'document.querySelectorAll(".scroll").forEach(e => e.scrollWidth > e.clientWidth && (e.tabIndex = 0))'
+BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)")  # stay in one line
 BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOTALL)
 
 
@@ -151,7 +152,8 @@ def finished(page: str) -> str:
             heading = re.sub(r"<[^>]+>", "", found[0]).strip()
             return found[0]
         own = "" if "<caption" in found[0] else f"<caption>{heading}</caption>"
-        return f'<div class="scroll">{found[2]}{own}{found[3]}</div>'
+        body = BOUNDS.sub(r'<span class="bounds">\g<0></span>', found[3])
+        return f'<div class="scroll">{found[2]}{own}{body}</div>'
 
     return BLOCK.sub(put, offline(page)).replace("</body>", f"<script>{FOCUS}</script></body>", 1)
 

@@ -13,7 +13,6 @@ from ..config.names import in_words
 CELLS = {"True": "yes", "False": "no", "nan": "", "NaN": "", "None": "", "\xa0": ""}
 NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?")
 MEASURED = re.compile(rf"{NUMBER.pattern}\s?%?( \(.*\))?|-|")
-BOUNDS, SPAN = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)"), r"<span>\g<0></span>"  # stays in one line
 
 
 def cell(text: str) -> str:
@@ -91,9 +90,8 @@ def presented(source: str, caption: str, link: Callable[[str], str], save: Calla
         "".join(f"<td{kind}>{link(each)}</td>" for each, kind in zip(row, classes, strict=True))
         for row in rows
     )
-    body = "".join(f"<tr>{BOUNDS.sub(SPAN, cells)}</tr>\n" for cells in filled)
-    kind = "data" + " wide" * (len(head) > 5) + " widest" * (len(head) > 9)
+    body = "".join(f"<tr>{cells}</tr>\n" for cells in filled)
     return (
-        f'<table class="{kind}"><caption>{title} <a href="{save(text.getvalue())}">CSV</a></caption>\n'
+        f'<table class="data"><caption>{title} <a href="{save(text.getvalue())}">CSV</a></caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>"
     )
