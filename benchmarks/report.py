@@ -39,7 +39,7 @@ def measure(arguments: tuple[str, ...], folder: Path) -> tuple[float, float]:
 
 def answer(seconds: float, megabytes: float) -> str:
     return (
-        f"The report of the phantom study takes {seconds / 60:.0f} minutes, one step after the other, and "
+        f"The report of the phantom study takes {seconds / 60:.0f} minutes, one step at a time, and "
         f"{megabytes / 1024:.1f} GB of memory at most."
     )
 
