@@ -42,8 +42,9 @@ COPIED = (
     "reports/*/*/*.jpg",
     "reports/*/*/gallery/*",
 )
-# read by Quarto alone: smalldocs takes the width from the style sheet
-WIDE = "format: {html: {grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}}}\n"
+# read by Quarto alone: smalldocs takes the width from the style sheet, and follows the reader's preference
+GRID = "grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}"
+QUARTO = f"format: {{html: {{respect-user-color-scheme: true, {GRID}}}}}\n"
 # what scrolls can be reached with a keyboard
 FOCUS = 'document.querySelectorAll(".scroll").forEach(e => e.scrollWidth > e.clientWidth && (e.tabIndex = 0))'
 BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)")  # stay in one line
@@ -86,7 +87,7 @@ def stage(notebooks: list[Path]) -> None:
             target = STAGED / file.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-    (STAGED / "_quarto.yml.local").write_text(WIDE)
+    (STAGED / "_quarto.yml.local").write_text(QUARTO)
     (STAGED / "pages/gallery.js").write_text(landing.galleries(ROOT))
     for name in files.studies():
         if (file := STAGED / "reports" / name / "_findings.md").exists():
