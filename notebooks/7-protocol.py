@@ -43,7 +43,7 @@ origin = xnn.stamp(settings)
 metrics, _ = comparison.load_results(settings)
 f1 = comparison.score(metrics, "f1_weighted")
 best = f1.set_index("run", drop=False).loc[comparison.by_validation(metrics).index[0]]
-names = comparison.titles(settings, metrics)
+names = comparison.titles(settings, metrics, settings.compare_with)
 
 # %% [markdown]
 # ## Shortcuts

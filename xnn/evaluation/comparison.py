@@ -200,10 +200,10 @@ def networks(study: Study, training: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def titles(study: Study, runs: Iterable[str]) -> dict[str, str]:
-    """Return the readable names of runs, and of the studies that theirs is compared with, for figures."""
+def titles(study: Study, runs: Iterable[str], studies: Iterable[str] = ()) -> dict[str, str]:
+    """Return the readable names of runs of a study, and of other studies, for figures."""
     words = {run: of_run(files.load_run(study.name, run)) for run in runs}
-    return words | {name: of_study(files.load_study(name)) for name in study.compare_with}
+    return words | {name: of_study(files.load_study(name)) for name in studies}
 
 
 def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) -> pd.DataFrame:
