@@ -25,6 +25,8 @@ export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
 # than one after the other on all. More threads than cores would be very slow.
 CORES := $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS ?= $(shell n=$$(($(CORES) / $(JOBS))); echo $$((n > 1 ? n : 1)))
+# Notebooks run with this seed of hashes, so their kernels can be forks of a process that has it too.
+export PYTHONHASHSEED ?= 0
 
 # `BIN=$CONDA_PREFIX/bin` uses your own environment instead of .venv.
 ifeq ($(origin BIN),undefined)

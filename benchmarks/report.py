@@ -1,63 +1,86 @@
-"""Time and memory of each step of the phantom report.
+"""Time, CPU time and memory of the phantom report: made in a fresh clone, made again, and a step alone.
 
-Steps are executed one at a time, starting from an empty folder; `make report` runs two at once. The printed
-table is committed, so that its history shows how the cost changes.
+`make report` executes two steps at once, as it does by default. The printed tables are committed, so that
+their history shows how the cost changes.
 
     python benchmarks/report.py
 """
 
+import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import date
 from pathlib import Path
-
-from xnn.report import steps
+from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[1]
-STUDY = "phantom"
+COMMANDS = {
+    "make report, in a fresh clone": ("make", f"BIN={Path(sys.executable).parent}", "report"),
+    "make report, again": ("make", f"BIN={Path(sys.executable).parent}", "report"),
+    "xnn report, which checks every page": (sys.executable, "-m", "xnn", "report", "phantom"),
+    "xnn run, of a step that is current": (sys.executable, "-m", "xnn", "run", "1-wrangle", "phantom"),
+}
 
 
-def arguments_of_steps() -> list[tuple[str, ...]]:
-    """Return the arguments of every step of the study, in order."""
-    return [(task.step, *task.names.values()) for task in steps.report(STUDY) if task.subject]
+class Cost(NamedTuple):
+    """What a command and its children took."""
+
+    seconds: float
+    cpu: float  # seconds, of all cores
+    megabytes: float  # of the largest process
 
 
-def measure(arguments: tuple[str, ...], folder: Path) -> tuple[float, float]:
-    """Return the seconds of a step and the peak memory (MB) of its largest process."""
-    began = time.time()
-    here = {**os.environ, "XNN_ROOT": str(folder)}
-    command = [sys.executable, "-m", "xnn", "run", *arguments]
-    process = subprocess.Popen(command, env=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{' '.join(arguments)} failed")
-    return time.time() - began, usage.ru_maxrss / 1024
+def measure(command: tuple[str, ...], folder: Path) -> Cost:
+    """Return the cost of a command in a folder; end with its output if it fails."""
+    here = {**os.environ, "XNN_ROOT": str(folder), "PYTHONPATH": str(folder)}
+    here = {name: value for name, value in here.items() if name not in ("ARCHIVE", "MASKS", "WEIGHTS")}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
+    result = subprocess.run(command, cwd=folder, env=here, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(result.stdout + result.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.time() - began, cpu, after.ru_maxrss / 1024)
 
 
-def answer(seconds: float, megabytes: float) -> str:
+def pages(folder: Path) -> dict[str, float]:
+    """Return the seconds of each executed notebook."""
+    reports = folder / "reports"
+    files = [*sorted((reports / "phantom").rglob("*.ipynb")), *sorted((reports / "methods").glob("*.ipynb"))]
+    pages = {
+        file.relative_to(reports): json.loads(file.read_text())["metadata"]["papermill"] for file in files
+    }
+    return {str(name.with_suffix("")): page["papermill"]["duration"] for name, page in pages.items()}
+
+
+def answer(costs: dict[str, Cost]) -> str:
+    """Return in a sentence what the report costs, made and made again."""
+    first, again, *_ = costs.values()
     return (
-        f"The report of the phantom study takes {seconds / 60:.0f} minutes, one step at a time, and "
-        f"{megabytes / 1024:.1f} GB of memory at most."
+        f"The phantom report takes {first.seconds / 60:.1f} minutes ({first.cpu / 60:.1f} CPU minutes) and "
+        f"at most {first.megabytes / 1024:.1f} GB in one process; made again, it takes {again.seconds:.1f} s."
     )
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xnn-report-") as name:
-        for part in ("params", "notebooks"):
-            (Path(name) / part).symlink_to(PROJECT / part)
-        rows = [(arguments, *measure(arguments, Path(name))) for arguments in arguments_of_steps()]
-    total, most = sum(row[1] for row in rows), max(row[2] for row in rows)
-    print(f"# What does the report cost?\n\n{answer(total, most)}\n")
+        folder = Path(name) / "xnn"
+        subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(folder)], check=True)
+        costs = {what: measure(command, folder) for what, command in COMMANDS.items()}
+        seconds = pages(folder)
+    print(f"# What does the report cost?\n\n{answer(costs)}\n")
     print("Output of `python benchmarks/report.py`, which describes the method.\n")
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(f"{os.cpu_count()} cores, {threads} threads a step, {date.today()}.\n")
-    print("| step | seconds | peak memory, MB |\n|---|---|---|")
-    for arguments, seconds, memory in rows:
-        print(f"| {' '.join(arguments)} | {seconds:.0f} | {memory:.0f} |")
-    print(f"| all, one after the other | {total:.0f} | {most:.0f} |")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.1f} over 15 minutes, {date.today()}.\n")
+    print("| command | seconds | CPU seconds | largest process, MB |\n|---|---|---|---|")
+    for what, cost in costs.items():
+        print(f"| {what} | {cost.seconds:.1f} | {cost.cpu:.1f} | {cost.megabytes:.0f} |")
+    print("\n| page | seconds, beside another |\n|---|---|")
+    for page, took in seconds.items():
+        print(f"| {page} | {took:.0f} |")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import removal, target
+from xnn.explain import answers, removal, target
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -114,8 +114,8 @@ result = {"study": study, "run": run, "n": n, "patients": patients, "inputs": fo
 result |= {"inpainted": found["inpainted"], "changes": changes.to_dict("records")}
 xnn.write_json(result | {"provenance": xnn.timed(origin)}, settings.reports / "regions.json")
 
-# %%
-Markdown(f"**Answer.** {removal.answer(found, changes)}")
+# %% tags=["answer"]
+Markdown(f"**Answer.** {answers.lungs(settings)}")
 
 # %%
 xnn.Stamp(xnn.timed(origin))

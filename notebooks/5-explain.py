@@ -39,7 +39,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import card, errors, evidence, gallery, sample, scales, target
+from xnn.explain import answers, card, errors, evidence, gallery, sample, scales, target
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -234,9 +234,8 @@ result |= {"supports": card.verdicts(against), "baseline": how.baseline, "advice
 result |= {"errors": told.T.to_dict(), "provenance": xnn.timed(origin)}
 xnn.write_json(result, settings.reports / "explanations.json")
 
-# %%
-words = f"{card.sentence(numbers, against, repeated)} {errors.sentence(told, part.right)} {advice}"
-Markdown(f"**Answer.** {words} Measured on {n} test images.")
+# %% tags=["answer"]
+Markdown(f"**Answer.** {answers.explanations(settings)}")
 
 # %%
 xnn.Stamp(xnn.timed(origin))

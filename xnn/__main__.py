@@ -12,9 +12,8 @@ from typing import Annotated
 import typer
 
 from .config import files
-from .config.schema import ROOT, ParameterError
-from .data.archive import DataError
-from .models.weights import WeightsError
+from .config.errors import UserError
+from .config.schema import ROOT
 from .report import pipeline, steps
 from .report.steps import StepError, Task
 
@@ -208,7 +207,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` clears up
     try:
         cli()
-    except (ParameterError, StepError, DataError, WeightsError) as error:
+    except UserError as error:
         sys.exit(f"xnn: {error}")
     except OSError as error:
         if error.errno not in HINTS:

@@ -68,6 +68,8 @@ drawing.draw(3)
 study.synthetic
 """
 
+CACHES = [each for each in vars(freshness).values() if hasattr(each, "cache_clear")]
+
 
 @pytest.fixture
 def key(tmp_path, monkeypatch):
@@ -88,12 +90,12 @@ def key(tmp_path, monkeypatch):
         for name, text in files.items():
             (package / name).parent.mkdir(exist_ok=True, parents=True)
             (package / name).write_text(text or "")
-        for cached in (freshness._module, freshness._definition, freshness._methods, freshness.of_function):
+        for cached in CACHES:
             cached.cache_clear()
         return freshness.of_function(*function) if function else freshness.of_cells([page])
 
     yield of
-    for cached in (freshness._module, freshness._definition, freshness._methods, freshness.of_function):
+    for cached in CACHES:
         cached.cache_clear()
 
 

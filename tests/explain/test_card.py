@@ -124,19 +124,3 @@ def test_the_alarm_needs_more_than_every_control():
     marker["centre"] = (0.12, 0.08, 0.16)
     assert not card.alarm(table(marker_share=marker))["fires"]
     assert card.alarm(table(lung_share=marker)) == {}
-
-
-def test_the_sentence_says_what_the_tables_do():
-    good, bad = (0.9, 0.8, 1.0), (0.1, 0.0, 0.2)
-    rows = {name: beside(good, bad) for name in card.JUDGES} | {"lung_share": beside(good, bad)}
-    signs = {name: (sign * 0.2, sign * 0.2, sign * 0.2) for name, sign in card.BETTER.items()}
-    against = table(**{name: dict.fromkeys(CONTROLS, signs[name]) for name in card.JUDGES})
-    repeated = pd.DataFrame({"method": ["noise of 3 grey levels", "nothing learnt"], "value": [0.9, 0.1]})
-    repeated = repeated.assign(low=repeated.value - 0.1, high=repeated.value + 0.1)
-    said = card.sentence(table(**rows), against, repeated)
-    assert "insertion: better than 4, worse than 0" in said
-    assert "The maps depend on what was learnt" in said
-    assert "90% (80% to 100%) of the attribution lies in the lungs" in said
-    assert "Alarm" not in said
-    repeated.loc[1, "high"] = 0.85
-    assert "are not shown to depend" in card.sentence(table(**rows), against, repeated)

@@ -8,9 +8,11 @@ compared instead, and its own code decides no number.
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import resolve_name
@@ -19,9 +21,13 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from .provenance import write_json
+from .schema import ROOT
+
 __by_value__ = True  # decides what is kept, and no number
 
 PACKAGE = Path(__file__).parents[1]
+MEMORY = ROOT / "artifacts/code-keys.json"
 ROUNDS = 4  # how many references away a change still shows where it is referred to
 SKIPPED = ("ctx", "kind", "type_comment", "type_params", "returns")  # fields of syntax trees
 EFFECTS = ""  # the name for what a module does when it is imported
@@ -47,6 +53,46 @@ class Key(NamedTuple):
 
 def of_cells(cells: Iterable[str]) -> Key:
     """Return the key of a notebook's code cells, in order, and all they reach."""
+    cells = list(cells)
+    return _remembered(digest(cells), lambda: _of_cells(cells))
+
+
+@functools.cache
+def of_function(module: str, name: str) -> Key:
+    """Return the key of a definition, for example ``of_function("xnn.training.fit", "trained")``."""
+    return _remembered(f"{module}.{name}", lambda: _of_function(module, name))
+
+
+def _remembered(name: str, compute: Callable[[], Key]) -> Key:
+    """Return a key, computed only if the sources have changed since it was: parsing them takes seconds."""
+    keys = _memory()
+    if name not in keys:
+        key = compute()
+        keys[name] = [key.sha256, sorted(key.attributes)]
+        with contextlib.suppress(OSError):  # it is computed again
+            MEMORY.parent.mkdir(exist_ok=True)
+            write_json({"sources": _sources_sha256(), "keys": keys}, MEMORY)
+    sha256, attributes = keys[name]
+    return Key(sha256, frozenset(attributes))
+
+
+@functools.cache
+def _memory() -> dict[str, list]:
+    """Return the keys of the sources as they are that were computed before."""
+    with contextlib.suppress(OSError, ValueError, KeyError):  # it was never written, or by another version
+        if (kept := json.loads(MEMORY.read_text()))["sources"] == _sources_sha256():
+            return kept["keys"]
+    return {}
+
+
+@functools.cache
+def _sources_sha256() -> str:
+    files = [file for folder in (PACKAGE, PACKAGE.parent / "methods") for file in folder.rglob("*.py*")]
+    texts = [(file.name, file.read_bytes()) for file in sorted(files) if file.suffix in (".py", ".pyi")]
+    return _sha256(sys.version, *(f"{name} {hashlib.sha256(text).hexdigest()}" for name, text in texts))
+
+
+def _of_cells(cells: list[str]) -> Key:
     trees = [ast.parse(cell) for cell in cells]
     page = _Definition(_Module((), ast.Module([node for tree in trees for node in tree.body], [])))
     hidden = _bound(page.module.tree.body)
@@ -54,9 +100,7 @@ def of_cells(cells: Iterable[str]) -> Key:
     return _key(page)
 
 
-@functools.cache
-def of_function(module: str, name: str) -> Key:
-    """Return the key of a definition, for example ``of_function("xnn.training.fit", "trained")``."""
+def _of_function(module: str, name: str) -> Key:
     caller = _Definition(None)
     caller.references.append((tuple(module.split(".")), name))
     return _key(caller)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import to_jsonable_python
 
 from .backbones import BACKBONES, TIMM, is_known
+from .errors import UserError
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
 
@@ -40,7 +41,7 @@ def short(path: Path) -> str:
     return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
 
 
-class ParameterError(ValueError):
+class ParameterError(UserError, ValueError):
     """A parameter file that cannot be used; the message names the file, the key and the fix."""
 
 

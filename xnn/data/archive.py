@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from ..config.errors import UserError
 from ..config.schema import ROOT, Study
 from .images import MAX_BYTES, ImageError
 
@@ -18,7 +19,7 @@ LITTER = re.compile(r"(^|/)(\.|__MACOSX/|Thumbs\.db$|desktop\.ini$|$)", re.IGNOR
 BESIDE = re.compile(r"\b(mask|thumb|thumbnail)s?( \d+)*( png| jpe?g)?$")  # the last word of lung_masks
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """A data set that cannot be used; the message names the place and the fix."""
 
 

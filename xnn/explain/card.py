@@ -188,34 +188,3 @@ def alarm(found: pd.DataFrame) -> dict:
         "controls": float(controls.value.max()),
         "fires": bool(own.low > controls.high.max()),
     }
-
-
-def sentence(found: pd.DataFrame, against: pd.DataFrame, repeated: pd.DataFrame) -> str:
-    """Return in words which claims the explanations support."""
-    verdict, parts = verdicts(against), []
-    for name in JUDGES:
-        each = verdict[name]
-        parts.append(f"{name.removesuffix('_auc')}: better than {each['better']}, worse than {each['worse']}")
-    lines = [f"Of {len(CONTROLS)} controls, Integrated Gradients are, by {'; '.join(parts)}."]
-    lines.append(_dependence(repeated))
-    share = found[found.measure == "lung_share"].set_index("method")
-    if len(share):
-        own, controls = share.loc[METHOD], share.loc[list(CONTROLS)]
-        lines.append(
-            f"{own.value:.0%} ({own.low:.0%} to {own.high:.0%}) of the attribution lies in the lungs, of the "
-            f"controls' {controls.value.min():.0%} to {controls.value.max():.0%}."
-        )
-    if (state := alarm(found)) and state["fires"]:
-        lines.append(f"Alarm: {state['value']:.0%} of the attribution lies on the marker.")
-    return " ".join(lines)
-
-
-def _dependence(repeated: pd.DataFrame) -> str:
-    rows = repeated.set_index("method")
-    same, nothing = rows.loc["noise of 3 grey levels"], rows.loc["nothing learnt"]
-    depend = "depend" if same.low > nothing.high else "are not shown to depend"
-    return (
-        f"The maps {depend} on what was learnt: their correlation with those of a network with random "
-        f"parameters is {nothing.value:.2f}, with those of the same network under noise that no eye sees "
-        f"{same.value:.2f}."
-    )

@@ -64,18 +64,3 @@ def _out_of_fold(features, wrong, patients):
     model = make_pipeline(StandardScaler(), LogisticRegression())
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     return cross_val_predict(model, features, wrong, groups=patients, cv=folds, method="predict_proba")[:, 1]
-
-
-def sentence(found: pd.DataFrame, right) -> str:
-    """Return the answer in words, given the rows of `telling`."""
-    wrong, count = int((~np.asarray(right)).sum()), len(right)
-    if found.empty:
-        return f"{wrong} of {count} answers are wrong: too few to compare their explanations."
-    apart = [name for name, row in found.iloc[1:-3].iterrows() if not row.low <= 0.5 <= row.high]
-    gain = found.loc["gain by the traits"]
-    differ = f"differ in {', '.join(apart)}" if apart else "are not shown to differ"
-    adds = "add to" if gain.low > 0 else "add nothing measurable to"
-    return (
-        f"Explanations of the {wrong} wrong answers of {count} {differ}; to tell errors they {adds} the "
-        f"probability (AUROC {gain.value:+.2f}, {gain.low:+.2f} to {gain.high:+.2f})."
-    )

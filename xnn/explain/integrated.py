@@ -11,6 +11,7 @@ from ..models.classifier import BATCH, channels_last
 
 # images in one pass on a GPU, forwards and with gradients: several pages share its memory
 FORWARD, BACKWARD = 64, 32
+PIXELS = 4 * 224**2  # of a batch of gradients on a CPU: with more they leave its caches and become slower
 SEGMENTS = 8  # equal parts of the path at first
 HALVED = 8  # segments of an image halved in one round at most: more would be chosen on stale evidence
 GROUP = 8  # images worked on side by side, on a CPU: their gradients fit into memory
@@ -148,8 +149,7 @@ def _sample(model, start, change, targets, paths: dict[int, _Path]) -> None:
     numbers = torch.cat([torch.full((len(path.wanted),), number) for number, path in paths.items()])
     alphas = torch.as_tensor(np.concatenate([path.wanted for path in paths.values()]))
     found = []
-    # a CPU computes gradients of one point at a time twice as fast as of many, and in less memory
-    size = batch_size(model, 1, BACKWARD)
+    size = batch_size(model, max(1, PIXELS // start[0, 0].numel()), BACKWARD)
     for rows, part in zip(numbers.split(size), alphas.split(size), strict=True):
         logits, gradient = evaluate(model, along(start[rows], change[rows], part), targets[rows])
         found.append((logits, (gradient * change[rows]).sum(1).cpu(), gradient.sum(1).cpu()))

@@ -162,35 +162,3 @@ def shown(changes: pd.DataFrame) -> pd.DataFrame:
             "shift of the log-odds (nats)": changes["shift"].map(nats),
         }
     ).set_index("change")
-
-
-def answer(found: dict[str, dict], changes: pd.DataFrame) -> str:
-    """Return what the region test says of a network, in sentences."""
-    score = main_score(found)
-    (whole, *_), gone, alone = (
-        [found[fill][name][score] for fill in regions.FILLS]
-        for name in ("whole", "lungs_removed", "lungs_only")
-    )
-    words = [
-        f"With both lungs removed the {TITLES[score]} is {_both(gone)}, with nothing but the lungs "
-        f"{_both(alone)}; on the whole radiograph it is {with_interval(whole)}."
-    ]
-    needed = [each["difference"]["high"] < 0 for each in gone]
-    if all(needed) and max(each["value"] for each in gone) < (whole["value"] + 0.5) / 2:
-        words.append("The network needs the lungs: without them it loses more than half of what it knows.")
-    elif all(needed):
-        words.append("It loses something without the lungs, but it keeps most of its score.")
-    else:
-        words.append("Losing the lungs costs it nothing that exceeds chance.")
-    worst = changes.loc[changes.changed.map(lambda each: each["value"]).idxmax()]
-    words.append(
-        f"Of the small changes, '{worst.change}' moves most answers: {worst.changed['value']:.1%} of "
-        f"{worst.n} radiographs are then given another class."
-    )
-    return " ".join(words)
-
-
-def _both(scores: list[dict]) -> str:
-    return " or ".join(
-        f"{with_interval(each)} ({fill})" for fill, each in zip(regions.FILLS, scores, strict=True)
-    )

@@ -33,8 +33,8 @@ class Parts(NamedTuple):
 
 
 def mobilenet_v2(config: dict, state: dict | None = None) -> Parts:
-    """Return the parts of torchvision's MobileNetV2."""
-    network = get_model("mobilenet_v2", weights=None)
+    """Return the parts of torchvision's MobileNetV2; ``width_mult`` scales its channels."""
+    network = get_model("mobilenet_v2", weights=None, **config)
     if state:
         network.load_state_dict(state)
     return Parts(network.features, nn.Identity(), network.last_channel)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..config.backbones import TIMM
+from ..config.errors import UserError
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT, Model
 
 HUB = {"convnextv2": "facebook/convnextv2-tiny-1k-224"}  # what "imagenet" means for backbones of the hub
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError, ValueError):
     """Weights that are missing or do not fit; the message names what was tried."""
 
 

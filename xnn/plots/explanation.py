@@ -61,7 +61,7 @@ def cases(images, maps: dict, titles, captions, lungs=None, zones: pd.DataFrame 
         return look.nothing()
     columns = 1 + len(maps) + (zones is not None)
     figure, axes = look.subplots(3.4 * columns, 3.7 * len(images) + 0.5, len(images), columns, squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.1, wspace=0.01, hspace=0.02)
     for row, axis in enumerate(axes[:, 0]):
         look.show(axis, images[row], titles[row], captions[row])
     for number, (name, each) in enumerate(maps.items(), 1):

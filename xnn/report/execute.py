@@ -90,7 +90,9 @@ def refresh(task: Task) -> bool:
         for one, other in zip(before, after, strict=False):
             other.update({key: one[key] for key in ("id", "outputs", "execution_count") if key in one})
             other.metadata = one.metadata | {"tags": other.metadata.get("tags", [])}
-    changed = [(c.cell_type, c.source) for c in old.cells] != [(c.cell_type, c.source) for c in new.cells]
+            if "answer" in other.metadata.tags:
+                other.outputs = [_answer_again(other, task)]
+    changed = _shown(old) != _shown(new)
     new.metadata = old.metadata
     new.metadata.papermill["parameters"] = task.values
     new.metadata["xnn"]["words"] = steps.words(task)
@@ -99,14 +101,37 @@ def refresh(task: Task) -> bool:
     return changed
 
 
+def _answer_again(cell: nbformat.NotebookNode, task: Task) -> nbformat.NotebookNode:
+    """The output of a cell tagged `answer`, which reads nothing but result files: no kernel, no network."""
+    from IPython.display import Markdown
+
+    from ..explain import answers
+
+    shown = eval(cell.source, {"Markdown": Markdown, "answers": answers, "settings": task.subject})
+    data = {"text/markdown": shown.data, "text/plain": repr(shown)}
+    return nbformat.v4.new_output("execute_result", data, execution_count=cell.execution_count)
+
+
+def _shown(notebook: nbformat.NotebookNode) -> list:
+    """What of a page a refresh may change: sources, and the outputs of cells tagged `answer`."""
+    return [
+        (cell.cell_type, cell.source, cell.outputs if "answer" in cell.metadata.get("tags", []) else None)
+        for cell in notebook.cells
+    ]
+
+
+def kernel_environment() -> dict[str, str]:
+    """The environment of this process as notebooks get it."""
+    return {name: value for name, value in os.environ.items() if name not in UNSET} | SETTINGS
+
+
 def _papermill(notebook: nbformat.NotebookNode, output: Path, task: Task) -> nbformat.NotebookNode:
     """Execute a notebook; retry if its kernel does not start, which happens on busy machines."""
     import papermill
 
-    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
     for _ in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="xnn-") as folder:
-            own = kept | SETTINGS | {"IPYTHONDIR": f"{folder}/ipython"}
+            own = kernel_environment() | {"IPYTHONDIR": f"{folder}/ipython"}
             # sockets in files: ports are raced for by other processes, and open to other users
             socket = {"transport": "ipc", "ip": f"{folder}/kernel"} if os.name == "posix" else {}
             try:

@@ -1,19 +1,22 @@
 """Making of the report: execute stale pages in order, keep current ones."""
 
-import os
+import functools
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from ..config import files, leash
 from ..config.schema import ROOT, Run
-from ..models import kept, prediction
 from . import steps
 from .steps import StepError, Task
+
+if TYPE_CHECKING:
+    from . import warm
 
 # ---- one step ------------------------------------------------------------------------------------
 
@@ -36,6 +39,9 @@ def make(task: Task, force: bool = False) -> Path:
             return task.page
         from .execute import execute  # papermill takes a second to import
 
+        if task.study:  # every file of the study is checked before any work
+            for name in files.runs(task.study.name):
+                files.load_run(task.study.name, name)
         provide(task)
         print(f"{task} ...", flush=True)
         execute(task)
@@ -62,63 +68,19 @@ def provide(task: Task) -> None:
         return
     if not all((study.artifacts / name).exists() for name in ("records.csv", "images.npy")):
         run_step("1-wrangle", study.name, force=True)
-    if isinstance(task.subject, Run) and (needed := trainings([task])):
-        allow(needed)
+    if not isinstance(task.subject, Run):
+        return
+    from ..models import kept  # pandas takes half a second to import
+    from . import trainings
+
+    if needed := trainings.needed([task]):
+        trainings.allow(needed)
         if task.step == "3-train" and not kept.record(task.subject, kept.inputs(task.subject)):
             needed.remove(task.subject)  # its notebook trains it
         for run in needed:
             print(f"{run.study.name}/{run.name}: its model is not here; training ...", flush=True)
             if leash.start("xnn", "train", run.study.name, run.name).wait():
                 raise StepError(f"training of {run.name} failed: see above")
-
-
-# ---- trainings -----------------------------------------------------------------------------------
-
-
-def trainings(tasks: Iterable[Task]) -> list[Run]:
-    """Runs that must be trained before some tasks can be executed, in order."""
-    runs = [task.subject for task in tasks if isinstance(task.subject, Run) and _needs_training(task)]
-    return list({each.name: each for run in runs for each in _untrained(run)}.values())
-
-
-def _needs_training(task: Task) -> bool:
-    """Whether a step of a run cannot be executed before its model is trained, once or again."""
-    run, now = task.subject, kept.inputs(task.subject)
-    if kept.model(run, now):
-        return False
-    splits = {"3-train": ("test",), "4-evaluate": ("test", "val")}.get(task.step)
-    if splits is None or not kept.record(run, now):  # other steps ask the model itself
-        return True
-    return now["records"] is not None and not all(prediction.are_kept(run, split) for split in splits)
-
-
-def _untrained(run: Run) -> Iterator[Run]:
-    """The runs without a model that a run starts from, and the run itself."""
-    if first := run.model.start_from:
-        start = files.load_run(run.study.name, first)
-        if not kept.model(start, kept.inputs(start)):
-            yield from _untrained(start)
-    yield run
-
-
-def announcement(runs: list[Run]) -> str:
-    """One line: how many trainings are needed, and how long they took last time."""
-    seconds = [kept.seconds(run) for run in runs]
-    known = [each for each in seconds if each is not None]
-    words = "1 training is needed" if len(runs) == 1 else f"{len(runs)} trainings are needed"
-    if known:
-        hours, minutes = divmod(round(sum(known) / 60), 60)
-        words += f", about {f'{hours} h ' * bool(hours)}{minutes} min by the last records"
-    if len(known) < len(seconds):
-        words += f" ({len(seconds) - len(known)} without a record)" if known else ", no record says how long"
-    return f"{words}: {', '.join(run.name for run in runs)}"
-
-
-def allow(runs: list[Run]) -> None:
-    """Raise StepError if trainings would replace committed ones on real radiographs without TRAIN=1."""
-    again = [run for run in runs if not run.study.synthetic and kept.seconds(run) is not None]
-    if again and os.environ.get("TRAIN") != "1":
-        raise StepError(f"{announcement(runs)}; set TRAIN=1 to train again (models are not in git)")
 
 
 # ---- many steps ----------------------------------------------------------------------------------
@@ -129,21 +91,20 @@ def make_all(tasks: list[Task], jobs: int) -> None:
 
     Trainings are announced first. Raises StepError if a task fails, after the running ones have ended.
     """
-    if needed := trainings(task for task in tasks if steps.doubts(task)):
-        allow(needed)
-        print(announcement(needed), flush=True)
+    if stale := [task for task in tasks if steps.doubts(task)]:
+        _announce(stale)
     place = {task: number for number, task in enumerate(tasks)}  # earlier tasks block more of the others
     order = TopologicalSorter({task: steps.upstream(task, tasks) for task in tasks})
     order.prepare()
     ready: list[Task] = []
-    running: dict[Task, subprocess.Popen] = {}
+    running: dict[Task, subprocess.Popen | warm.Child] = {}
     try:
         while order.is_active():
             ready = sorted([*ready, *order.get_ready()], key=place.get)
             while ready and len(running) < jobs:
                 task = ready.pop(0)
                 if steps.doubts(task):
-                    running[task] = leash.start("xnn", "run", task.step, *task.names.values())
+                    running[task] = _starter()("xnn", "run", task.step, *task.names.values())
                 else:
                     refresh(task)
                     order.done(task)
@@ -154,7 +115,26 @@ def make_all(tasks: list[Task], jobs: int) -> None:
             process.terminate()
 
 
-def _ended(running: dict[Task, subprocess.Popen]) -> list[Task]:
+def _announce(stale: list[Task]) -> None:
+    from . import trainings
+
+    if needed := trainings.needed(stale):
+        trainings.allow(needed)
+        print(trainings.announcement(needed), flush=True)
+
+
+@functools.cache
+def _starter() -> "Callable[..., subprocess.Popen | warm.Child]":
+    """How steps are started: as forks that have imported all, or as new processes where that is not safe."""
+    from . import warm
+
+    if not warm.possible():
+        return leash.start
+    warm.imports()
+    return warm.start
+
+
+def _ended(running: dict[Task, "subprocess.Popen | warm.Child"]) -> list[Task]:
     """Wait until a task has ended; remove and return those that have.
 
     Raises StepError if one has failed, after the others have ended.
@@ -196,5 +176,7 @@ def status(tasks: list[Task]) -> None:
             reason = "; ".join(why[task][:3]) or "only if an upstream result changes"
             print(f"{task}: {reason}{f' (took {took / 60:.1f} min)' if took else ''}")
     print(f"{len(tasks) - len(stale)} of {len(tasks)} pages are current")
-    needed = trainings(task for task in tasks if why[task])
-    print(announcement(needed) if needed else "no training is needed")
+    from . import trainings
+
+    needed = trainings.needed(task for task in tasks if why[task])
+    print(trainings.announcement(needed) if needed else "no training is needed")

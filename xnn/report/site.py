@@ -12,12 +12,13 @@ from string import Template
 import nbformat
 from filelock import FileLock
 
-from ..config import files
+from ..config import files, freshness, provenance
 from ..config.schema import ROOT, ParameterError, short
 from . import checklists, landing, metadata, present, steps
 from .steps import StepError
 
 SITE = "_site"
+INPUTS = ".inputs"  # in it, the hash of what it was made from
 STAGED = ROOT / "artifacts/site"
 COPIED = (
     "_quarto.yml",
@@ -65,6 +66,10 @@ def render(renderer: str | None = None) -> None:
             if not steps.metadata(notebook):
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
         checklists.write()
+        made_from = _inputs(notebooks, renderer)
+        if _is_current(made_from):
+            print(f"the site is in {SITE}/index.html, and nothing that it shows has changed")
+            return
         stage(notebooks)
         _run(renderer)
         shutil.rmtree(ROOT / SITE, ignore_errors=True)
@@ -76,7 +81,23 @@ def render(renderer: str | None = None) -> None:
             if why := _complete(notebook):
                 print(f"{short(notebook)} carries a banner: {why[0]}")
         metadata.write(ROOT / SITE)
+        (ROOT / SITE / INPUTS).write_text(made_from)
         print(f"the site is in {SITE}/index.html, rendered by {renderer}")
+
+
+def _inputs(notebooks: list[Path], renderer: str) -> str:
+    """Hash of all that a rendered site depends on: copied files, pages and their doubts, and this package."""
+    code = Path(__file__).parent.glob("*.py")
+    found = sorted({*notebooks, *code, *(file for name in COPIED for file in ROOT.glob(name))})
+    return freshness.digest(
+        [renderer, [[str(file), provenance.file_sha256(file)] for file in found if file.is_file()]]
+        + [doubts(each) for each in notebooks]
+    )
+
+
+def _is_current(made_from: str) -> bool:
+    file = ROOT / SITE / INPUTS
+    return file.exists() and file.read_text() == made_from
 
 
 def stage(notebooks: list[Path]) -> None:

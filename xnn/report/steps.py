@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..config import files, freshness, provenance, schema
+from ..config.errors import UserError
 from ..config.files import load_sweep
 from ..config.schema import ROOT, Run, Study, short
 from ..config.sweep import Sweep
@@ -16,7 +17,7 @@ from ..config.sweep import Sweep
 COMPARED = ("training.json", "metrics.json", "predictions.csv", "explanations.json")
 
 
-class StepError(RuntimeError):
+class StepError(UserError, RuntimeError):
     """A step that failed; the message is for the person who called make."""
 
 
@@ -43,6 +44,8 @@ STEPS = {
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
 ON_METHODS = Step("")
+ANSWERS = "xnn/explain/answers.py"  # sentences from result files, in cells tagged `answer`
+ANSWER_CELL = r'^# %% tags=\["answer"\]$'
 
 
 class Task(NamedTuple):
@@ -120,8 +123,6 @@ def task(step: str, subject: str = "", run: str | None = None) -> Task:
         return Task(step, load_sweep(subject))
     if per == "run" and run is None:
         raise StepError(f"{step} belongs to a run: give one of {', '.join(files.runs(subject))}")
-    for name in files.runs(subject):
-        files.load_run(subject, name)  # every file of the study is checked before any work
     return Task(step, files.load_run(subject, run) if per == "run" else files.load_study(subject))
 
 
@@ -291,8 +292,10 @@ def result_sha256(file: Path) -> str:
 
 
 def words(of: Task) -> str:
-    """Hash of a page's source text and parameters, which its key does not cover."""
-    return freshness.digest([of.source.read_text(), of.values])
+    """Hash of a page's source text, parameters and sentences, which its key does not cover."""
+    text = of.source.read_text()
+    told = [(ROOT / ANSWERS).read_text()] if re.search(ANSWER_CELL, text, re.MULTILINE) else []
+    return freshness.digest([text, of.values, *told])
 
 
 def metadata(page: Path) -> dict:

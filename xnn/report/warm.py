@@ -1,0 +1,172 @@
+"""Steps and their notebook kernels as forks of one process that has imported what they need.
+
+A new process spends more time on imports than many a step on its work. A fork must give the page of a new
+process: it is made where nothing but imports happened, with the environment that execution gives to kernels.
+"""
+
+import importlib
+import locale
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+from unittest import mock
+
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+
+from ..config.leash import GRACE
+from .execute import UNSET, kernel_environment
+
+MODULES = (
+    "ipykernel.kernelapp",
+    "jupytext",
+    "papermill",
+    "sklearn.linear_model",
+    "xnn.explain.card",
+    "xnn.explain.removal",
+    "xnn.explore.audit",
+    "xnn.plots",
+    "xnn.training.fit",
+)
+forking = multiprocessing.get_context("fork") if sys.platform == "linux" else None
+NAME = "xnn-fork"
+
+
+def possible() -> bool:
+    """Whether forks of this process are like new ones: the seed of hashes is fixed when Python starts."""
+    same_seed = os.environ.get("PYTHONHASHSEED") == kernel_environment()["PYTHONHASHSEED"]
+    return bool(forking) and same_seed and not set(UNSET) & set(os.environ)
+
+
+def imports() -> None:
+    """Import what steps need, with the settings of a kernel; tqdm and pandas look for one when imported."""
+    shell = SimpleNamespace(config={"IPKernelApp": {}}, kernel=True)
+    with mock.patch.dict(os.environ, kernel_environment(), clear=True):
+        with (
+            mock.patch("IPython.get_ipython", return_value=shell),
+            mock.patch("builtins.get_ipython", return_value=shell, create=True),
+        ):
+            importlib.import_module("tqdm.auto")
+            importlib.import_module("pandas")
+        for name in MODULES:
+            importlib.import_module(name)
+
+
+class Child:
+    """``python -m MODULE ARGUMENTS...`` in a fork that ends with this process; used like a Popen."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, target, *arguments):
+        self.process = forking.Process(target=target, args=arguments)
+        self.process.start()
+        self.pid = self.process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def wait(self) -> int:
+        self.process.join()
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+
+def start(module: str, *arguments: str) -> Child:
+    """Run a module in a fork that ends with this process, as `leash.start` does in a new process."""
+    return Child(_run, module, arguments)
+
+
+def _run(module: str, arguments: tuple[str, ...]) -> None:
+    kernel = _Kernel()  # before there are threads
+    threading.Thread(target=_watch, daemon=True).start()
+    ForkProvisioner.waiting = kernel
+    KernelProvisionerFactory.instance().provisioners[NAME] = EntryPoint(
+        NAME, f"{__name__}:ForkProvisioner", KernelProvisionerFactory.GROUP_NAME
+    )
+    KernelProvisionerFactory.instance().default_provisioner_name = NAME
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        kernel.close()
+
+
+def _watch() -> None:
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(128 + signal.SIGTERM)
+
+
+class _Kernel(Child):
+    """A fork that becomes the kernel of a notebook when it is told which."""
+
+    def __init__(self):
+        self.theirs, self.ours = forking.Pipe(duplex=False)
+        super().__init__(self._become)
+        self.theirs.close()
+
+    def _become(self) -> None:
+        self.ours.close()
+        try:
+            arguments, environment, folder = self.theirs.recv()
+        except EOFError:  # no notebook was executed
+            return
+        os.setsid()
+        os.environ.clear()
+        os.environ.update(environment)
+        time.tzset()
+        locale.setlocale(locale.LC_CTYPE, "")
+        os.chdir(folder)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        from ipykernel.kernelapp import IPKernelApp
+
+        IPKernelApp.launch_instance(argv=arguments)
+
+    def begin(self, *told) -> None:
+        self.ours.send(told)
+
+    def close(self) -> None:
+        """End it: no notebook is executed any more."""
+        self.ours.close()
+        if self.pid is not None:
+            self.process.join(GRACE)
+            self.kill()
+
+
+class ForkProvisioner(LocalProvisioner):
+    """Gives a notebook the kernel that waits for one, and a new process to each later notebook."""
+
+    waiting: _Kernel | None = None
+
+    async def launch_kernel(self, cmd: list[str], **options) -> dict:
+        kernel, ForkProvisioner.waiting = ForkProvisioner.waiting, None
+        if kernel is None:
+            return await super().launch_kernel(cmd, **options)
+        arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
+        # what a kernel does when matplotlib is imported, which it was; and it ends with this process
+        arguments += ["--matplotlib=inline", f"--IPKernelApp.parent_handle={os.getpid()}"]
+        self.cwd = options.get("cwd", os.getcwd())
+        kernel.begin(arguments, options["env"], self.cwd)
+        self.process = kernel
+        self.pid = self.pgid = kernel.pid
+        return self.connection_info
