@@ -139,8 +139,8 @@ lines = [
 if others:
     lines.append(f"Weighted F1 of the other settings against `{first}`: {comparison.verdict(drawn)}.")
 Markdown(
-    f"**Answer.** `{chosen.name}` is best by {table.attrs['criterion']} ({chosen.validation:.3f}, mean of "
-    f"{chosen.seeds} seed{'' if chosen.seeds == 1 else 's'}) and reaches a weighted F1 of "
+    f"**Answer.** With {chosen.validation:.3f} (mean of {chosen.seeds} seed"
+    f"{'' if chosen.seeds == 1 else 's'}), `{chosen.name}` is best by {table.attrs['criterion']} and reaches a weighted F1 of "
     f"**{comparison.with_interval(score)}** on the test split.\n\n" + "".join(f"- {line}\n" for line in lines)
 )
 
