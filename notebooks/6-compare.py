@@ -238,9 +238,8 @@ rivals = [f"`{run}`" for run in leads[~leads.real].against]
 lines = [
     f"{audit.share['test']:.0%} of the test images share their patient with another split "
     f"({audit.share_and_class['test']:.0%} if number and class together name the patient).",
-    f"The difference from {len(rivals)} of {len(leads)} other networks may be chance: {'; '.join(rivals)}."
-    if rivals
-    else "The difference from every other network exceeds chance.",
+    f"The difference from {len(rivals)} of {len(leads)} other networks may be chance"
+    f"{': ' if rivals else ''}{'; '.join(rivals)}.",
 ]
 if len(simple):
     lines.append(

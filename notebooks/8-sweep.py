@@ -138,10 +138,11 @@ lines = [
 ]
 if others:
     lines.append(f"Weighted F1 of the other settings against `{first}`: {comparison.verdict(drawn)}.")
+seeds_used = f"{chosen.seeds} seed{'' if chosen.seeds == 1 else 's'}"
 Markdown(
-    f"**Answer.** With {chosen.validation:.3f} (mean of {chosen.seeds} seed"
-    f"{'' if chosen.seeds == 1 else 's'}), `{chosen.name}` is best by {table.attrs['criterion']} and reaches a weighted F1 of "
-    f"**{comparison.with_interval(score)}** on the test split.\n\n" + "".join(f"- {line}\n" for line in lines)
+    f"**Answer.** With {chosen.validation:.3f} (mean of {seeds_used}), `{chosen.name}` is best by "
+    f"{table.attrs['criterion']} and reaches a weighted F1 of **{comparison.with_interval(score)}** on the "
+    "test split.\n\n" + "".join(f"- {line}\n" for line in lines)
 )
 
 # %%
