@@ -71,8 +71,9 @@ names = comparison.titles(settings, metrics)
 short
 
 # %%
-#| tbl-cap: Further scores, calibration error (lower is better) and cost, in the same order.
-table.drop(columns=[*short.columns.drop("run"), "regime", "starting weights", "test images"])
+#| tbl-cap: Further scores and calibration error (lower is better), in the same order.
+hidden = ["regime", "starting weights", "test images", "parameters trained", "minutes"]
+table.drop(columns=[*short.columns.drop("run"), *hidden])
 
 # %%
 #| fig-alt: Weighted F1 of every run with its interval.
@@ -111,7 +112,7 @@ best = f1.set_index("run", drop=False).loc[chosen.index[0]]
 leads = comparison.differences(
     settings, [(best.run, run) for run in f1.run if run != best.run], ["f1_weighted"]
 )
-leads.drop(columns=["run", "score"]).rename(columns={"against": "other network"})
+comparison.as_read(leads).drop(columns=["run", "score"]).rename(columns={"against": "other network"})
 
 # %%
 #| fig-alt: Difference in weighted F1 between the chosen run and every other with its interval.
@@ -133,7 +134,7 @@ plots.score_by_size(table, "weighted F1")
 # %%
 #| tbl-cap: Weighted F1 of the smallest network minus that of a larger one.
 simple = comparison.differences(settings, comparison.by_size(table), ["f1_weighted"])
-simple.drop(columns="score") if len(simple) else Markdown("")
+comparison.as_read(simple).drop(columns="score") if len(simple) else Markdown("")
 
 # %% [markdown]
 # ## Effect of class weights
@@ -145,7 +146,7 @@ simple.drop(columns="score") if len(simple) else Markdown("")
 pairs = comparison.weighted_pairs(settings, list(metrics))
 kinds = [f"{kind}_{name}" for kind in ("recall", "precision") for name in settings.classes]
 effect = comparison.differences(settings, pairs, ["f1_weighted", "f1_macro", *kinds])
-effect if len(effect) else Markdown("")
+comparison.as_read(effect) if len(effect) else Markdown("")
 
 # %%
 #| fig-alt: Differences that class weights make to F1, and to precision and recall of every class.
@@ -163,7 +164,7 @@ plots.differences(drawn, "score") if len(effect) else Markdown("")
 # %%
 #| tbl-cap: Differences in weighted F1 between settings, means over seeds.
 answered = seeds.answered(settings)
-answered.rename(columns={"run": "setting"}).round(3) if len(answered) else Markdown("")
+comparison.as_read(answered).rename(columns={"run": "setting"}) if len(answered) else Markdown("")
 
 # %% [markdown]
 # ## Variation over seeds
@@ -222,6 +223,7 @@ shown
 pd.DataFrame(
     {
         run: {
+            "parameters trained": record["parameters"]["trained"],
             "epochs": len(record["history"]),
             "best epoch": record["best_epoch"],
             "minutes": comparison.minutes(record),

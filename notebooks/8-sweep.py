@@ -122,7 +122,7 @@ plots.seed_spread(table)
 # %%
 #| tbl-cap: Differences in weighted F1, means over seeds.
 pairs = seeds.answers(found, seeds.pairs(settings, table))
-pairs.rename(columns={"run": "setting"}).round(3) if len(pairs) else Markdown("")
+comparison.as_read(pairs).rename(columns={"run": "setting"}) if len(pairs) else Markdown("")
 
 # %%
 result = {"sweep": sweep, "criterion": table.attrs["criterion"], "settings": means.to_dict("records")}

@@ -88,6 +88,7 @@ def test_differences_are_paired_whatever_the_order_of_rows(study):
     assert ahead.low.to_numpy() == pytest.approx(-behind.high.to_numpy())
     assert same[["value", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]] * 2
     assert not same.real.any()
+    assert comparison.as_read(same).difference.tolist() == ["+0.000 (+0.000 to +0.000)"] * 2
 
 
 def test_runs_that_saw_other_images_are_not_compared(study):

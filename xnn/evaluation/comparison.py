@@ -173,6 +173,12 @@ def signed(difference: dict[str, float]) -> str:
     return "{value:+.3f} ({low:+.3f} to {high:+.3f})".format_map(difference)
 
 
+def as_read(table: pd.DataFrame) -> pd.DataFrame:
+    """Return ``differences`` with a column difference, signed and with its limits, for the number columns."""
+    told = [signed(each) for each in table.to_dict("records")]
+    return table.assign(value=told).drop(columns=["low", "high"]).rename(columns={"value": "difference"})
+
+
 def markdown(table: pd.DataFrame) -> str:
     """Return a table as Markdown, for pages that show numbers without computing them."""
     lines = [
