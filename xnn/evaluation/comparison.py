@@ -199,7 +199,7 @@ def networks(study: Study, training: dict[str, dict]) -> pd.DataFrame:
         run = files.load_run(study.name, name)
         while run.model.start_from:
             run = files.load_run(study.name, run.model.start_from)
-        weights = "random" if run.model.weights == "none" else run.model.weights
+        weights = {"none": "random", "imagenet": "ImageNet"}.get(run.model.weights, run.model.weights)
         backbone = BACKBONES.get(run.model.backbone, run.model.backbone)
         row = {"run": name, "backbone": backbone, "parameters": record["parameters"]["total"]}
         rows.append({**row, "weights": weights})
