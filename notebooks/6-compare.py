@@ -65,7 +65,6 @@ table = comparison.result_table(metrics, training)
 table.to_csv(settings.reports / "results.csv", index=False)
 columns = ["run", "validation worst group", "validation f1", "worst group", "f1 weighted", "auroc pneumonia"]
 short = table[[name for name in columns if name in table]]
-(settings.reports / "_results.md").write_text(comparison.markdown(short))
 sizes = comparison.networks(settings, training)
 names = comparison.titles(settings, metrics)
 short
@@ -210,8 +209,7 @@ plots.panels_of_runs(drawn) if sides else Markdown("")
 # %%
 #| tbl-cap: Integrated Gradients of every network against the controls.
 explained = comparison.explanations(settings)
-shown = explained.style.format(precision=3) if len(explained) else Markdown("")
-shown
+explained.style.format(precision=3) if len(explained) else Markdown("")
 
 # %% [markdown]
 # ## Cost

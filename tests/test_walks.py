@@ -25,7 +25,10 @@ def test_a_walk_leads_through_its_files(row):
 
 
 @pytest.mark.parametrize("row", FIGURES, ids=lambda row: row.split("|")[1].strip())
-def test_a_figure_has_the_heading_that_its_anchor_names(row):
+def test_a_figure_stands_under_the_heading_that_its_anchor_names(row):
     step, anchor = re.search(r"`([\w-]+)#([\w-]+)`", row).groups()
-    headings = re.findall(r"^# ##+ (.*)$", (PROJECT / f"notebooks/{step}.py").read_text(), re.MULTILINE)
-    assert anchor in [heading.lower().replace(" ", "-").replace("?", "") for heading in headings]
+    call = re.search(r"`(plots\.\w+)`", row)[1]
+    before, found, _ = (PROJECT / f"notebooks/{step}.py").read_text().partition(f"\n{call}(")
+    *_, heading = re.findall(r"^# ##+ (.*)$", before, re.MULTILINE)
+    assert found
+    assert heading.lower().replace(" ", "-").replace("?", "") == anchor

@@ -185,6 +185,12 @@ def test_a_program_that_is_run_by_its_name_is_reached(key):
     assert key(page=page).sha256 != key(("program.py", "hello", "bye"), page=page).sha256
 
 
+def test_a_key_names_the_definitions_that_are_reached(key):
+    reached = {name.partition(".")[2] for name in key().reached}
+    assert {"drawing.draw", "shapes.Square"} <= reached
+    assert "drawing.unused" not in reached
+
+
 def test_attributes_are_followed_through_properties_of_values(key):
     assert {"synthetic", "source", "side"} <= key().attributes
     assert "width" not in key().attributes

@@ -12,8 +12,14 @@ from xnn.config.schema import Lora
 from xnn.models import backbones, classifier
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
-EACH = [("mobilenet_v2", None), ("resnet18", None), ("resnet50", None), ("convnextv2", TINY)]
-EACH += [("timm/tf_efficientnet_lite0", None)]
+EACH = [
+    ("mobilenet_v2", None),
+    ("mobilenet_v2", {"width_mult": 0.5}),
+    ("resnet18", None),
+    ("resnet50", None),
+    ("convnextv2", TINY),
+]
+EACH += [("mobilenet_v2", {"width_mult": 0.5}), ("timm/tf_efficientnet_lite0", None)]
 
 
 def test_input_is_grey_in_three_channels_between_0_and_1():
@@ -41,6 +47,11 @@ def test_torchvision_gives_the_same_features():
     images = torch.rand(2, 3, 64, 64)
     normalised = (images - model.prepare.mean) / model.prepare.std
     assert torch.equal(model.backbone(normalised), network.features(normalised))
+
+
+def test_a_size_that_a_mobilenet_does_not_have_is_named():
+    with pytest.raises(WeightsError, match="depths: a mobilenet_v2 has width_mult alone"):
+        Classifier("mobilenet_v2", CLASSES, backbone_config={"depths": [1]})
 
 
 def test_transformers_gives_the_same_pooled_output():

@@ -87,7 +87,7 @@ def busy_workers(process) -> list[psutil.Process]:
     found = []
     for worker in psutil.Process(process.pid).children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it may end meanwhile
-            if any("xnn.config.leash" in child.cmdline() for child in worker.children()):
+            if any(server.children() for server in worker.children()):
                 found.append(worker)
     return found
 

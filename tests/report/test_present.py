@@ -1,16 +1,18 @@
 """Pages as readers see them: the answer first, readable names, one cell for a score with its interval."""
 
 import csv
+import re
 import shutil
 
 import nbformat
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from support.project import PROJECT, SMALL, write_study
 from xnn import load_run, load_study
 from xnn.config import files, names
-from xnn.report import landing, present, tables
+from xnn.report import landing, origin, present, steps, tables
 from xnn.report.steps import ROOT, Task
 
 MARKDOWN, CODE = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
@@ -61,6 +63,13 @@ def test_names_of_an_index_and_its_levels_are_columns():
 
 def test_a_table_without_rows_is_left_out():
     assert shown(pd.DataFrame({"reason": []}).to_html())[0] == ""
+
+
+def test_a_markdown_table_is_read():
+    text = "| run | value |\n| --- | --- |\n| [a](b.html) | 0.8 (0.7 to 0.9) |\n| c |  |\n\nWords."
+    rows = [["run", "value"], ["[a](b.html)", "0.8 (0.7 to 0.9)"], ["c", ""]]
+    assert tables.of_markdown(text) == rows
+    assert list(csv.reader(tables.as_csv(rows).splitlines())) == rows
 
 
 def output(**data):
@@ -163,6 +172,38 @@ def test_names_say_what_a_study_and_a_run_are():
     assert names.of_study(load_study("named")) == "Drawn phantoms"
     assert names.of_run(load_run("named", "run")) == "MobileNetV2, head only, class weights, seed 3"
     assert names.of_run(load_run("named", "run"), seed=False).endswith("class weights")
+
+
+def test_a_source_line_names_the_cell_and_the_files_that_its_page_mentions():
+    write_study("shown", SMALL, run="model: {backbone: resnet18, weights: none}")
+    task = Task("4-evaluate", load_run("shown", "run"))
+    task.page.parent.mkdir(parents=True)
+    for name in ("metrics.json", "predictions.csv", "regions.json"):
+        (task.page.parent / name).touch()
+    line = origin.lines(task, task.page, "| commit | 0123456789ab |\n| seed | 0 |")
+    shutil.rmtree(task.page.parent)
+    ((_, code),) = [
+        cell for cell in steps.code_cells(task.source.read_text()) if "curves.mistakes(" in cell[1]
+    ]
+    found = BeautifulSoup(line(code.strip("\n"), "a-1"), "html.parser")
+    first, last = map(int, re.search(r"lines (\d+) to (\d+)", found.text).groups())
+    assert task.source.read_text().splitlines()[first - 1 : last] == code.strip("\n").splitlines()
+    assert [each["href"] for each in found.find_all("a")] == [
+        "#a-1",
+        "../../../notebooks/4-evaluate.py",
+        "metrics.json",
+        "predictions.csv",
+        "../../../params/shown/run.yaml",
+        "#provenance",
+    ]
+    assert found.text.endswith("commit 0123456")
+    assert "lines" not in line("another = text", "a-1"), "of a page that was made from another text"
+
+
+def test_a_table_has_a_source_line_and_words_have_none(page):
+    lines = {cell.source.splitlines()[-1]: str(cell.outputs) for cell in page.cells if "outputs" in cell}
+    assert [code for code, shown in lines.items() if "<details" in shown] == ["counts"]
+    assert 'href="#first-1"' in lines["counts"]
 
 
 def test_formulas_are_mathml():

@@ -5,6 +5,7 @@ import html.parser
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 import urllib.parse
 from pathlib import Path
 
+import bs4
 import nbformat
 import pytest
 
@@ -114,6 +116,22 @@ def test_every_result_page_leads_to_its_notebook(root, pages):
         assert {each.name for each in beside if each.suffix in (".csv", ".json")} <= set(pages[file].links)
 
 
+def test_every_figure_and_table_of_a_result_has_its_source_line_and_address(root):
+    for file in (root / "_site/reports").rglob("[1-9]-*.html"):
+        cells = bs4.BeautifulSoup(file.read_text(), "html.parser").select("main .cell")
+        assert len({cell["id"] for cell in cells}) == len(cells), "addresses are unique"
+        shown = [cell for cell in cells if cell.select("table, figure, img")]
+        assert shown, file
+        for cell in shown:
+            (line,) = cell.select("details.from")
+            links = [each["href"] for each in line.select("a")]
+            assert links[0] == f"#{cell['id']}"
+            assert re.search(rf"{file.stem}.py, lines \d+ to \d+ .* commit \w{{7}}", line.text), (
+                file,
+                cell["id"],
+            )
+
+
 @pytest.fixture(scope="module")
 def browser():
     if not CHROMIUM:
@@ -192,7 +210,7 @@ KINDS = [
     *("pages/methods.html", "pages/reproduce.html", "benchmarks/official.html"),
     *(f"reports/kermany/{step}.html" for step in ("1-wrangle", "2-explore", "6-compare", "7-protocol")),
     *(f"reports/kermany/mobilenetv2-robust/{step}.html" for step in ("3-train", "4-evaluate", "4-regions")),
-    "reports/kermany/mobilenetv2-112-ft/5-explain.html",
+    "reports/kermany/mobilenetv2-robust/5-explain.html",
 ]
 
 
@@ -232,6 +250,18 @@ def test_a_keyboard_reaches_all_that_a_mouse_does(browser, address, name):
     tab.close()
     assert count > 10
     assert [text for number, text in enumerate(names) if str(number) not in reached] == []
+
+
+def test_an_opened_source_line_shows_the_code_of_its_cell(browser, address):
+    tab = browser.new_page(viewport=LARGE)
+    tab.goto(f"{address}/reports/kermany/mobilenetv2-robust/4-evaluate.html")
+    code, line = (tab.locator(f"#confusion-1 {part}") for part in ("pre", "details.from"))
+    assert not code.is_visible()
+    line.locator("summary").click()
+    assert code.is_visible()
+    assert "confusion_matrices" in code.inner_text()
+    assert code.bounding_box()["y"] > line.bounding_box()["y"]
+    tab.close()
 
 
 # ---- refusals and doubts ------------------------------------------------------------------------

@@ -87,3 +87,21 @@ def test_region_pages_follow_the_lung_masks(monkeypatch):
     assert freshness.differences(then, steps.inputs(task)) == ["its lungs"]
     masks.unlink()
     assert not freshness.differences(then, steps.inputs(task)), "masks are not in git"
+
+
+def test_a_page_depends_on_the_masks_that_its_code_reaches(tmp_path, monkeypatch):
+    write_study("covered", "{title: covered, source: archive}", run="{}")
+    subjects = {"study": load_study("covered"), "run": load_run("covered", "run")}
+    tasks = [Task(step, subjects[spec.per]) for step, spec in steps.STEPS.items() if spec.per in subjects]
+    (tmp_path / "ids.csv").write_text("file,v7_id")
+    monkeypatch.setenv("MASKS", str(tmp_path))
+    found = {task.step: {"masks", "lungs"} & steps.inputs(task).keys() for task in tasks}
+    assert found.pop("1-wrangle") == {"masks"}
+    assert found.pop("2-explore") == {"masks", "lungs"}, "the ids of masks are in no other file"
+    assert found.pop("6-compare") == set(), "made from results alone"
+    assert set(map(frozenset, found.values())) == {frozenset({"lungs"})}
+    then = freshness.recorded(steps.inputs(tasks[1]))
+    (tmp_path / "more.csv").touch()
+    assert freshness.differences(then, steps.inputs(tasks[1])) == ["its masks"]
+    monkeypatch.delenv("MASKS")
+    assert not freshness.differences(then, steps.inputs(tasks[1])), "masks are not in git"

@@ -40,10 +40,11 @@ Reference = tuple[Dotted, str]  # a module and the name of one of its definition
 
 
 class Key(NamedTuple):
-    """The hash of some code, and the attributes it reads, among them names of parameters."""
+    """The hash of some code, the attributes it reads, among them names of parameters, and what it reaches."""
 
     sha256: str
     attributes: frozenset[str]
+    reached: frozenset[str]  # definitions, such as xnn.data.lungs.load_lungs
 
     def groups(self, schema: type[BaseModel]) -> set[str]:
         """Return the schema's fields that the code may read; all of them if it dumps a whole model."""
@@ -68,12 +69,12 @@ def _remembered(name: str, compute: Callable[[], Key]) -> Key:
     keys = _memory()
     if name not in keys:
         key = compute()
-        keys[name] = [key.sha256, sorted(key.attributes)]
+        keys[name] = [key.sha256, sorted(key.attributes), sorted(key.reached)]
         with contextlib.suppress(OSError):  # it is computed again
             MEMORY.parent.mkdir(exist_ok=True)
             write_json({"sources": _sources_sha256(), "keys": keys}, MEMORY)
-    sha256, attributes = keys[name]
-    return Key(sha256, frozenset(attributes))
+    sha256, *names = keys[name]
+    return Key(sha256, *map(frozenset, names))
 
 
 @functools.cache
@@ -118,7 +119,8 @@ def _key(root: "_Definition") -> Key:
     code = _sha256(root.text, *(content[each] for each in root.references), *sorted({*content.values()}))
     attributes = root.attributes.union(*(each.attributes for each in reached.values()))
     # properties of parameters are followed by name to the parameters that they read
-    return Key(code, frozenset(_closure(attributes, lambda name: _methods().get(name, ()))))
+    attributes = _closure(attributes, lambda name: _methods().get(name, ()))
+    return Key(code, frozenset(attributes), frozenset(".".join((*path, name)) for path, name in reached))
 
 
 def _closure(start: Iterable, following: Callable[..., Iterable]) -> set:

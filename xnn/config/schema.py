@@ -169,7 +169,8 @@ class Model(Parameters):
     # imagenet, none, the name of a file in WEIGHTS, or (convnextv2) a hub id or a folder
     weights: str = "imagenet"
     start_from: str | None = None  # a run of the same study, to start from its trained model
-    config: dict[str, int | float | list[int]] = {}  # convnextv2 only: sizes of a network with random weights
+    # sizes of a network with random weights: of a convnextv2, width_mult of a mobilenet_v2
+    config: dict[str, int | float | list[int]] = {}
     hidden: list[Count] = []  # widths of the head's hidden layers
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     # head: feature extraction; all: full; N: fine-tuning of the backbone's last N parameter tensors

@@ -33,7 +33,12 @@ class Parts(NamedTuple):
 
 
 def mobilenet_v2(config: dict, state: dict | None = None) -> Parts:
-    """Return the parts of torchvision's MobileNetV2; ``width_mult`` scales its channels."""
+    """Return the parts of torchvision's MobileNetV2; ``width_mult`` scales its channels.
+
+    Raises WeightsError for any other key of the config.
+    """
+    if unknown := set(config) - {"width_mult"}:
+        raise WeightsError(f"model.config: {', '.join(unknown)}: a mobilenet_v2 has width_mult alone")
     network = get_model("mobilenet_v2", weights=None, **config)
     if state:
         network.load_state_dict(state)

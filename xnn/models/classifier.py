@@ -74,7 +74,8 @@ class Classifier(
     image_size : side in pixels that images are resized to.
     hidden : widths of the head's hidden layers; none: one linear layer.
     dropout : rate before every linear layer of the head.
-    backbone_config : sizes of a convnextv2, as in transformers' ConvNextV2Config.
+    backbone_config : sizes of a convnextv2, as in transformers' ConvNextV2Config; ``width_mult`` of a
+        mobilenet_v2.
     """
 
     def __init__(

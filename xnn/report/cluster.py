@@ -23,12 +23,15 @@ from ..config import leash
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run
 from ..config.sweep import Sweep
-from . import pipeline
+from . import pipeline, warm
 from .steps import StepError, Task, doubts
 
 MAX_LOST_WORKERS = 10  # per run, before it is given up
 RETRIES = 2  # of a run whose process was killed, for example for lack of memory
 PASSED_ENV = ("WEIGHTS", "ARCHIVE", "MASKS", "TRAIN", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+
+
+SERVERS: list[warm.Server] = []  # of this worker: one, when it has run a step
 
 
 class KilledError(RuntimeError):
@@ -71,8 +74,7 @@ def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab+") as out:
         before = out.tell()
-        output = {"stdout": out, "stderr": subprocess.STDOUT}
-        status = leash.start("xnn", "run", step, study, run, cwd=root, env=environment, **output).wait()
+        status = _status(log, root, environment, "xnn", "run", step, study, run)
         out.seek(before)
         printed = out.read().decode(errors="replace")
     see = f"(see {log.relative_to(root)})"
@@ -81,6 +83,20 @@ def _step(step: str, study: str, run: str, root: Path, environment: dict) -> str
         raise KilledError(f"{step} of {run} was killed by signal {number} {see}")
     errors = [line.removeprefix("xnn: ") for line in printed.splitlines() if line.startswith("xnn: ")]
     return [f"{step} of {run} failed {see}", *errors][-1] if status else None
+
+
+def _status(log: Path, root: Path, environment: dict, *words: str) -> int:
+    """Run a command in a fork of this worker's server where there are forks; return its exit status."""
+    if not warm.forking:
+        with log.open("ab") as out:
+            output = {"stdout": out, "stderr": subprocess.STDOUT}
+            return leash.start(*words, cwd=root, env=environment, **output).wait()
+    server = SERVERS.pop() if SERVERS else warm.Server(root, environment)
+    if server.environment != environment or server.process.poll() is not None:
+        server.close()
+        server = warm.Server(root, environment)
+    SERVERS.append(server)
+    return server.run(log, *words)
 
 
 # ---- where the user is ---------------------------------------------------------------------------

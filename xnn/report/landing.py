@@ -166,7 +166,8 @@ def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
     caption = (
         f": {names.of_study(study)}: test scores of the networks that validation prefers, by "
         f"{networks.attrs['criterion']}, with 95 % intervals over patients. Scores and limits are means over "
-        f"seeds. [All networks](reports/{study.name}/6-compare.ipynb)."
+        f"seeds. [All networks](reports/{study.name}/6-compare.ipynb) "
+        f"([CSV](reports/{study.name}/results.csv))."
     )
     return "\n".join([*lines, "", caption])
 

@@ -1,6 +1,5 @@
 """Making of the report: execute stale pages in order, keep current ones."""
 
-import functools
 import subprocess
 import time
 from collections.abc import Callable
@@ -91,8 +90,9 @@ def make_all(tasks: list[Task], jobs: int) -> None:
 
     Trainings are announced first. Raises StepError if a task fails, after the running ones have ended.
     """
-    if stale := [task for task in tasks if steps.doubts(task)]:
-        _announce(stale)
+    stale = [task for task in tasks if steps.doubts(task)]
+    start = _starter() if stale else leash.start
+    _announce(stale)
     place = {task: number for number, task in enumerate(tasks)}  # earlier tasks block more of the others
     order = TopologicalSorter({task: steps.upstream(task, tasks) for task in tasks})
     order.prepare()
@@ -104,7 +104,7 @@ def make_all(tasks: list[Task], jobs: int) -> None:
             while ready and len(running) < jobs:
                 task = ready.pop(0)
                 if steps.doubts(task):
-                    running[task] = _starter()("xnn", "run", task.step, *task.names.values())
+                    running[task] = start("xnn", "run", task.step, *task.names.values())
                 else:
                     refresh(task)
                     order.done(task)
@@ -116,6 +116,8 @@ def make_all(tasks: list[Task], jobs: int) -> None:
 
 
 def _announce(stale: list[Task]) -> None:
+    if not stale:
+        return
     from . import trainings
 
     if needed := trainings.needed(stale):
@@ -123,7 +125,6 @@ def _announce(stale: list[Task]) -> None:
         print(trainings.announcement(needed), flush=True)
 
 
-@functools.cache
 def _starter() -> "Callable[..., subprocess.Popen | warm.Child]":
     """How steps are started: as forks that have imported all, or as new processes where that is not safe."""
     from . import warm

@@ -15,8 +15,9 @@ from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
 from ..evaluation.comparison import with_interval
-from . import tables
+from . import origin, tables
 from .execute import PICTURES
+from .origin import up_from
 from .steps import Task
 
 GLOSSARY = "pages/glossary.qmd"
@@ -46,7 +47,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     answer, stamp, cells = _taken(cells)
     known = named(task.study, up_from(page))
     answer = linked(answer, known)
-    numbered = _Numbered(title, known, up_from(page), save)
+    numbered = _Numbered(title, known, up_from(page), save, origin.lines(task, page, stamp))
     for cell in cells:
         for to in _unmade(task, page) if cell.cell_type == "markdown" else []:
             cell.source = without_pointer(cell.source, to)
@@ -94,11 +95,6 @@ def named(study: Study | None, up: str) -> dict[str, tuple[str, str]]:
         run = files.load_run(study.name, run)
         found[run.name] = (names.of_run(run), _address(run, "4-evaluate", up))
     return found
-
-
-def up_from(page: Path) -> str:
-    """Return the way from a page to the top of the site."""
-    return "../" * (len(page.relative_to(ROOT).parts) - 1)
 
 
 def _address(subject: Study | Run, step: str, up: str) -> str:
@@ -205,6 +201,12 @@ def _says_something(output: nbformat.NotebookNode) -> bool:
     return bool(data.get("text/markdown", "").strip()) or any(kind in data for kind in PICTURES)
 
 
+def _is_evidence(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a figure or a table."""
+    data = output.get("data", {})
+    return any(kind in data for kind in (*PICTURES, "text/html")) or data.get("text/markdown", "")[:2] == "| "
+
+
 def _taken(cells: list) -> tuple[str, str, list]:
     """The answer and the provenance of a page, and the cells that hold neither."""
     found, left = {ANSWER: "", STAMP: ""}, []
@@ -246,10 +248,17 @@ def _picture(cells: list, page: Path, save: Callable[[str, bytes], str]) -> str:
 class _Numbered:
     """Cells with captions and ids, which are numbered within each section."""
 
-    def __init__(self, title: str, known: dict, up: str, save: Callable[[str, bytes], str]):
-        self.section, self.known, self.up, self.save = title, known, up, save
+    def __init__(
+        self,
+        title: str,
+        known: dict,
+        up: str,
+        save: Callable[[str, bytes], str],
+        source: Callable[[str, str], str],
+    ):
+        self.section, self.known, self.up, self.save, self.source = title, known, up, save, source
         self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
-        self.counts, self.tables = Counter(), 0
+        self.counts, self.label = Counter(), ""
 
     def cell(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "markdown":
@@ -257,7 +266,7 @@ class _Numbered:
                 self.section = heading[1]
             cell.source = formulas(self._explained(linked(cell.source, self.known)))
             return cell
-        head = OPTIONS.match(cell.source)
+        whole, head, self.tables = cell.source, OPTIONS.match(cell.source), 0
         own = yaml.safe_load(re.sub("^#\\|", "", head[0], flags=re.MULTILINE)) if head else {}
         code = cell.source[head.end() :] if head else cell.source
         options = self._options(cell, own, code)
@@ -265,6 +274,9 @@ class _Numbered:
         cell.source = "".join(lines) + code
         for output in cell.outputs:
             self._output(output, own)
+        if any(map(_is_evidence, cell.outputs)):
+            line = {"text/html": self.source(whole, self.label)}
+            cell.outputs.append(nbformat.v4.new_output("display_data", line))
         return cell
 
     def _explained(self, text: str) -> str:
@@ -281,17 +293,18 @@ class _Numbered:
         """Options of the renderers for a cell."""
         if {"parameters", "injected-parameters"} & {*cell.metadata.get("tags", [])}:
             return {"code-fold": True, "code-summary": "Parameters"}
-        options = {"label": self._label()} if cell.outputs else {}
+        options = {"label": self._next_label()} if cell.outputs else {}
         if alternative := own.get("fig-alt"):
             options |= {"fig-alt": alternative, "fig-cap": own.get("fig-cap", alternative)}
         if re.match(r"(import|from) ", code) or (WRITES.search(code) and not cell.outputs):
             options["echo"] = False
         return options
 
-    def _label(self) -> str:
+    def _next_label(self) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", self.section.lower()).strip("-")
         self.counts[slug] += 1  # a section may have the title of the page
-        return f"{slug}-{self.counts[slug]}"
+        self.label = f"{slug}-{self.counts[slug]}"
+        return self.label
 
     def _output(self, output: nbformat.NotebookNode, own: dict) -> None:
         data = output.get("data", {})
@@ -300,7 +313,10 @@ class _Numbered:
             data["text/html"] = tables.presented(data["text/html"], caption, self._linked, self._save)
         elif "text/markdown" in data:
             text = linked(data["text/markdown"], self.known).rstrip()
-            data["text/markdown"] = f"{text}\n\n: {caption}" if text.startswith("| ") else text
+            if text.startswith("| "):
+                rows = tables.of_markdown(data["text/markdown"])
+                text += f"\n\n: {caption} [CSV]({self._save(tables.as_csv(rows))})"
+            data["text/markdown"] = text
 
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
@@ -311,4 +327,5 @@ class _Numbered:
 
     def _save(self, text: str) -> str:
         self.tables += 1
-        return self.save(f"{self.tables}.csv", text.encode())
+        name = self.label + f"-{self.tables}" * (self.tables > 1)
+        return self.save(f"{name}.csv", text.encode())

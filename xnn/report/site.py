@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from ..config import files, freshness, provenance
 from ..config.schema import ROOT, ParameterError, short
-from . import checklists, landing, metadata, present, steps
+from . import checklists, landing, metadata, origin, present, steps
 from .steps import StepError
 
 SITE = "_site"
@@ -189,15 +189,20 @@ def offline(page: str) -> str:
     return re.sub(r"<script\b[^>]*>define\('jquery'[^<]*</script>\s*", "", page)
 
 
-def marked(page: str, doubts: list[str], links: dict[str, str]) -> str:
+def marked(page: str, doubts: list[str], links: dict[str, str], read: list[str] = ()) -> str:
     """A page's HTML with a banner for each doubt above its text and links to its sources below.
 
-    Raises StepError if the page has no <main>, so that no banner is lost silently.
+    `read` are the addresses of the results that it was made from. Raises StepError if the page has no <main>,
+    so that no banner is lost silently.
     """
     banner = "".join(f'<p class="doubt" role="alert">{html.escape(each)}</p>' for each in doubts)
-    anchors = " · ".join(f'<a href="{html.escape(to)}">{html.escape(name)}</a>' for name, to in links.items())
+    anchors = " · ".join(origin.link(to, name) for name, to in links.items())
+    files = " · ".join(origin.link(to, to.replace("../", "")) for to in read)
+    below = f'<p class="source">{anchors}</p>'
+    if read:
+        below += origin.folded(f"Made from {len(read)} files of results", files)
     page, opened = re.subn(r"(<main\b[^>]*>)", lambda found: found[1] + banner, page, count=1)
-    page, closed = re.subn(r"(</main>)", rf'<p class="source">{anchors}</p>\1', page, count=1)
+    page, closed = re.subn(r"(</main>)", lambda found: below + found[1], page, count=1)
     if not (opened and closed):
         raise StepError("a rendered page has no <main>: the renderer's layout has changed")
     return page
@@ -208,15 +213,18 @@ def _complete(notebook: Path) -> list[str]:
     file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
     if not file.exists():
         raise StepError(f"{short(notebook)} was not rendered: is it in _quarto.yml?")
-    why = doubts(notebook)
-    source = steps.task_of(notebook).source
-    results = sorted(each for kind in ("*.json", "*.csv") for each in notebook.parent.glob(kind))
-    for each in (notebook, source, *results):
+    why, task = doubts(notebook), steps.task_of(notebook)
+    beside = sorted(each for kind in ("*.json", "*.csv") for each in notebook.parent.glob(kind))
+    read = [ROOT / name for name in steps.metadata(notebook)["xnn"].get("results", ())]
+    read = [each for each in read if each.exists() and each not in beside]
+    for each in (notebook, task.source, *origin.parameters(task), *beside, *read):
         copy = ROOT / SITE / short(each)
-        copy.parent.mkdir(exist_ok=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(each, copy)
-    up = "../" * short(notebook).count("/")
-    links = {"This notebook, executed": notebook.name, "its source": up + short(source)}
-    links |= {each.name: each.name for each in results}
-    file.write_text(marked(file.read_text(), why, links))
+    up = origin.up_from(notebook)
+    links = {"This notebook, executed": notebook.name}
+    for each in (task.source, *origin.parameters(task)):
+        links[short(each)] = up + short(each)
+    links |= {each.name: each.name for each in beside}
+    file.write_text(marked(file.read_text(), why, links, [up + short(each) for each in read]))
     return why

@@ -27,20 +27,19 @@ class Step(NamedTuple):
     per: str  # study, run, sweep, or empty for a page on methods
     after: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
-    lungs: bool = False  # whether it reads lung masks
 
 
 STEPS = {
     "1-wrangle": Step("study"),
     "2-explore": Step("study", ("1-wrangle",)),
-    "3-lungs": Step("study", ("1-wrangle",), lungs=True),
+    "3-lungs": Step("study", ("1-wrangle",)),
     "3-train": Step("run", ("1-wrangle",)),
-    "4-evaluate": Step("run", ("3-train",), ("training.json",), lungs=True),  # for the originals' sizes
-    "4-regions": Step("run", ("4-evaluate",), ("training.json",), lungs=True),
+    "4-evaluate": Step("run", ("3-train",), ("training.json",)),
+    "4-regions": Step("run", ("4-evaluate",), ("training.json",)),
     # after 4-evaluate, or both would make missing predictions at the same time
     "5-explain": Step("run", ("4-evaluate",), ("training.json",)),
     "6-compare": Step("study", ("4-evaluate", "5-explain"), (*COMPARED, "regions.json")),
-    "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv", "regions.json"), lungs=True),
+    "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv", "regions.json")),
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
 ON_METHODS = Step("")
@@ -207,18 +206,31 @@ def inputs(of: Task) -> dict:
         "parameters": named,
         "results": {short(file): result_sha256(file) for file in results if file.exists()},
     }
-    if of.study and of.step != "1-wrangle":
-        made["records"] = provenance.records_sha256(of.study)
-        if of.spec.lungs:
-            made["lungs"] = provenance.lungs_sha256(of.study)
-    elif of.study and not of.study.synthetic and os.environ.get("ARCHIVE"):
-        from ..data.archive import archive
+    if of.study:
+        made |= _data(of.study, code.reached)
+    return made
+
+
+def _data(study: Study, reached: frozenset[str]) -> dict:
+    """Hashes of the data that a page's code reaches, as far as they are here.
+
+    A page that reads the archive makes the records and lung masks; the others read those.
+    """
+    found = {}
+    if "xnn.data.lungs.masks_source" in reached and not study.synthetic:
         from ..data.lungs import masks_source
 
-        made["archive"] = archive(of.study).fingerprint()
         if masks := masks_source():
-            made["masks"] = masks.fingerprint()
-    return made
+            found["masks"] = masks.fingerprint()
+    if "xnn.data.archive.archive" not in reached:
+        found["records"] = provenance.records_sha256(study)
+        if "xnn.data.lungs.load_table" in reached:
+            found["lungs"] = provenance.lungs_sha256(study)
+    elif not study.synthetic and os.environ.get("ARCHIVE"):
+        from ..data.archive import archive
+
+        found["archive"] = archive(study).fingerprint()
+    return found
 
 
 def doubts(of: Task) -> list[str]:

@@ -64,6 +64,19 @@ def merged(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list
     return names, [list(row) for row in zip(*columns, strict=True)]
 
 
+def as_csv(rows: list[list[str]]) -> str:
+    """Return rows as the text of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def of_markdown(text: str) -> list[list[str]]:
+    """Return the rows of a Markdown table."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and re.search(r"[^|: -]", line)]
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+
+
 def presented(source: str, caption: str, link: Callable[[str], str], save: Callable[[str], str]) -> str:
     """Return the HTML of a table output for the site; empty if the table has no rows.
 
@@ -77,8 +90,6 @@ def presented(source: str, caption: str, link: Callable[[str], str], save: Calla
         for style in table.find_all(["style", "caption"]):
             style.decompose()
         return str(table).replace(">", f"><caption>{title}</caption>", 1)
-    text = io.StringIO()
-    csv.writer(text).writerows([found[0], *found[1]])
     head, rows = merged(*found)
     numeric = [all(MEASURED.fullmatch(row[place]) for row in rows) for place in range(len(head))]
     classes = [' class="number"' if each else "" for each in numeric]
@@ -91,7 +102,8 @@ def presented(source: str, caption: str, link: Callable[[str], str], save: Calla
         for row in rows
     )
     body = "".join(f"<tr>{cells}</tr>\n" for cells in filled)
+    csv_file = save(as_csv([found[0], *found[1]]))
     return (
-        f'<table class="data"><caption>{title} <a href="{save(text.getvalue())}">CSV</a></caption>\n'
+        f'<table class="data"><caption>{title} <a href="{csv_file}">CSV</a></caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>"
     )

@@ -4,26 +4,31 @@ A new process spends more time on imports than many a step on its work. A fork m
 process: it is made where nothing but imports happened, with the environment that execution gives to kernels.
 """
 
+import contextlib
 import importlib
+import json
 import locale
 import multiprocessing
+import multiprocessing.connection
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import threading
 import time
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 from ..config.leash import GRACE
-from .execute import UNSET, kernel_environment
+from .execute import SETTINGS, UNSET, kernel_environment
 
 MODULES = (
-    "ipykernel.kernelapp",
+    "ipykernel.kernelapp",  # first: progress bars are widgets where it is
     "jupytext",
     "papermill",
     "sklearn.linear_model",
@@ -44,14 +49,10 @@ def possible() -> bool:
 
 
 def imports() -> None:
-    """Import what steps need, with the settings of a kernel; tqdm and pandas look for one when imported."""
-    shell = SimpleNamespace(config={"IPKernelApp": {}}, kernel=True)
+    """Import what steps need, with the settings of a kernel; before anything else imports pandas or tqdm."""
+    shell = SimpleNamespace(kernel=True)  # pandas asks for it once: the width of tables depends on it
     with mock.patch.dict(os.environ, kernel_environment(), clear=True):
-        with (
-            mock.patch("IPython.get_ipython", return_value=shell),
-            mock.patch("builtins.get_ipython", return_value=shell, create=True),
-        ):
-            importlib.import_module("tqdm.auto")
+        with mock.patch("builtins.get_ipython", return_value=shell, create=True):
             importlib.import_module("pandas")
         for name in MODULES:
             importlib.import_module(name)
@@ -92,6 +93,55 @@ class Child:
 def start(module: str, *arguments: str) -> Child:
     """Run a module in a fork that ends with this process, as `leash.start` does in a new process."""
     return Child(_run, module, arguments)
+
+
+class Server:
+    """A process that has imported what steps need, and forks for each command; it ends with this process."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]):
+        plain = {name: value for name, value in environment.items() if name not in UNSET}
+        self.environment = environment
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            cwd=folder,
+            env=plain | {"PYTHONHASHSEED": SETTINGS["PYTHONHASHSEED"]},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, log: Path, module: str, *arguments: str) -> int:
+        """Return the exit status of ``python -m MODULE ARGUMENTS...``, negative if a signal ended it.
+
+        Its output is appended to the log.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps([str(log), module, arguments]), file=self.process.stdin, flush=True)
+        status = self.process.stdout.readline()
+        return int(status) if status else self.process.wait() or -signal.SIGKILL
+
+    def close(self) -> None:
+        """End it, and a command that it runs."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve() -> None:
+    """Run the commands of a Server until it closes standard input."""
+    imports()
+    for line in iter(sys.stdin.readline, ""):
+        child = Child(_logged, *json.loads(line))
+        if child.process.sentinel not in multiprocessing.connection.wait([child.process.sentinel, sys.stdin]):
+            child.terminate()
+            return
+        print(child.wait(), flush=True)
+
+
+def _logged(log: str, module: str, arguments: list[str]) -> None:
+    with open(log, "ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    _run(module, arguments)
 
 
 def _run(module: str, arguments: tuple[str, ...]) -> None:
