@@ -73,20 +73,19 @@ def main() -> None:
     given = parser.parse_args()
     began = time.time()
     found = coverage(given.splits, given.patients, given.resamples)
-    print(f"# Do the intervals cover?\n\n{answer(pd.DataFrame(found).T)}\n")
+    print(f"# Do the intervals contain the true scores?\n\n{answer(pd.DataFrame(found).T)}\n")
     print(f"Output of `python benchmarks/coverage.py --splits {given.splits}`, which describes the method.\n")
     print(
         f"{given.splits} test splits of {given.patients} patients with 3 images each on average, "
-        f"{given.resamples} resamples, {time.time() - began:.0f} s. Nominal: 95 %; such a share of "
-        f"{given.splits} splits has itself a standard error of "
-        f"{100 * (0.95 * 0.05 / given.splits) ** 0.5:.1f} points.\n"
+        f"{given.resamples} resamples, {time.time() - began:.0f} s. Nominal coverage is 95 %, with a "
+        f"standard error of {100 * (0.95 * 0.05 / given.splits) ** 0.5:.1f} points.\n"
     )
     print("| score | patients resampled | images resampled |\n| --- | --- | --- |")
     for name, each in found.items():
         print(f"| {name} | {each['patients']:.1%} | {each['images']:.1%} |")
     print(
-        "\nThe calibration error (`ece`) is the exception: that of a sample lies above that of the "
-        "population, and that of a resample above both, since fewer different images make its bins noisier."
+        "\nThe calibration error (`ece`) is the exception: it is higher in a sample than in the population, "
+        "and higher still in a resample, since fewer distinct images make its bins noisier."
     )
 
 

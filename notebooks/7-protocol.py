@@ -43,17 +43,18 @@ origin = xnn.stamp(settings)
 metrics, _ = comparison.load_results(settings)
 f1 = comparison.score(metrics, "f1_weighted")
 best = f1.set_index("run", drop=False).loc[comparison.by_validation(metrics).index[0]]
+names = comparison.titles(settings, metrics, settings.compare_with)
 
 # %% [markdown]
 # ## Shortcuts
 #
-# Width, height and aspect of the original, the sharpness of the image (how much fine detail its central half
-# has) and the bytes of the file are not the disease. If they predict it, a network may read them. Each
-# feature alone, in the direction that is right on the training split; then boosted trees on all of them.
-# Bytes and sharpness do look at the lung, since opacities take detail away; sizes do not.
+# Width, height and aspect of the original, sharpness (the fine detail in the central half of the image) and
+# file size in bytes are not the disease. If they predict it, a network may learn them instead. The table has
+# the score of each feature alone, in the direction that is right on the training split, and of boosted trees
+# on several. Bytes and sharpness also depend on the lungs, since opacities hide detail; the size does not.
 
 # %%
-#| tbl-cap: What each shortcut alone reaches, beside the chosen network.
+#| tbl-cap: Scores of each shortcut alone, beside those of the chosen network.
 records = xnn.load_records(settings)
 features = xnn.shortcut_features(settings, records)
 found = shortcuts.shortcuts(settings, records, features)
@@ -62,13 +63,13 @@ told
 
 # %%
 #| fig-alt: The score of each feature alone, of trees on several, and of the chosen run, with intervals.
-#| fig-cap: What each shortcut alone reaches, beside the chosen network; higher is better.
+#| fig-cap: Score of each shortcut alone, beside that of the chosen network; higher is better.
 by_feature = shortcuts.by_feature(found, metrics[best.run]["scores"], best.run)
-plots.compare_scores(by_feature, by_feature.attrs["score"])
+plots.compare_scores(by_feature.replace(names), by_feature.attrs["score"])
 
 # %% [markdown]
 # Which healthy test radiographs are called pneumonia? AUROC of a *lower* value for a false alarm of the
-# chosen run: 0.5 if the feature has nothing to do with it.
+# chosen network: 0.5 if the feature is unrelated to false alarms.
 
 # %%
 #| tbl-cap: AUROC of a lower value of the feature for a false alarm.
@@ -77,7 +78,7 @@ alarms.style.format(precision=3).hide(axis=0)
 
 # %% [markdown]
 # Do the publishers' test images differ from their training images? AUROC of a *higher* value for the test
-# part, within each class: 0.5 if both parts are alike.
+# part, within each class: 0.5 if the two parts do not differ.
 
 # %%
 #| tbl-cap: AUROC of a higher value of the feature for the publishers' test part.
@@ -87,19 +88,19 @@ parts.style.format(precision=3).hide(axis=0) if len(parts) else Markdown("")
 # %% [markdown]
 # ## Networks on parts of the radiograph
 #
-# AUROC of pneumonia for each network whose page tests it without the lungs, on each part; in the last rows
-# the same recipe was trained on that part alone. Removed parts have the mean grey of the rest.
+# AUROC for pneumonia of each network that was tested on parts of the radiograph. The networks in the last
+# rows were also trained on a part. Removed parts are filled with the mean grey of the rest.
 
 # %%
-#| tbl-cap: AUROC of pneumonia on parts of the radiograph.
+#| tbl-cap: AUROC for pneumonia on parts of the radiograph.
 grid = shortcuts.region_grid(settings)
 grid if len(grid) else Markdown("")
 
 # %% [markdown]
 # ## Subgroups
 #
-# Recall of each class (of the healthy class this is the specificity) in the groups that file names and
-# folders give, for the chosen run.
+# Recall of each class (for the healthy class, the specificity) of the chosen network, in groups by file name
+# and by folder.
 
 # %%
 #| tbl-cap: Recall in each subgroup.
@@ -108,8 +109,8 @@ shortcuts.subgroups(xnn.load_run(study, best.run), records).style.format(precisi
 # %% [markdown]
 # ## Averages over batches
 #
-# A mean of scores over batches is not the score of the split: it depends on batch size and order, and it is
-# optimistic for images sorted by class. The same predictions, computed in three ways:
+# The mean of a score over batches is not the score of the split: it depends on the size and order of the
+# batches, and is too high if images are sorted by class. The same predictions, scored in three ways:
 
 # %%
 #| tbl-cap: Weighted F1 of the same predictions in three ways.
@@ -119,11 +120,10 @@ pd.Series(averaged).rename("weighted F1").to_frame().style.format("{:.3f}")
 # %% [markdown]
 # ## Leakage
 #
-# The same networks, recipes and seeds on other splits of the same radiographs. A sibling is a training
-# image of the same patient: if number and class in the file name together name the patient, which is what
-# [the images say](2-explore.ipynb#what-names-a-patient), and if the bare number does. *change* is the
-# difference from the score with patients apart; the test images differ, so it includes the chance of both
-# draws.
+# The same networks, recipes and seeds on other splits of the same radiographs. A sibling is a training image
+# of the same patient. *Patient and class*: number and class in the file name together name the patient, as
+# [the images suggest](2-explore.ipynb#what-names-a-patient). *Patient*: the bare number does. *Change* is the
+# difference from the score with patients apart. The test images differ, so its interval covers both draws.
 
 # %%
 #| tbl-cap: The same networks on other splits of the same radiographs.
@@ -131,26 +131,26 @@ leaks = protocol.leakage(settings) if settings.compare_with else pd.DataFrame()
 leaks.style.format(precision=3) if len(leaks) else Markdown("")
 
 # %%
-#| fig-alt: How far the weighted F1 of each run lies above that with patients apart, on every other split.
-#| fig-cap: "F1 on another split minus F1 with patients apart: an interval with 0 may be chance."
+#| fig-alt: Weighted F1 of each run on every other split, minus that with patients apart.
+#| fig-cap: "F1 on another split minus F1 with patients apart: if the interval contains 0, it may be chance."
 others = leaks[leaks.study != study] if len(leaks) else leaks
 drawn = pd.DataFrame()
 if len(others):
     drawn = others[["change", "change_low", "change_high"]].set_axis(["value", "low", "high"], axis=1)
-    drawn["pair"] = others.run + ": " + others.study
-plots.differences(drawn, f"weighted F1 from {study}") if len(drawn) else Markdown("")
+    drawn["pair"] = others.run.replace(names) + ": " + others.study.replace(names)
+plots.differences(drawn, "weighted F1") if len(drawn) else Markdown("")
 
 # %% [markdown]
 # ## Another class mix
 #
-# If the class shares of the test split differ from those of training, probabilities are biased. They are
-# first calibrated on validation, with a temperature and a bias per class (Alexandari et al. 2020); their mean
-# there is the mix that the network assumes. The mix of the test images can be estimated without their labels
-# (Saerens et al. 2002), and Bayes' rule corrects the probabilities for it. This uses all test images at once,
-# so it is not a score for single images; and it can only help if images of a class look alike in both splits.
+# Probabilities are biased if the class shares of the test split differ from those of training. They are first
+# calibrated on validation, with a temperature and a bias per class (Alexandari et al. 2020); their mean there
+# is the class mix that the network assumes. The mix of the test split can be estimated without its labels
+# (Saerens et al. 2002), and Bayes' rule corrects the probabilities for it. This needs all test images at
+# once, so it is no help for a single image, and it only works if images of a class look alike in both splits.
 
 # %%
-#| tbl-cap: "Class mix: of training, as the network assumes it, as estimated for the test split, and there."
+#| tbl-cap: "Class mix: in training, assumed by the network, estimated for the test split, and true there."
 shifted = protocol.for_the_mix_of_test(settings, best.run)
 pd.DataFrame(shifted.attrs["mixes"]).style.format("{:.3f}")
 
@@ -162,8 +162,8 @@ table.pivot(index="score", columns="way", values="found").loc[shifted.score.uniq
 # %% [markdown]
 # ## Published numbers
 #
-# On the same test patients; what differs otherwise is in the last column. Only this report has intervals: the
-# others published none.
+# All on the same test patients; other differences are in the last column. The published results come without
+# intervals.
 
 # %%
 #| tbl-cap: This report beside published results.
@@ -184,29 +184,23 @@ explained = comparison.explanations(settings)
 lines = [
     shortcuts.sentence(found, metrics[best.run]["scores"], best.run),
     *shortcuts.trained_on_parts(settings),
-    f"As a mean over batches sorted by class the weighted F1 of `{best.run}` would read "
+    f"Averaged over batches of images sorted by class, the weighted F1 of `{best.run}` would read "
     f"{averaged['sorted']:.3f} instead of {averaged['whole']:.3f}.",
 ]
 lines += [
-    f"On `{row.study}`, where {row.patient_and_class:.0%} of the test images have a sibling in training "
-    f"(number and class; {row.patient:.0%} by the bare number), the weighted F1 of `{row.run}` changes by "
-    f"{row.change:+.3f} ({row.change_low:+.3f} to {row.change_high:+.3f})."
+    f"`{row.study}`: {row.patient_and_class:.0%} of the test images have a sibling in training "
+    f"({row.patient:.0%} if the bare number names the patient), and the weighted F1 of `{row.run}` differs "
+    f"by {row.change:+.3f} ({row.change_low:+.3f} to {row.change_high:+.3f})."
     for row in others.itertuples()
     if row.run == best.run
 ]
 
 # %%
-if len(explained):
+if {*comparison.MEASURES} <= {*explained}:
     complete = np.average(explained.complete, weights=explained.explained)
-    measures = [name for name in ("insertion auc", "deletion auc") if name in explained]
-    counts = {
-        name: explained[name].value_counts().reindex(["better", "worse"]).fillna(0) for name in measures
-    }
-    told = ", ".join(f"by {name} in {each.better:.0f} and {each.worse:.0f}" for name, each in counts.items())
     lines += [
-        f"Of {explained.explained.sum()} explanations in {len(explained)} runs {complete:.1%} are complete "
-        f"within their tolerance. That does not make them good: image by image they are better than every "
-        f"control, which know nothing of the network, and worse than every one {told} of the runs."
+        f"{complete:.0%} of {explained.explained.sum()} explanations are complete within their tolerance, "
+        f"which does not make them right. Image by image, they {comparison.against_controls(explained)}."
     ]
 (settings.reports / "_findings.md").write_text("".join(f"- {line}\n" for line in lines))
 
@@ -215,10 +209,10 @@ accuracy = shifted[shifted.score == "accuracy"].set_index("way").value
 mixes = pd.DataFrame(shifted.attrs["mixes"])
 off = mixes[["estimated", "trained"]].sub(mixes.test, axis=0).abs().max()
 lines += [
-    f"The class mix of the test split is estimated {off.estimated:.1%} off at most, and that of training is "
-    f"{off.trained:.1%} off. The accuracy of `{best.run}` is {accuracy['as trained']:.3f} as trained, "
-    f"{accuracy['for the estimated mix']:.3f} for the estimated mix and {accuracy['for the true mix']:.3f} "
-    "for the true one."
+    f"The class shares of the test split are estimated to within {off.estimated:.1%}; those of training "
+    f"differ from them by up to {off.trained:.1%}. The accuracy of `{best.run}` is "
+    f"{accuracy['as trained']:.3f} as trained, {accuracy['for the estimated mix']:.3f} for the estimated mix "
+    f"and {accuracy['for the true mix']:.3f} for the true one."
 ]
 Markdown(f"**Answer.** {lines[0]}\n\n" + "".join(f"- {line}\n" for line in lines[1:]))
 

@@ -17,10 +17,9 @@
 # # Sweep
 
 # %% [markdown]
-# **Which values train the best network here, and does their lead exceed the variation over seeds?**
+# **Which setting trains the best network, and does its lead exceed the variation over seeds?**
 #
-# Settings are selected on the validation split. The test score of the selected setting is reported
-# afterwards.
+# Settings are chosen on the validation split; the test split plays no part in the choice.
 
 # %% tags=["parameters"]
 sweep = "phantom-rates"  # a file of params/sweeps/
@@ -43,14 +42,23 @@ origin = xnn.stamp(study)
 table = seeds.sweep_results(settings)
 table.to_csv(settings.reports / "sweep.csv", index=False)
 missing = [point.name for point in settings.expanded() if point.name not in set(table.run)]
-words = f"Not made: {', '.join(missing)}." if missing else "All configured runs are included."
+words = f"Not trained here: {'; '.join(missing)}." if missing else "All configured runs are included."
 Markdown(f"{len(table)} runs. {words}")
+
+# %%
+#| tbl-cap: Settings of the sweep.
+points = {
+    name: ", ".join(f"{settings.varied[key].replace('_', ' ')} {value}" for key, value in values.items())
+    for name, values in settings.points.items()
+}
+told = pd.DataFrame({"setting": points.keys(), f"changes to {settings.base}": points.values()})
+Markdown(comparison.markdown(told.replace("", "none")) if points else "")
 
 # %% [markdown]
 # ## Every run
 #
-# Validation: the score that runs are chosen by, named in the answer. Test: weighted F1 on the test split with
-# its 95 % interval by bootstrap over patients. Minutes on the machine named below.
+# *Validation*: the score that runs are chosen by, named in the answer. *Test F1*: weighted F1 on the test
+# split, with its 95 % interval by bootstrap over patients. *Minutes*: training time.
 
 # %%
 #| tbl-cap: Every run, best on validation first.
@@ -66,16 +74,16 @@ Markdown(comparison.markdown(shown))
 
 # %%
 #| fig-alt: Validation score of the sweep's settings by the values that they vary, mean over seeds.
-#| fig-cap: Mean score on validation by value; higher is better.
+#| fig-cap: Mean score on validation; higher is better.
 varied = [short for short in settings.varied.values() if short != "seed"]
 plots.sweep_scores(table, varied, "validation", "score on validation")
 
 # %% [markdown]
 # ## Settings over seeds
 #
-# A setting is everything of a run but its seed. Means over its seeds, with 95 % intervals over patients and
-# seeds: each resample draws patients, the same for all settings, and seeds. With one seed the spread over
-# seeds is unknown. Differences are paired: each setting minus the first.
+# Runs of a setting differ only in their seed. Means over seeds, with 95 % intervals over patients and seeds:
+# each resample draws patients, the same for all settings, and seeds. With a single seed, the interval covers
+# patients only. Differences are paired: each setting minus the first.
 
 # %%
 #| tbl-cap: Settings on validation and on the test split, means over seeds.
@@ -91,12 +99,12 @@ by_setting[["seeds", "validation", "validation_f1"]].round(3).join(cells)
 first, *others = found
 against = pd.DataFrame([*means.difference]).assign(setting=means.setting, score=means.score)
 against = against[against.setting != first]
-cells = against.assign(found=[comparison.with_interval(each) for each in against.to_dict("records")])
+cells = against.assign(found=[comparison.signed(each) for each in against.to_dict("records")])
 cells.pivot(index="setting", columns="score", values="found") if others else Markdown("")
 
 # %%
 #| fig-alt: Difference in weighted F1 of every setting from the first one, with intervals.
-#| fig-cap: "Weighted F1 on the test split minus that of the first setting: an interval with 0 may be chance."
+#| fig-cap: "Weighted F1 on the test split minus that of the first setting: right of 0, it is better."
 drawn = against[against.score == "f1_weighted"].rename(columns={"setting": "pair"})
 plots.differences(drawn, f"weighted F1 from {first}") if others else Markdown("")
 
@@ -108,13 +116,13 @@ plots.seed_spread(table)
 # %% [markdown]
 # ## Class weights and simplicity
 #
-# Settings that differ in class weights alone, and the setting with the fewest trained parameters against each
-# other one, in weighted F1 on the test split.
+# Weighted F1 on the test split of settings that differ only in class weights, and of the setting with the
+# fewest trained parameters against each other one.
 
 # %%
 #| tbl-cap: Differences in weighted F1, means over seeds.
 pairs = seeds.answers(found, seeds.pairs(settings, table))
-pairs.round(3) if len(pairs) else Markdown("")
+comparison.as_read(pairs).rename(columns={"run": "setting"}) if len(pairs) else Markdown("")
 
 # %%
 result = {"sweep": sweep, "criterion": table.attrs["criterion"], "settings": means.to_dict("records")}
@@ -124,13 +132,17 @@ xnn.write_json(result, settings.reports / "sweep.json")
 # %%
 chosen = by_setting.iloc[0]
 score = means.set_index(["setting", "score"]).loc[(chosen.name, "f1_weighted")]
-lead = comparison.verdict(drawn)
-Markdown(
-    f"**Answer.** `{chosen.name}` is chosen, by {table.attrs['criterion']}: {chosen.validation:.3f} "
-    f"(mean over seeds: {chosen.seeds}). Its weighted F1 on the test split is "
-    f"**{comparison.with_interval(score)}**. Weighted F1 of the other settings minus that of `{first}`: "
-    f"{lead}. From the worst setting to the best, validation goes from {by_setting.validation.min():.3f} to "
+lines = [
+    f"On validation, settings range from {by_setting.validation.min():.3f} to "
     f"{by_setting.validation.max():.3f}."
+]
+if others:
+    lines.append(f"Weighted F1 of the other settings against `{first}`: {comparison.verdict(drawn)}.")
+seeds_used = f"{chosen.seeds} seed{'' if chosen.seeds == 1 else 's'}"
+Markdown(
+    f"**Answer.** With {chosen.validation:.3f} (mean of {seeds_used}), `{chosen.name}` is best by "
+    f"{table.attrs['criterion']} and reaches a weighted F1 of **{comparison.with_interval(score)}** on the "
+    "test split.\n\n" + "".join(f"- {line}\n" for line in lines)
 )
 
 # %%

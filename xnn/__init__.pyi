@@ -5,6 +5,7 @@ from .config.files import load_sweep as load_sweep
 from .config.files import runs as runs
 from .config.files import studies as studies
 from .config.files import sweeps as sweeps
+from .config.names import in_words as in_words
 from .config.provenance import Stamp as Stamp
 from .config.provenance import records_sha256 as records_sha256
 from .config.provenance import stamp as stamp

@@ -144,13 +144,13 @@ def test_the_summary_is_a_page_that_knows_what_it_was_made_from(made):
     page = pipeline.run_step("8-sweep", "made")
     assert page == ROOT / "reports/small/sweeps/made/8-sweep.ipynb"
     text = page.read_text()
-    assert "`learning_rate-0.003_weight_decay-0.1` is chosen, by weighted F1 on validation" in text
+    assert "`learning_rate-0.003_weight_decay-0.1` is best by weighted F1 on validation" in text
     assert "8 runs. All configured runs are included." in text
     assert not steps.doubts(Task("8-sweep", made))
     (made.runs()[3].reports / "metrics.json").unlink()
     assert steps.doubts(Task("8-sweep", made))
     pipeline.run_step("8-sweep", "made")
-    assert "7 runs. Not made: learning_rate-0.001_weight_decay-0.1_seed-1." in page.read_text()
+    assert "7 runs. Not trained here: learning_rate-0.001_weight_decay-0.1_seed-1." in page.read_text()
 
 
 def test_every_form_of_the_figure(made):

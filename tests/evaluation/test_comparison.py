@@ -88,6 +88,7 @@ def test_differences_are_paired_whatever_the_order_of_rows(study):
     assert ahead.low.to_numpy() == pytest.approx(-behind.high.to_numpy())
     assert same[["value", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]] * 2
     assert not same.real.any()
+    assert comparison.as_read(same).difference.tolist() == ["+0.000 (+0.000 to +0.000)"] * 2
 
 
 def test_runs_that_saw_other_images_are_not_compared(study):
@@ -99,8 +100,20 @@ def test_runs_that_saw_other_images_are_not_compared(study):
 
 def test_a_verdict_counts_what_is_more_than_chance():
     table = pd.DataFrame({"low": [0.1, -0.2, -0.1, 0.2], "high": [0.3, -0.1, 0.1, 0.3]})
-    assert comparison.verdict(table) == "higher in 2, lower in 1, within chance in 1 comparisons"
-    assert comparison.verdict(table[:0]) == "no such pair in this study"
+    assert comparison.verdict(table) == "higher in 2, lower in 1, within chance in 1 of 4 comparisons"
+    assert comparison.verdict(table[:1]) == "higher in 1 of 1 comparison"
+
+
+def test_a_difference_has_a_sign():
+    assert comparison.signed({"value": 0.1, "low": 0, "high": 0.2}) == "+0.100 (+0.000 to +0.200)"
+
+
+def test_measures_are_counted_against_every_control():
+    table = pd.DataFrame({"insertion auc": ["better", "worse"], "deletion auc": ["better", "better"]})
+    assert comparison.against_controls(table) == (
+        "beat every control by insertion on 1 of 2 networks (and are worse than every control on 1) and by "
+        "deletion on 2 of 2 networks"
+    )
 
 
 def test_pairs_differ_in_class_weights_alone(study):

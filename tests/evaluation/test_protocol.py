@@ -103,8 +103,8 @@ def test_published_numbers_stand_beside_ours_task_by_task(apart):
     pneumonia = found[found.task == "pneumonia"]
     assert pneumonia.source.tolist() == [
         "[Someone](https://example.org)",
-        "this report: other",
-        "this report: same",
+        "this report: `other`",
+        "this report: `same`",
     ]
     metrics = json.loads((apart.reports / "same/metrics.json").read_text())
     assert pneumonia.accuracy.tolist()[2] == metrics["scores"]["accuracy_pneumonia"]

@@ -99,9 +99,8 @@ def test_answers_are_differences_of_settings(study):
     answers = seeds.answers(found, [(seeds.WEIGHTS, "second", "first"), (seeds.SIMPLER, "single", "first")])
     assert answers.low[0] > 0
     assert answers.low[1] < answers.value[1] < answers.high[1]
-    said = seeds.said(answers)
-    assert f"{seeds.WEIGHTS}: higher in 1" in said
-    assert seeds.said(answers[:0]) == ""
+    assert f"{seeds.WEIGHTS}: higher in 1 of 1 comparison." in seeds.said(answers)[0]
+    assert seeds.said(answers[:0]) == []
 
 
 def test_a_study_without_sweeps_has_no_answers(study):

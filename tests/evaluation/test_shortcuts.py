@@ -145,7 +145,7 @@ def test_a_study_without_a_healthy_class_compares_f1(evaluated):
     found = shortcuts.shortcuts(study, records, features, resamples=20)
     scores = {"f1_weighted": {"value": 0.5, "low": 0.4, "high": 0.6}}
     table = shortcuts.by_feature(found, scores, "plain")
-    assert table.attrs["score"] == "f1 weighted"
+    assert table.attrs["score"] == "weighted F1"
     assert table.run.tolist() == [*shortcuts.TREES.values(), "plain"]
     assert "0.500 (0.400 to 0.600)" in shortcuts.sentence(found, scores, "plain")
     assert len(shortcuts.beside(found, scores, "plain")) == 3
@@ -168,6 +168,5 @@ def test_networks_on_parts_stand_beside_the_same_recipe_on_the_whole():
     )
     assert grid.loc["lungs_only", "trained on"] == "lungs only"
     (sentence,) = shortcuts.trained_on_parts(study)
-    assert "whole, AUROC of pneumonia 0.900 (0.800 to 1.000)" in sentence
-    assert "lungs only, AUROC of pneumonia 0.600 (0.500 to 0.700)" in sentence
+    assert "AUROC for pneumonia: whole 0.900 (0.800 to 1.000), lungs only 0.600 (0.500 to 0.700)." in sentence
     assert "letterbox" not in sentence, "the region test has no such part"

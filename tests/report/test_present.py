@@ -29,7 +29,7 @@ def test_a_table_has_a_caption_no_counter_and_one_cell_for_an_interval():
     text, (content,) = shown(table.to_html())
     assert '<caption>Scores. <a href="1.csv">CSV</a></caption>' in text
     assert "<td>f1_weighted</td>" in text
-    assert ">0.812 <span>(0.75 to 0.857)</span></td>" in text
+    assert ">0.812 (0.75 to 0.857)</td>" in text
     assert text.count("<th") == 3, "thead and two columns"
     assert next(csv.reader(content.splitlines())) == ["", "score", "value", "low", "high"]
 
@@ -108,6 +108,8 @@ def page():
         CODE('study = "phantom"', metadata={"tags": ["parameters"]}),
         CODE("import xnn", outputs=[said]),
         CODE("#| tbl-cap: Counts.\ncounts", outputs=[output(html="<table><tr><td>1</td></tr></table>")]),
+        MARKDOWN("## First"),
+        CODE("again", outputs=[output(html="<table><tr><td>2</td></tr></table>")]),
         MARKDOWN("## Empty"),
         CODE("nothing", outputs=[output(markdown="")]),
         CODE("answer", outputs=[output(markdown="**Answer.** It is 0.8. More. ")]),
@@ -128,6 +130,22 @@ def test_the_answer_comes_first_and_the_provenance_last(page):
     assert texts[-1].startswith("## Provenance")
     assert "| 0123456789ab |" in texts[-1]
     assert not any("## Empty" in text or "study =" in text for text in texts)
+
+
+def test_sections_of_one_name_have_cells_of_different_labels(page):
+    labels = [cell.source.partition("\n")[0] for cell in page.cells if "label:" in cell.source]
+    assert labels == ['#| label: "first-1"', '#| label: "first-2"']
+
+
+def test_the_description_of_a_page_has_no_points():
+    assert present.sentence("`run` reaches 0.8.\n\n- a point") == "run reaches 0.8."
+
+
+def test_identifiers_are_words():
+    assert names.in_words("auroc_pneumonia") == "AUROC for pneumonia"
+    assert names.in_words("accuracy_bacteria_vs_virus") == "accuracy for bacteria vs virus"
+    assert names.in_words("average precision micro") == "micro average precision"
+    assert names.in_words("precision for virus") == "precision for virus"
 
 
 def test_no_sentence_leads_to_a_page_that_was_not_made(page):
@@ -184,7 +202,7 @@ def test_a_source_line_names_the_cell_and_the_files_that_its_page_mentions():
 
 def test_a_table_has_a_source_line_and_words_have_none(page):
     lines = {cell.source.splitlines()[-1]: str(cell.outputs) for cell in page.cells if "outputs" in cell}
-    assert [code for code, shown in lines.items() if "<details" in shown] == ["counts"]
+    assert [code for code, shown in lines.items() if "<details" in shown] == ["counts", "again"]
     assert 'href="#first-1"' in lines["counts"]
 
 

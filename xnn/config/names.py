@@ -1,6 +1,7 @@
-"""Readable names of studies and runs, which figures and the site show in place of those of their files."""
+"""Readable names of studies, runs and scores, which figures and the site show in place of identifiers."""
 
 import functools
+import re
 
 from . import files
 from .schema import Run, Study
@@ -18,6 +19,23 @@ BACKBONES = {
     "convnextv2": "ConvNeXtV2",
     "timm/tf_efficientnet_lite0": "EfficientNet-Lite0",
 }
+WORDS = {
+    "auroc": "AUROC",
+    "auc": "AUC",
+    "f1": "F1",
+    "ece": "calibration error",
+    "nll": "log loss",
+    "sd": "standard deviation",
+    "lr": "learning rate",
+    "val": "validation",
+    "real": "exceeds chance",
+    "n": "images",
+    "sha256": "SHA-256",
+}
+AVERAGED = re.compile(r"^(f1|average precision) (weighted|macro|micro)$")
+OF_CLASS = re.compile(
+    r"^(auroc|accuracy|sensitivity|specificity|recall|precision|average precision) (?!for )"
+)
 REGIMES = {"full": "all layers", "fine-tuning": "last layers", "feature extraction": "head only"}
 
 
@@ -66,5 +84,11 @@ def of(subject: Study | Run | Sweep) -> str:
         case Run():
             return of_run(subject)
         case Sweep():
-            return f"Sweep: {subject.title}"
+            return subject.title[0].upper() + subject.title[1:]
     return of_study(subject)
+
+
+def in_words(text: str) -> str:
+    """Return an identifier in words: ``auroc_pneumonia`` is AUROC for pneumonia."""
+    words = OF_CLASS.sub(r"\1 for ", AVERAGED.sub(r"\2 \1", text.replace("_", " ")))
+    return " ".join(WORDS.get(word, word) for word in words.split(" "))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ..config import files
-from ..config.names import BACKBONES, of_run
+from ..config.names import BACKBONES, of_run, of_study
 from ..config.schema import Run, Study
 from .intervals import paired_differences
 from .predictions import KEYS, arrays, read
@@ -19,9 +19,10 @@ FORESIGHT = {
     "worst_group_accuracy": "worst-group accuracy",
     "auroc_misleading": "AUROC where size misleads",
     "f1_weighted": "weighted F1",
-    "auroc_pneumonia": "AUROC of pneumonia",
+    "auroc_pneumonia": "AUROC for pneumonia",
     "specificity_pneumonia": "specificity",
 }
+MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}  # that explanations are judged by
 SHOWN = ("f1_weighted", "f1_macro", "accuracy", "auroc_pneumonia", "accuracy_bacteria_vs_virus", "ece")
 
 
@@ -143,6 +144,16 @@ def explanations(study: Study) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def against_controls(explained: pd.DataFrame) -> str:
+    """Return on how many runs of ``explanations`` the maps beat every control, by each measure, as text."""
+    told = []
+    for name, words in MEASURES.items():
+        better, worse = ((explained[name] == found).sum() for found in ("better", "worse"))
+        lost = f" (and are worse than every control on {worse})" if worse else ""
+        told.append(f"by {words} on {better} of {len(explained)} networks{lost}")
+    return f"beat every control {' and '.join(told)}"
+
+
 def minutes(record: dict) -> float:
     """Return the duration of a training, with the frozen layers' activations, from its training.json."""
     return round((record["frozen_seconds"] + sum(row["seconds"] for row in record["history"])) / 60, 1)
@@ -155,6 +166,17 @@ def with_interval(score: dict[str, float | None]) -> str:
     if pd.isna(score["low"]):
         return f"{score['value']:.3f}"
     return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+
+
+def signed(difference: dict[str, float]) -> str:
+    """Return a difference as +0.058 (+0.018 to +0.109)."""
+    return "{value:+.3f} ({low:+.3f} to {high:+.3f})".format_map(difference)
+
+
+def as_read(table: pd.DataFrame) -> pd.DataFrame:
+    """Return ``differences`` with a column difference, signed and with its limits, for the number columns."""
+    told = [signed(each) for each in table.to_dict("records")]
+    return table.assign(value=told).drop(columns=["low", "high"]).rename(columns={"value": "difference"})
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -177,16 +199,17 @@ def networks(study: Study, training: dict[str, dict]) -> pd.DataFrame:
         run = files.load_run(study.name, name)
         while run.model.start_from:
             run = files.load_run(study.name, run.model.start_from)
-        weights = "random" if run.model.weights == "none" else run.model.weights
+        weights = {"none": "random", "imagenet": "ImageNet"}.get(run.model.weights, run.model.weights)
         backbone = BACKBONES.get(run.model.backbone, run.model.backbone)
         row = {"run": name, "backbone": backbone, "parameters": record["parameters"]["total"]}
         rows.append({**row, "weights": weights})
     return pd.DataFrame(rows)
 
 
-def titles(study: Study, runs: Iterable[str]) -> dict[str, str]:
-    """Return the readable name of each run for tables and figures."""
-    return {run: of_run(files.load_run(study.name, run)) for run in runs}
+def titles(study: Study, runs: Iterable[str], studies: Iterable[str] = ()) -> dict[str, str]:
+    """Return the readable names of runs of a study, and of other studies, for figures."""
+    words = {run: of_run(files.load_run(study.name, run)) for run in runs}
+    return words | {name: of_study(files.load_study(name)) for name in studies}
 
 
 def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) -> pd.DataFrame:
@@ -209,10 +232,10 @@ def differences(study: Study, pairs: list[tuple[str, str]], names: list[str]) ->
 
 def verdict(table: pd.DataFrame) -> str:
     """Return how many rows of ``differences`` are higher, lower or within chance, as text."""
-    if not len(table):
-        return "no such pair in this study"
-    higher, lower = (table.low > 0).sum(), (table.high < 0).sum()
-    return f"higher in {higher}, lower in {lower}, within chance in {len(table) - higher - lower} comparisons"
+    counts = {"higher": (table.low > 0).sum(), "lower": (table.high < 0).sum()}
+    counts["within chance"] = len(table) - sum(counts.values())
+    told = ", ".join(f"{words} in {count}" for words, count in counts.items() if count)
+    return f"{told} of {len(table)} comparison{'s' * (len(table) > 1)}"
 
 
 def by_size(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -144,7 +144,7 @@ def beside_published(study: Study) -> pd.DataFrame:
         for run, each in metrics.items():
             found = {name: each["scores"][ours] for name, ours in names.items()}
             differs = _differs(study, run, training[run])
-            rows.append({"task": task, "source": f"this report: {run}", **found, "differs": differs})
+            rows.append({"task": task, "source": f"this report: `{run}`", **found, "differs": differs})
     table = pd.DataFrame(rows)
     table["task"] = pd.Categorical(table.task, list(TASKS))
     return table.sort_values("task", kind="stable").reset_index(drop=True)

@@ -17,7 +17,10 @@ from .predictions import KEYS, arrays, read
 from .scoring import scores
 
 NAMES = ("f1_weighted", "accuracy", "auroc_pneumonia", "specificity_pneumonia")
-WEIGHTS, SIMPLER = "class weights minus none", "fewest trained parameters minus more"  # questions to pairs
+WEIGHTS, SIMPLER = (
+    "class weights against none",
+    "fewest trained parameters against more",
+)  # questions to pairs
 
 
 def alike(study: Study, names: Iterable[str]) -> dict[str, list[str]]:
@@ -187,10 +190,12 @@ def answered(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sweep", "question", "run", "against", "value", "low", "high"])
 
 
-def said(answered: pd.DataFrame) -> str:
-    """Return what `answered` says to each question, as text; empty without any."""
-    words = [f"{question}: {verdict(each)}" for question, each in answered.groupby("question", sort=False)]
-    return f"Over seeds, weighted F1 with {'; '.join(words)}. " if words else ""
+def said(answered: pd.DataFrame) -> list[str]:
+    """Return a sentence for each question of `answered`."""
+    return [
+        f"Weighted F1, averaged over seeds, {question}: {verdict(each)}."
+        for question, each in answered.groupby("question", sort=False)
+    ]
 
 
 def _value(run: Run, key: str) -> Any:

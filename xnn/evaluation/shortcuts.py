@@ -5,13 +5,14 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ..config import files
+from ..config.names import in_words
 from ..config.schema import Run, Study
 from .comparison import by_validation, read_results, recipe, with_interval
 from .intervals import all_and_resampled, metrics, summary
 from .predictions import predictions_table, read
 from .scoring import auroc, mean
 
-GRID = {"auroc_pneumonia": "AUROC of pneumonia", "f1_weighted": "weighted F1"}  # of networks on parts
+GRID = ("auroc_pneumonia", "f1_weighted")  # of networks on parts
 SMALL_CHANGES = ("noise, sd 3", "blur, sigma 1 px", "JPEG, quality 75")  # the names in regions.json
 ACCURACY = "Accuracy; higher is better"
 CHANGED, WITHOUT = "Share of answers changed; lower is better", "Score with and without the lungs"
@@ -51,7 +52,7 @@ def by_feature(found: dict, scores: dict, run: str) -> pd.DataFrame:
     each = {name.replace("_", " "): feature[score] for name, feature in found["features"].items()}
     each |= {words: found[name][score] for name, words in TREES.items()} | {run: scores[score]}
     table = pd.DataFrame([{"run": name, **limits} for name, limits in each.items()])
-    table.attrs["score"] = score.replace("_", " ")
+    table.attrs["score"] = in_words(score)
     return table
 
 
@@ -77,10 +78,11 @@ def sentence(found: dict, scores: dict, run: str) -> str:
     best = ""
     if len(alone):
         name = alone.run[alone.value.idxmax()]
-        best = f" The best single feature, {name}, has {with_interval(words[name])}."
+        best = f" The best single feature, {name}, scores {with_interval(words[name])}."
     return (
-        f"Width, height and aspect of the original alone reach {table.attrs['score']} "
-        f"{with_interval(words[TREES['trees_size']])}; `{run}` reaches {with_interval(words[run])}.{best}"
+        f"From the width, height and aspect of the originals alone, boosted trees score "
+        f"{with_interval(words[TREES['trees_size']])} in {table.attrs['score']}; `{run}` scores "
+        f"{with_interval(words[run])}.{best}"
     )
 
 
@@ -127,7 +129,7 @@ def three_sides(study: Study) -> dict[str, pd.DataFrame]:
         inputs = {words: tested[run]["inputs"][key][score] for key, words in INPUTS.items()}
         rows[ACCURACY] += [(run, "test split", metrics[run]["scores"]["accuracy"])]
         rows[CHANGED] += [(run, name, changes[name]) for name in SMALL_CHANGES if name in changes]
-        rows[WITHOUT] += [(run, f"{GRID[score]}, {words}", each) for words, each in inputs.items()]
+        rows[WITHOUT] += [(run, f"{in_words(score)}, {words}", each) for words, each in inputs.items()]
     return {
         label: pd.DataFrame([{"run": run, "kind": kind, **each} for run, kind, each in found])
         for label, found in rows.items()
@@ -136,24 +138,29 @@ def three_sides(study: Study) -> dict[str, pd.DataFrame]:
 
 
 def trained_on_parts(study: Study) -> list[str]:
-    """Return what a recipe reaches that is trained and tested on one part, beside whole radiographs.
+    """Return the scores of recipes that were trained and tested on whole radiographs and on parts of them.
 
-    A sentence for each recipe of which a run was given whole radiographs and others a part.
+    A text for each such recipe.
     """
     recipes = {}
     for name, found in read_results(study, "regions.json", files.runs(study.name)).items():
         run = files.load_run(study.name, name)
         own = found["inputs"].get(run.model.region, {})  # nothing of a region that is not a part
-        scores = [f"{key} {with_interval(own[name])}" for name, key in GRID.items() if name in own]
-        if scores:
-            recipes.setdefault(recipe(run, "model.region"), {})[run.model.region] = ", ".join(scores)
+        if own:
+            recipes.setdefault(recipe(run, "model.region"), {})[run.model.region] = own
     return [
-        "One recipe, trained and tested on different parts of the radiographs: "
-        + "; ".join(f"{region.replace('_', ' ')}, {scores}" for region, scores in arms.items())
-        + "."
+        "The same recipe, trained and tested on different inputs. "
+        + " ".join(_by_input(arms, score) for score in GRID if score in arms["whole"])
         for arms in recipes.values()
         if "whole" in arms and len(arms) > 1
     ]
+
+
+def _by_input(arms: dict[str, dict], score: str) -> str:
+    whole_first = sorted(arms.items(), key=lambda arm: arm[0] != "whole")
+    told = (f"{region.replace('_', ' ')} {with_interval(own[score])}" for region, own in whole_first)
+    words = in_words(score)
+    return f"{words[0].upper()}{words[1:]}: {', '.join(told)}."
 
 
 def between_parts(

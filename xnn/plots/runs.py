@@ -38,7 +38,8 @@ def learning_curves(history: pd.DataFrame):
 def compare_scores(table: pd.DataFrame, score: str):
     """Return a score of each run with its interval, best first, from the columns run, value, low and high."""
     figure, axes = _intervals(table.sort_values("value", kind="stable"), "run")
-    axes.set(title=f"Runs by {score}, with their intervals", xlabel=score)
+    title = f"{score[0].upper()}{score[1:]}, with 95 % intervals"
+    axes.set(title=title, xlabel=f"{score}; higher is better")
     return figure
 
 
@@ -83,7 +84,7 @@ def differences(table: pd.DataFrame, score: str = "score"):
     """Return differences with their intervals and a line at 0, from the columns pair, value, low and high."""
     figure, axes = _intervals(table.iloc[::-1], "pair")
     axes.axvline(0, color="black", linewidth=1)
-    axes.set(title=f"Differences in {score}", xlabel=f"difference in {score}")
+    axes.set(title=f"Difference in {score}, with 95 % intervals", xlabel=f"difference in {score}")
     return figure
 
 

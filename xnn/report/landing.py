@@ -12,10 +12,9 @@ from ..config.provenance import read_json
 from ..config.schema import ROOT, Study
 from ..evaluation import comparison, seeds
 
-MEASURES = {"insertion auc": "insertion", "deletion auc": "deletion"}
 TITLE = "Explainable neural networks on chest radiographs"
 CHOSEN_BY = ("validation", "validation F1")
-SCORES = {"f1_weighted": "weighted F1", "auroc_pneumonia": "AUROC for pneumonia"}
+SCORES = ("f1_weighted", "auroc_pneumonia")
 
 
 def main_study() -> Study | None:
@@ -81,25 +80,24 @@ def good(study: Study, metrics: dict, criterion: str) -> str:
     """Return how good the chosen network is, here and on the split that others published numbers for."""
     run = files.load_run(study.name, metrics["run"])
     scores = [
-        f"{SCORES[each]} **{comparison.with_interval(metrics['scores'][each])}**"
+        f"- {names.in_words(each)}: **{comparison.with_interval(metrics['scores'][each])}**"
         for each in shown_scores(metrics)
     ]
     kind = "**Synthetic data: drawn phantoms.** " if study.synthetic else ""
-    text = (
+    lines = [
         f"{kind}[{names.of_run(run)}](reports/{study.name}/{run.name}/4-evaluate.ipynb), chosen by "
-        f"{criterion}: {', '.join(scores)}, on {metrics['n']} radiographs of {metrics['patients']} patients "
-        f"({names.of_study(study).lower()})."
-    )
+        f"{criterion}, on {metrics['n']} test radiographs of {metrics['patients']} patients:\n",
+        *scores,
+    ]
     for other in map(files.load_study, study.compare_with):
         if known := [each for each in other.published if each.auroc and each.task == "pneumonia"]:
             ours = comparison.with_interval(_chosen(other)["scores"]["auroc_pneumonia"])
             first, top = known[0], max(known, key=lambda each: each.auroc)
-            text += (
-                f" On the [{names.of_study(other).lower()}](reports/{other.name}/7-protocol.ipynb) the AUROC "
-                f"is **{ours}**, beside {first.auroc:.3f} of {first.source} and {top.auroc:.3f} of the best "
-                f"published ({top.source})."
+            lines.append(
+                f"- [{names.of_study(other)}](reports/{other.name}/7-protocol.ipynb): AUROC **{ours}**; "
+                f"{first.source}: {first.auroc:.3f}; best published ({top.source}): {top.auroc:.3f}"
             )
-    return text
+    return "\n".join(lines)
 
 
 def forest(study: Study, metrics: dict, target: Path) -> None:
@@ -115,7 +113,7 @@ def forest(study: Study, metrics: dict, target: Path) -> None:
             {"run": f"{each.source}, {each.differs.split(',')[0].split(';')[0]}", "value": each.auroc}
             for each in sorted(known, key=lambda each: -each.auroc)
         ]
-    figure = plots.beside_published(pd.DataFrame(rows), SCORES[score])
+    figure = plots.beside_published(pd.DataFrame(rows), names.in_words(score))
     figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
 
 
@@ -127,36 +125,32 @@ def _chosen(study: Study) -> dict:
 def trust(study: Study, best: str) -> str:
     """Return what the measures of all explanations say, and what the network can do without the lungs."""
     explained = comparison.explanations(study)
-    if not {*MEASURES} <= {*explained}:
+    if not {*comparison.MEASURES} <= {*explained}:
         return "No run is explained yet."
-    columns, shown = MEASURES, best if best in explained.index else explained.index[0]
-    better = {name: int((explained[column] == "better").sum()) for column, name in columns.items()}
-    worse = {name: int((explained[column] == "worse").sum()) for column, name in columns.items()}
-    most = max(better.values())
+    shown = best if best in explained.index else explained.index[0]
+    most = (explained[[*comparison.MEASURES]] == "better").sum().max()
     verdict = "Partly" if most > len(explained) / 2 else "Hardly" if most else "No"
     complete = (explained.complete * explained.explained).sum() / explained.explained.sum()
-    text = (
-        f"**{verdict}.** {complete:.0%} of {explained.explained.sum()} Integrated Gradients are complete, "
-        f"but of {len(explained)} networks they beat every [control](pages/glossary.qmd#control) in "
-        + " and ".join(f"{count} by {name}" for name, count in better.items())
-        + ", and are worse than every one in "
-        + " and ".join(f"{count} by {name}" for name, count in worse.items())
-        + f". [What each supports](reports/{study.name}/{shown}/5-explain.ipynb)."
-    )
+    beaten = comparison.against_controls(explained)
+    beaten = beaten.replace("control", "[control](pages/glossary.qmd#control)", 1)
+    lines = [
+        f"**{verdict}.** {complete:.0%} of {explained.explained.sum()} Integrated Gradients are complete.\n",
+        f"- Image by image, they {beaten}. "
+        f"[What each supports](reports/{study.name}/{shown}/5-explain.ipynb).",
+    ]
     shortcuts = read_json(study.reports / "shortcuts.json") or {}
     if sizes := shortcuts.get("trees_size", {}).get("auroc_pneumonia"):
         reached = f"[{comparison.with_interval(sizes)}](reports/{study.name}/7-protocol.ipynb)"
-        text += (
-            f" Nor does a map show what else gives the class away: width, height and aspect of the file "
-            f"alone reach an AUROC of {reached}."
+        lines.append(
+            f"- A map cannot show that width, height and aspect of the file alone have an AUROC of {reached}."
         )
-    return text
+    return "\n".join(lines)
 
 
 def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
     """Return the best networks as a Markdown table, a row each, averaged over seeds."""
     shown = shown_scores(metrics[networks.runs.iloc[0][0]])
-    titles = ["network", "seeds", *CHOSEN_BY, *(SCORES[name] for name in shown)]
+    titles = ["network", "seeds", *CHOSEN_BY, *map(names.in_words, shown)]
     lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
     for row in networks.itertuples():
         scores = [

@@ -45,7 +45,8 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     title = TITLE.search(notebook.cells[0].source)[1]
     cells = [part for cell in notebook.cells[1:] for part in _parts(cell)]
     answer, stamp, cells = _taken(cells)
-    known = named(task, page)
+    known = named(task.study, up_from(page))
+    answer = linked(answer, known)
     numbered = _Numbered(title, known, up_from(page), save, origin.lines(task, page, stamp))
     for cell in cells:
         for to in _unmade(task, page) if cell.cell_type == "markdown" else []:
@@ -59,7 +60,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     top = [nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---")]
     lead = f"**{question[1]}**\n\n" if question else ""
     if answer:
-        top.append(_markdown(f"::: {{.answer}}\n{lead}{linked(answer, known)}\n:::"))
+        top.append(_markdown(f"::: {{.answer}}\n{lead}{answer}\n:::"))
     if links := beside(task, page):
         top.append(_markdown(f"::: {{.beside}}\n{links}\n:::"))
     top.append(_markdown(CODE))
@@ -72,24 +73,26 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
 
 
 def sentence(text: str) -> str:
-    """Return the first sentence of a Markdown text, without its marks."""
+    """Return the first sentence of a Markdown text, or its first paragraph, without its marks."""
     plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("*", "").replace("`", "")
-    return re.split(r"(?<=[^.][.!?])\s+(?=[A-Z])", plain.strip(), maxsplit=1)[0]
+    return re.split(r"(?<=[^.][.!?])\s+(?=[A-Z])", plain.strip(), maxsplit=1)[0].partition("\n\n")[0]
 
 
 # ---- names and links -------------------------------------------------------------------------------
 
 
-def named(task: Task, page: Path) -> dict[str, tuple[str, str]]:
-    """Return readable name and address of every run and study that a page of a study may mention."""
-    if not task.study:
+def named(study: Study | None, up: str) -> dict[str, tuple[str, str]]:
+    """Return readable name and address of every run and study that a page of a study may mention.
+
+    `up` leads from the page to the top of the site.
+    """
+    if not study:
         return {}
-    up = up_from(page)
     found = {}
-    for study in map(files.load_study, files.studies()):
-        found[study.name] = (names.of_study(study), _address(study, "6-compare", up))
-    for run in files.runs(task.study.name):
-        run = files.load_run(task.study.name, run)
+    for each in map(files.load_study, files.studies()):
+        found[each.name] = (names.of_study(each), _address(each, "6-compare", up))
+    for run in files.runs(study.name):
+        run = files.load_run(study.name, run)
         found[run.name] = (names.of_run(run), _address(run, "4-evaluate", up))
     return found
 
@@ -187,7 +190,7 @@ def _parts(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
         return [_markdown(text) for text in re.split(r"\n(?=## )", cell.source)]
     tags = cell.metadata.get("tags", [])
     cell.outputs = [each for each in cell.outputs if _says_something(each)]
-    return [] if "parameters" in tags and "study" in cell.source else [cell]
+    return [] if "parameters" in tags and re.search("study|sweep", cell.source) else [cell]
 
 
 def _says_something(output: nbformat.NotebookNode) -> bool:
@@ -317,7 +320,7 @@ class _Numbered:
 
     def _linked(self, text: str) -> str:
         """The HTML of a cell: the name of a run or study is readable and leads to its page."""
-        words = tables.in_words(text) if IDENTIFIER.fullmatch(text) else text
+        words = names.in_words(text) if IDENTIFIER.fullmatch(text) else text
         name, to = self.known.get(text, (words, ""))
         name = html.escape(name)
         return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name

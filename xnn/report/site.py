@@ -12,7 +12,7 @@ from string import Template
 import nbformat
 from filelock import FileLock
 
-from ..config import freshness, provenance
+from ..config import files, freshness, provenance
 from ..config.schema import ROOT, ParameterError, short
 from . import checklists, landing, metadata, origin, present, steps
 from .steps import StepError
@@ -43,10 +43,12 @@ COPIED = (
     "reports/*/*/*.jpg",
     "reports/*/*/gallery/*",
 )
-# read by Quarto alone: smalldocs takes the width from the style sheet
-WIDE = "format: {html: {grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}}}\n"
+# read by Quarto alone: smalldocs takes the width from the style sheet, and follows the reader's preference
+GRID = "grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}"
+QUARTO = f"format: {{html: {{respect-user-color-scheme: true, {GRID}}}}}\n"
 # what scrolls can be reached with a keyboard
 FOCUS = 'document.querySelectorAll(".scroll").forEach(e => e.scrollWidth > e.clientWidth && (e.tabIndex = 0))'
+BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)")  # stay in one line
 BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOTALL)
 
 
@@ -106,8 +108,11 @@ def stage(notebooks: list[Path]) -> None:
             target = STAGED / file.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-    (STAGED / "_quarto.yml.local").write_text(WIDE)
+    (STAGED / "_quarto.yml.local").write_text(QUARTO)
     (STAGED / "pages/gallery.js").write_text(landing.galleries(ROOT))
+    for name in files.studies():
+        if (file := STAGED / "reports" / name / "_findings.md").exists():
+            file.write_text(present.linked(file.read_text(), present.named(files.load_study(name), up="")))
     benchmarks = sorted((STAGED / "benchmarks").glob("*.md"))
     menu = " · ".join(f"[{file.stem}]({file.name})" for file in benchmarks)
     for file in benchmarks:
@@ -169,7 +174,8 @@ def finished(page: str) -> str:
             heading = re.sub(r"<[^>]+>", "", found[0]).strip()
             return found[0]
         own = "" if "<caption" in found[0] else f"<caption>{heading}</caption>"
-        return f'<div class="scroll">{found[2]}{own}{found[3]}</div>'
+        body = BOUNDS.sub(r'<span class="bounds">\g<0></span>', found[3])
+        return f'<div class="scroll">{found[2]}{own}{body}</div>'
 
     return BLOCK.sub(put, offline(page)).replace("</body>", f"<script>{FOCUS}</script></body>", 1)
 

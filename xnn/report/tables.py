@@ -8,29 +8,11 @@ from collections.abc import Callable
 
 from bs4 import BeautifulSoup
 
-WORDS = {
-    "auroc": "AUROC",
-    "auc": "AUC",
-    "f1": "F1",
-    "ece": "calibration error",
-    "nll": "log loss",
-    "sd": "standard deviation",
-    "lr": "learning rate",
-    "val": "validation",
-    "real": "exceeds chance",
-    "n": "images",
-    "sha256": "SHA-256",
-}
+from ..config.names import in_words
+
 CELLS = {"True": "yes", "False": "no", "nan": "", "NaN": "", "None": "", "\xa0": ""}
 NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?")
 MEASURED = re.compile(rf"{NUMBER.pattern}\s?%?( \(.*\))?|-|")
-BOUNDS, SPAN = re.compile(r"\(-?[\d.]+%? to -?[\d.]+%?\)"), r"<span>\g<0></span>"  # stays in one line
-
-
-def in_words(text: str) -> str:
-    """Return an identifier in words: ``auroc_pneumonia`` is AUROC pneumonia."""
-    words = " ".join(WORDS.get(word, word) for word in text.replace("_", " ").split(" "))
-    return re.sub(r"^F1 (weighted|macro)$", r"\1 F1", words)
 
 
 def cell(text: str) -> str:
@@ -119,10 +101,9 @@ def presented(source: str, caption: str, link: Callable[[str], str], save: Calla
         "".join(f"<td{kind}>{link(each)}</td>" for each, kind in zip(row, classes, strict=True))
         for row in rows
     )
-    body = "".join(f"<tr>{BOUNDS.sub(SPAN, cells)}</tr>\n" for cells in filled)
-    kind = "data" + " wide" * (len(head) > 6) + " widest" * (len(head) > 9)
+    body = "".join(f"<tr>{cells}</tr>\n" for cells in filled)
     csv_file = save(as_csv([found[0], *found[1]]))
     return (
-        f'<table class="{kind}"><caption>{title} <a href="{csv_file}">CSV</a></caption>\n'
+        f'<table class="data"><caption>{title} <a href="{csv_file}">CSV</a></caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>"
     )
