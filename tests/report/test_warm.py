@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not warm.forking, reason="only Linux makes forks
 STUDY = "forked"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server():
     made = warm.Server(ROOT, environment(ROOT, PYTHONPATH=os.pathsep.join(sys.path)))
     yield made
