@@ -142,9 +142,9 @@ async def _body(request, limit, seconds):
 class Queue:
     """Threads for ``slots`` images, places for ``waiting`` more, and ``seconds`` for each.
 
-    A client that is refused is promised a place after the seconds in Retry-After. It is kept until the client is
-    late by GRACE. A client is known by its ticket, a cookie. One without a ticket gets the place of any promise
-    that is due, for it may be the one; the place is then lent, and who comes with the ticket gets another.
+    A refused client is promised a place after the seconds in Retry-After, which is kept until it is late by
+    GRACE. Its ticket, a cookie, shows which one it is. A client without one gets any place whose time has come,
+    for it may be the one; the place is then lent, and who comes with the ticket gets another.
     """
 
     current = ContextVar("current", default=None)  # the queue that the work at hand is from, and its deadline

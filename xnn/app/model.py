@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT
+from ..explain.halves import Halves
 from ..explain.target import Evidence
 from ..models.classifier import Classifier, logits
 from ..models.distance import Distance, features
@@ -68,6 +69,10 @@ class LoadedModel(NamedTuple):
     def network(self) -> Classifier:
         return self.evidence.network
 
+    @property
+    def halves(self) -> Evidence | Halves:
+        return Halves(self.evidence.network) if self.info.flip else self.evidence
+
 
 def load(source: str, lungs: str = LUNGS) -> LoadedModel:
     """Return the model of a folder or a hub id, with the segmenter of the folder `lungs`, if it is there.
@@ -98,6 +103,9 @@ def load(source: str, lungs: str = LUNGS) -> LoadedModel:
     if found.shape != (1, len(info.classes)) or not np.isfinite(found).all():
         raise SettingsError(f"{folder}: expected {len(info.classes)} finite logits, got {found.tolist()}")
     evidence, segmenter = Evidence(network, flip=info.flip), _segmenter(lungs, info)
+    for part in evidence.modules():
+        if hasattr(part, "inplace"):
+            part.inplace = False  # autograd would copy what is replaced
     if not (folder / STATISTICS).exists():
         return LoadedModel(evidence, info, None, None, segmenter)
     try:
