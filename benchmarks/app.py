@@ -6,9 +6,9 @@ The API serves the bundled model in its own process, pinned to two cores (taskse
 machine. Each client sends the page's examples without a pause on its own connection: one client measures
 latency; 8 and 32 show the API under overload. Seconds run from sending a request to receiving the whole
 answer; processor seconds are the CPU time of the API's process. MB is resident memory, and its peak is over
-the whole benchmark so far. A client that is refused waits for the seconds in Retry-After and sends again, even
-after the last second of the row. A request is lost if it gets no answer or an unexpected status. The hostile
-files are those of tests/support/hostile.py.
+the whole benchmark so far. A client that is refused waits for the seconds in Retry-After and sends again,
+even after the last second of the row. A request is lost if it gets no answer or an unexpected status. The
+hostile files are those of tests/support/hostile.py.
 """
 
 import argparse

@@ -143,7 +143,7 @@ class Queue:
     """Threads for ``slots`` images, places for ``waiting`` more, and ``seconds`` for each.
 
     A refused client is promised a place after the seconds in Retry-After, which is kept until it is late by
-    GRACE. Its ticket, a cookie, shows which one it is. A client without one gets any place whose time has come,
+    GRACE. Its ticket, a cookie, shows which one it is. A client without one gets any place whose time came,
     for it may be the one; the place is then lent, and who comes with the ticket gets another.
     """
 
