@@ -53,8 +53,8 @@ Flags of maps are of the first images of a kind (*maps*).
 """
 TAIL = """
 Radiographs of other body parts, lateral views and adults are not among them: none is at hand without a
-download. Turned and inverted radiographs were part of the segmenter's training, of other patients. The network
-was trained on images turned by up to 10 degrees, and the distance is from such images."""
+download. Turned and inverted radiographs were part of the segmenter's training, of other patients. The
+network was trained on images turned by up to 10 degrees, and the distance is from such images."""
 
 
 def main() -> None:

@@ -178,7 +178,7 @@ def explain(
     tolerance = question.tolerance or model.info.tolerance
     steps = completeness = zones = None
     if question.method == "integrated_gradients":
-        found = integrated_gradients(model.halves, images, targets, baseline, tolerance, max_gradients)
+        found = integrated_gradients(model.evidence, images, targets, baseline, tolerance, max_gradients)
         maps, steps = found.maps, int(found.gradients[0])
         completeness = {key: getattr(found, key)[0].item() for key in Completeness.model_fields}
         zones = by_zone(seen, maps)

@@ -171,10 +171,9 @@ def main() -> None:
     try:
         given = settings.load()
         socket = settings.listen(given.host, given.port, "XNN_")
-        loaded = model.load(given.model, given.lungs)
-        threads = given.threads or torch.get_num_threads()
-        torch.set_num_threads(max(1, threads // (1 + loaded.info.flip)))  # for each of the halves
-        guard = create(given, loaded)
+        if given.threads:
+            torch.set_num_threads(given.threads)
+        guard = create(given, model.load(given.model, given.lungs))
     except settings.SettingsError as error:
         sys.exit(f"xnn: {error}")
     server(guard).run(sockets=[socket])

@@ -18,7 +18,6 @@ from safetensors.numpy import load_file
 
 from ..config.provenance import file_sha256
 from ..config.schema import ROOT
-from ..explain.halves import Halves
 from ..explain.target import Evidence
 from ..models.classifier import Classifier, logits
 from ..models.distance import Distance, features
@@ -68,10 +67,6 @@ class LoadedModel(NamedTuple):
     @property
     def network(self) -> Classifier:
         return self.evidence.network
-
-    @property
-    def halves(self) -> Evidence | Halves:
-        return Halves(self.evidence.network) if self.info.flip else self.evidence
 
 
 def load(source: str, lungs: str = LUNGS) -> LoadedModel:
