@@ -6,9 +6,9 @@ The API serves the bundled model in its own process, pinned to two cores (taskse
 machine. Each client sends the page's examples without a pause on its own connection: one client measures
 latency; 8 and 32 show the API under overload. Seconds run from sending a request to receiving the whole
 answer; processor seconds are the CPU time of the API's process. MB is resident memory, and its peak is over
-the whole benchmark so far. A client that is refused waits for the seconds in Retry-After and sends again. A
-request is lost if it gets no answer or an unexpected status. The hostile files
-are those of tests/support/hostile.py.
+the whole benchmark so far. A client that is refused waits for the seconds in Retry-After and sends again,
+even after the last second of the row. A request is lost if it gets no answer or an unexpected status. The
+hostile files are those of tests/support/hostile.py.
 """
 
 import argparse
@@ -145,7 +145,7 @@ def row(watched, clients: int, explain: bool, seconds: float) -> dict:
 def ask(number: int, explain: bool, until: float, found: list) -> None:
     """Send requests until `until`; append status (0: none), seconds, and whether it was sent again."""
     session, files, turn, waited = requests.Session(), list(EXAMPLES.values()), number, False
-    while time.monotonic() < until:
+    while waited or time.monotonic() < until:
         began = time.monotonic()
         try:
             given = {"file": ("x.png", files[turn % len(files)])}

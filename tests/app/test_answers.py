@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+from scipy import ndimage
 
 from support.samples import CLASSES
 from support.serving import encoded
@@ -126,6 +127,18 @@ def test_features_of_training_images_are_near_and_others_far():
     assert (fitted.of(rng.normal(size=(300, 20)) * scale + 3) > fitted.threshold).all()
     with pytest.raises(ValueError, match="too few"):
         distance.fit_distance(training[:2], validation)
+
+
+def test_training_images_are_turned_by_at_most_so_many_degrees(images):
+    np.testing.assert_array_equal(distance.turned(images, 0), images)
+    found = distance.turned(images, 20)
+    for image, each in zip(images, found, strict=True):
+        errors = {
+            angle: np.abs(ndimage.rotate(image, angle, reshape=False, order=1).astype(float) - each).mean()
+            for angle in range(-30, 31)
+        }
+        assert abs(min(errors, key=errors.get)) <= 20
+    assert (found != images).any()
 
 
 def test_statistics_of_another_network_are_one_line(shipped, tmp_path):

@@ -5,15 +5,18 @@ import logging
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import requests
 from PIL import Image
+from starlette.exceptions import HTTPException
 
 from support.hostile import corpus, images
 from support.serving import encoded, folder_of, picture, serving
 from xnn.app import answers, limits, telemetry
+from xnn.app.settings import Settings
 
 FILE = encoded(picture())
 
@@ -292,7 +295,63 @@ def test_too_much_to_do_is_503_with_retry_after(model, monkeypatch):
         free.set()
         thread.join(60)
         assert first[0].status_code == 200
+        assert requests.get(f"{url}/ready", timeout=60).status_code == 503, "the free place is promised"
+        time.sleep(int(second.headers["retry-after"]))
+        assert post(url, params={"explain": "false"}).status_code == 200
         assert requests.get(f"{url}/ready", timeout=60).status_code == 200
+
+
+def test_who_comes_back_when_told_is_admitted():
+    queue = limits.Queue(Settings(waiting=1))
+    held = [queue.place() for _ in range(2)]
+    for each in held:
+        each.__enter__()
+    (first, ticket), *_, (last, late) = [refused(queue) for _ in range(3)]
+    assert refused(queue, late)[0] == last, "who comes too early has one promise, not two"
+    held.pop().__exit__(None, None, None)
+    assert refused(queue)[0] >= last, "the free place is promised"
+    time.sleep(first)
+    with queue.place(), queue.place(ticket):  # another one may get the place, and its owner gets another
+        refused(queue)
+    queue.promised = {late: time.monotonic() - limits.GRACE - 1}  # who is late loses the place
+    with queue.place():
+        assert queue.promised == {}
+
+
+def refused(queue, ticket=None) -> tuple[int, str]:
+    """The seconds after which a refused client is told to come back, and its ticket."""
+    with pytest.raises(HTTPException) as found, queue.place(ticket):
+        pass
+    assert found.value.status_code == 503
+    headers = found.value.headers
+    return int(headers["retry-after"]), headers["set-cookie"].partition(";")[0].partition("=")[2]
+
+
+def test_of_many_clients_all_who_come_back_are_admitted(model, monkeypatch):
+    """Each sends again at once when it is answered, and when it is told to if it is refused."""
+    answer, returned = answers.answer, []
+
+    def slow(*given):
+        time.sleep(0.2)
+        return answer(*given)
+
+    def client():
+        session, told, answered = requests.Session(), False, 0
+        while answered < 2:
+            found = session.post(f"{url}/predict", files={"file": FILE}, params=quick, timeout=60)
+            assert found.status_code in (200, 503), found.text
+            if told:
+                returned.append(found.status_code == 200)
+            told, answered = found.status_code == 503, answered + found.ok
+            time.sleep(int(found.headers["retry-after"]) if told else 0)
+
+    monkeypatch.setattr(answers, "answer", slow)
+    quick = {"explain": "false"}
+    with serving(model, waiting=3, seconds=120) as (url, _), ThreadPoolExecutor(12) as clients:
+        for each in [clients.submit(client) for _ in range(12)]:
+            each.result(120)
+    assert len(returned) >= 8
+    assert all(returned), returned
 
 
 def test_a_request_gives_up_at_its_time_limit(model):

@@ -60,7 +60,7 @@ async def predict(request: Request, question: Annotated[answers.Question, Query(
         answer.request_id, answer.seconds = request.state.request_id, round(time.perf_counter() - start, 3)
         return Response(answer.model_dump_json(), media_type=kind)
 
-    with state.queue.place():
+    with state.queue.place(request.cookies.get(limits.TICKET)):
         data = await limits.image(request, state.settings)
         return await state.queue.run(respond)
 
@@ -86,8 +86,10 @@ def health() -> dict[str, str]:
 @ROUTER.get("/ready", responses={503: errors.RESPONSES[503]})
 async def ready(request: Request) -> dict[str, str]:
     """Say whether another image would be accepted: the model is loaded, and the queue has a place."""
-    with request.app.state.queue.place():
-        return {"status": "ready"}
+    queue = request.app.state.queue
+    if queue.excess() > 0:
+        raise queue.busy("too many images are waiting", promise=False)
+    return {"status": "ready"}
 
 
 @ROUTER.get("/model")
@@ -157,6 +159,7 @@ def server(guard: limits.Guard) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=limits.LONGEST + limits.GRACE,  # not closed while a refused client comes back
         h11_max_incomplete_event_size=16 * 1024,
     )
     return uvicorn.Server(config)

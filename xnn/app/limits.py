@@ -22,6 +22,11 @@ from .telemetry import Metrics
 
 HEADER_SECONDS = 10  # for a complete header; a connection is closed after at most twice that time
 DISCARDED = 4  # read on up to so many times the limit, so that the sender of a large body gets the answer
+IN_TIME = 0.7  # share of an answer's seconds that the images before it may take, by the usual time
+SLACK = 1.25  # that promised places are apart, in usual times: clients must not come back faster than answers
+GRACE = 2  # seconds that a promised place is kept
+LONGEST = 60  # seconds of Retry-After; no place is promised at that time
+TICKET = "xnn-ticket"  # name of the cookie
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -135,7 +140,12 @@ async def _body(request, limit, seconds):
 
 
 class Queue:
-    """Threads for ``slots`` images, places for ``waiting`` more, and ``seconds`` for each."""
+    """Threads for ``slots`` images, places for ``waiting`` more, and ``seconds`` for each.
+
+    A refused client is promised a place after the seconds in Retry-After, which is kept until it is late by
+    GRACE. Its ticket, a cookie, shows which one it is. A client without one gets any place whose time came,
+    for it may be the one; the place is then lent, and who comes with the ticket gets another.
+    """
 
     current = ContextVar("current", default=None)  # the queue that the work at hand is from, and its deadline
 
@@ -145,31 +155,52 @@ class Queue:
         self.places, self.seconds = settings.slots + settings.waiting, settings.seconds
         self.admitted, self.stopping, self.slots = 0, False, settings.slots
         self.usual = 1.0  # seconds of work for an image, a moving average
+        self.promised, self.lent = {}, {}  # when refused clients come back, by their tickets
+
+    def excess(self) -> int:
+        """Return by how many images there are too many for one more, which then has a place in time."""
+        for tickets in (self.promised, self.lent):
+            for ticket in [each for each, at in tickets.items() if at < time.monotonic() - GRACE]:
+                del tickets[ticket]
+        in_time = int(IN_TIME * self.seconds * self.slots / self.usual)
+        most = max(self.slots, min(self.places, in_time))
+        return self.admitted + len(self.promised) + 1 - most
 
     @contextlib.contextmanager
-    def place(self):
-        """Hold a place, with a deadline; raise HTTPException 503 if all places are taken."""
-        if self.admitted >= self.places:
-            raise self.busy("too many images are waiting: try again in a few seconds")
+    def place(self, ticket: str | None = None):
+        """Hold a place, with a deadline; raise HTTPException 503 if all are taken or promised, or at it."""
+        now = time.monotonic()
+        own = min(tickets.pop(ticket, math.inf) for tickets in (self.promised, self.lent)) <= now
+        excess, due = self.excess(), [each for each, at in self.promised.items() if at <= now]
+        if due and not own:
+            self.lent[due[0]] = self.promised.pop(due[0])
+        elif excess > 0 and not own:
+            raise self.busy("too many images are waiting")
         self.admitted += 1
-        self.current.set((self, time.monotonic() + self.seconds))
+        self.current.set((self, now + self.seconds))
         try:
             yield
+        except TimeoutError:
+            raise self.busy(f"no answer within {self.seconds:g} seconds") from None
         finally:
             self.admitted -= 1
 
-    def busy(self, words: str) -> HTTPException:
-        """Return the refusal 503, which names the seconds until the images that wait now are done."""
-        return HTTPException(
-            503, words, {"retry-after": str(math.ceil(self.usual * self.admitted / self.slots))}
-        )
+    def busy(self, words: str, promise: bool = True) -> HTTPException:
+        """Return the refusal 503, which promises a place unless that is too far off."""
+        wait = min(math.ceil(SLACK * self.usual * max(1, self.excess()) / self.slots), LONGEST)
+        headers = {"retry-after": str(wait)}
+        if promise and wait < LONGEST:
+            ticket = uuid.uuid4().hex
+            self.promised[ticket] = time.monotonic() + wait
+            headers["set-cookie"] = f"{TICKET}={ticket}; Max-Age={wait + GRACE}; HttpOnly; SameSite=Strict"
+        return HTTPException(503, f"{words}: try again in {wait} s", headers)
 
     async def run(self, call: Callable):
         """Return ``call()``, made in a thread, where ``check`` knows the deadline of the place."""
 
         def timed():
             start, found = time.monotonic(), call()
-            self.usual += (time.monotonic() - start - self.usual) / 8
+            self.usual += (time.monotonic() - start - self.usual) / 4
             return found
 
         return await asyncio.get_running_loop().run_in_executor(self.pool, copy_context().run, timed)
@@ -181,10 +212,10 @@ class Queue:
 
 
 def check(*_) -> None:
-    """Raise HTTPException 503 if the work at hand has passed its deadline, or the app is stopping.
+    """Raise TimeoutError if the work at hand has passed its deadline, or the app is stopping.
 
     Each pass through the network begins with this: a thread cannot be stopped from outside.
     """
     queue, deadline = Queue.current.get() or (None, 0)
     if queue and (queue.stopping or time.monotonic() > deadline):
-        raise queue.busy(f"no answer within {queue.seconds:g} seconds: try again, or with a larger tolerance")
+        raise TimeoutError

@@ -98,6 +98,9 @@ def load(source: str, lungs: str = LUNGS) -> LoadedModel:
     if found.shape != (1, len(info.classes)) or not np.isfinite(found).all():
         raise SettingsError(f"{folder}: expected {len(info.classes)} finite logits, got {found.tolist()}")
     evidence, segmenter = Evidence(network, flip=info.flip), _segmenter(lungs, info)
+    for part in evidence.modules():
+        if hasattr(part, "inplace"):
+            part.inplace = False  # autograd would copy what is replaced
     if not (folder / STATISTICS).exists():
         return LoadedModel(evidence, info, None, None, segmenter)
     try:

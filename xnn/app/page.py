@@ -136,7 +136,7 @@ def show(answer: dict) -> None:
             st.markdown("What the network says of any image, without meaning here:")
         for name, value in answer["probabilities"].items():
             st.progress(value, f"{finding(name)}: {value:.1%}")
-        for sentence in (_set(answer["prediction_set"]), _share(explanation)):
+        for sentence in (None if missing else _set(answer["prediction_set"]), _share(explanation)):
             if sentence:
                 st.markdown(sentence)
         if explanation["zones"]:

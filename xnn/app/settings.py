@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     body_seconds: float = Field(20, gt=0)  # for a request to arrive
     seconds: float = Field(30, gt=0)  # for an answer, waiting included
     slots: int = Field(1, ge=1)  # images processed at once; each uses all threads
-    waiting: int = Field(15, ge=0)  # further requests admitted; all others get a 503
+    waiting: int = Field(31, ge=0)  # further requests admitted, if they can be answered in time; else a 503
     max_gradients: int = Field(200, ge=9)  # per explanation; most need 25
     threads: int = Field(0, ge=0)  # of the network; 0: one per core
 

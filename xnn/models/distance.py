@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import nn
 
 from ..config.schema import Study
@@ -51,15 +52,26 @@ def fit_distance(training: np.ndarray, validation: np.ndarray, directions: int =
     return distance._replace(threshold=np.quantile(distance.of(validation), [QUANTILE]))
 
 
-def distance_of_study(study: Study, network: Classifier) -> tuple[Distance, float]:
-    """Return the distance from the training images, and the share of test images beyond its threshold."""
+def distance_of_study(study: Study, network: Classifier, degrees: float) -> tuple[Distance, float]:
+    """Return the distance from the training images, and the share of test images beyond its threshold.
+
+    As in training, images turned by up to so many degrees are among them.
+    """
     records, store = load_records(study), load_images(study)
     train, val, test = (
-        features(network, store[records.row[records.split == split].to_numpy()])
-        for split in ("train", "val", "test")
+        store[records.row[records.split == split].to_numpy()] for split in ("train", "val", "test")
     )
-    distance = fit_distance(train, val)
-    return distance, float((distance.of(test) > distance.threshold).mean())
+    seen = np.concatenate([features(network, each) for each in (train, turned(train, degrees))])
+    distance = fit_distance(seen, features(network, val))
+    return distance, float((distance.of(features(network, test)) > distance.threshold).mean())
+
+
+def turned(images: np.ndarray, degrees: float) -> np.ndarray:
+    """Return images (N, H, W), each turned by a random angle of at most so many degrees."""
+    angles = np.random.default_rng(0).uniform(-degrees, degrees, len(images))
+    return np.stack(
+        [ndimage.rotate(*each, reshape=False, order=1) for each in zip(images, angles, strict=True)]
+    )
 
 
 @torch.inference_mode()

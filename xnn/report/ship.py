@@ -114,7 +114,7 @@ def measure_limits(run: Run, network: Classifier, file: Path) -> dict:
 
     Each limit is passed by 1 % of the validation images.
     """
-    distance, far = distance_of_study(run.study, network)
+    distance, far = distance_of_study(run.study, network, run.augmentation.degrees)
     mean = run_baseline(run, torch.empty(1), "mean")[0, 0]
     arrays = {**distance._asdict(), "training_mean": mean}
     save_file({name: torch.as_tensor(each).float().contiguous() for name, each in arrays.items()}, file)
