@@ -9,7 +9,7 @@ from support.project import SMALL, write_study
 from support.report import STEPS_OF_A_RUN
 from xnn import load_run, load_study
 from xnn.config import freshness
-from xnn.report import steps
+from xnn.report import pipeline, steps
 from xnn.report.steps import Task
 
 
@@ -105,3 +105,28 @@ def test_a_page_depends_on_the_masks_that_its_code_reaches(tmp_path, monkeypatch
     assert freshness.differences(then, steps.inputs(tasks[1])) == ["its masks"]
     monkeypatch.delenv("MASKS")
     assert not freshness.differences(then, steps.inputs(tasks[1])), "masks are not in git"
+
+
+MADE_BY = {
+    "training.json": "3-train",
+    "metrics.json": "4-evaluate",
+    "predictions.csv": "4-evaluate",
+    "validation.csv": "4-evaluate",
+    "regions.json": "4-regions",
+    "explanations.json": "5-explain",
+}
+
+
+@pytest.mark.parametrize("step", [name for name, spec in steps.STEPS.items() if spec.per != "sweep"])
+def test_a_step_follows_the_steps_whose_results_it_reads(step):
+    before, left = set(), [step]
+    for each in left:
+        before |= {*steps.STEPS[each].after}
+        left += steps.STEPS[each].after
+    assert {MADE_BY[name] for name in steps.STEPS[step].reads} <= before
+
+
+def test_what_most_others_wait_for_comes_first():
+    before = {"alone": [], "first": [], "second": ["first"], "third": ["second"], "other": ["first"]}
+    place = pipeline._by_waiting(before)
+    assert sorted(before, key=place.get) == ["first", "second", "alone", "third", "other"]

@@ -1,7 +1,9 @@
 """Making of the report: execute stale pages in order, keep current ones."""
 
+import itertools
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -93,8 +95,9 @@ def make_all(tasks: list[Task], jobs: int) -> None:
     stale = [task for task in tasks if steps.doubts(task)]
     start = _starter() if stale else leash.start
     _announce(stale)
-    place = {task: number for number, task in enumerate(tasks)}  # earlier tasks block more of the others
-    order = TopologicalSorter({task: steps.upstream(task, tasks) for task in tasks})
+    before = {task: steps.upstream(task, tasks) for task in tasks}
+    place = _by_waiting(before)
+    order = TopologicalSorter(before)
     order.prepare()
     ready: list[Task] = []
     running: dict[Task, subprocess.Popen | warm.Child] = {}
@@ -113,6 +116,18 @@ def make_all(tasks: list[Task], jobs: int) -> None:
     finally:
         for process in running.values():
             process.terminate()
+
+
+def _by_waiting(before: dict[Task, list[Task]]) -> dict[Task, tuple[int, int]]:
+    """The place of each task in a queue: first those that most others wait for.
+
+    `before` has the direct predecessors of each task, in order.
+    """
+    all_before = {}
+    for task, direct in before.items():
+        all_before[task] = {*direct}.union(*(all_before[each] for each in direct))
+    waiting = Counter(itertools.chain(*all_before.values()))
+    return {task: (-waiting[task], number) for number, task in enumerate(before)}
 
 
 def _announce(stale: list[Task]) -> None:

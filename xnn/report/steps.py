@@ -38,7 +38,7 @@ STEPS = {
     "4-regions": Step("run", ("4-evaluate",), ("training.json",)),
     # after 4-evaluate, or both would make missing predictions at the same time
     "5-explain": Step("run", ("4-evaluate",), ("training.json",)),
-    "6-compare": Step("study", ("4-evaluate", "5-explain"), (*COMPARED, "regions.json")),
+    "6-compare": Step("study", ("4-evaluate", "4-regions", "5-explain"), (*COMPARED, "regions.json")),
     "7-protocol": Step("study", ("6-compare",), (*COMPARED, "validation.csv", "regions.json")),
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
