@@ -54,7 +54,7 @@ def pages(folder: Path) -> dict[str, float]:
     pages = {
         file.relative_to(reports): json.loads(file.read_text())["metadata"]["papermill"] for file in files
     }
-    return {str(name.with_suffix("")): page["papermill"]["duration"] for name, page in pages.items()}
+    return {str(name.with_suffix("")): page["duration"] for name, page in pages.items()}
 
 
 def answer(costs: dict[str, Cost]) -> str:
