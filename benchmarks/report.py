@@ -50,7 +50,10 @@ def measure(command: tuple[str, ...], folder: Path) -> Cost:
 def pages(folder: Path) -> dict[str, float]:
     """Return the seconds of each executed notebook."""
     reports = folder / "reports"
-    files = [*sorted((reports / "phantom").rglob("[!.]*.ipynb")), *sorted((reports / "methods").glob("*.ipynb"))]
+    files = [
+        *sorted((reports / "phantom").rglob("[!.]*.ipynb")),
+        *sorted((reports / "methods").glob("*.ipynb")),
+    ]
     pages = {
         file.relative_to(reports): json.loads(file.read_text())["metadata"]["papermill"] for file in files
     }
