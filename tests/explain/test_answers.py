@@ -81,6 +81,11 @@ def test_a_network_that_was_trained_on_a_part_is_not_judged_by_the_whole(run):
     assert "Without the lungs" not in said
 
 
+def measured(share, rank):
+    scores = {"lung_share": share, "insertion_auc": rank, "deletion_auc": -rank}
+    return {name: score(value) for name, value in scores.items()}
+
+
 def explanations(
     run, insertion=(4, 0, "better"), deletion=(4, 0, "better"), random=0.1, gain=(0.1, -0.1), **more
 ):
@@ -100,10 +105,10 @@ def explanations(
             "deletion_auc": dict(zip(names, deletion, strict=True)),
         },
         "repeated": {name: {"correlation": score(value)} for name, value in repeated.items()},
-        "methods": {name: {"lung_share": score(value)} for name, value in shares.items()},
+        "methods": {name: measured(share, -share) for name, share in shares.items()},
+        "tau": 0.5,
         "alarm": {},
         "errors": errors,
-        "advice": "Use it.",
     }
     (run.reports / "explanations.json").write_text(json.dumps(content | more))
     return answers.explanations(run)
@@ -116,6 +121,10 @@ def test_explanations_better_than_all_controls_are_said_to_be(run):
     assert "50% (48% to 52%) of the attribution lies in the lungs; for the controls it is 20% to 60%" in said
     assert "differ in the share in the lungs. They do not measurably improve" in said
     assert "Alarm" not in said
+    assert "Of the methods, integrated gradients has the best mean rank" in said
+    methods = {METHOD: measured(0.5, 0.1), "occlusion": measured(0.5, 0.2)}
+    methods |= {name: measured(0.5, 0.3) for name in CONTROLS}
+    assert "Of the methods, occlusion has the best mean rank" in explanations(run, methods=methods)
 
 
 @pytest.mark.parametrize(

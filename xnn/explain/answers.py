@@ -1,11 +1,13 @@
 """Answers of the pages on lungs and explanations: sentences from a run's result files."""
 
+import pandas as pd
+
 from ..config.provenance import read_json
 from ..config.schema import Run
 from ..data.regions import FILLS
 from ..evaluation.comparison import with_interval
 from ..evaluation.regions import SCORES
-from .card import JUDGES
+from .card import JUDGES, REJECTED, ranking
 from .evidence import CONTROLS, METHOD
 
 __by_value__ = True  # words and no number: a page's answer is updated without executing the page
@@ -109,7 +111,7 @@ def explanations(run: Run) -> str:
         )
     if result["alarm"] and result["alarm"]["fires"]:
         points.append(f"Alarm: {result['alarm']['value']:.0%} of the attribution lies on the marker.")
-    points += [_errors(result["errors"]), result["advice"]]
+    points += [_errors(result["errors"]), _method_to_use(result["methods"], result["tau"])]
     return _itemised(
         f"{_against_controls(result['supports'])} Measured on {result['n']} test images.", points
     )
@@ -142,6 +144,21 @@ def _dependence(repeated: dict[str, dict]) -> str:
         f"The maps {depend} on the learnt weights: their correlation with the maps of the same network under "
         f"invisible noise is {same['value']:.2f}, with those of a network with random weights "
         f"{random['value']:.2f}."
+    )
+
+
+def _method_to_use(methods: dict[str, dict], tau: float) -> str:
+    """Return the method with the best mean rank by the measures that judge, and how sure that is."""
+    rows = [
+        {"method": method, "measure": name, **score}
+        for method, scores in methods.items()
+        for name, score in scores.items()
+    ]
+    best = ranking(pd.DataFrame(rows)).index.drop(list(CONTROLS))[0]
+    return (
+        f"Of the methods, {best.replace('_', ' ')} has the best mean rank by insertion and deletion. That is "
+        f"weak evidence for one method over another: their orders by {len(JUDGES + REJECTED)} measures agree "
+        f"with a Kendall's tau of {tau:.2f}, and on phantoms no measure orders methods by where the lesion is."
     )
 
 
