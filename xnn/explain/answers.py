@@ -158,7 +158,8 @@ def _method_to_use(methods: dict[str, dict], tau: float) -> str:
     return (
         f"Of the methods, {best.replace('_', ' ')} has the best mean rank by insertion and deletion. That is "
         f"weak evidence for one method over another: their orders by {len(JUDGES + REJECTED)} measures agree "
-        f"with a Kendall's tau of {tau:.2f}, and on phantoms no measure orders methods by where the lesion is."
+        f"with a Kendall's tau of {tau:.2f}, and on phantoms no measure orders methods by where the lesion "
+        "is."
     )
 
 
