@@ -127,6 +127,6 @@ def test_a_step_follows_the_steps_whose_results_it_reads(step):
 
 
 def test_what_most_others_wait_for_comes_first():
-    before = {"alone": [], "first": [], "second": ["first"], "third": ["second"], "other": ["first"]}
+    before = {"alone": [], "third": ["second"], "other": ["first"], "second": ["first"], "first": []}
     place = pipeline._by_waiting(before)
     assert sorted(before, key=place.get) == ["first", "second", "alone", "third", "other"]

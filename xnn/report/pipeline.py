@@ -121,11 +121,11 @@ def make_all(tasks: list[Task], jobs: int) -> None:
 def _by_waiting(before: dict[Task, list[Task]]) -> dict[Task, tuple[int, int]]:
     """The place of each task in a queue: first those that most others wait for.
 
-    `before` has the direct predecessors of each task, in order.
+    `before` has the direct predecessors of each task.
     """
     all_before = {}
-    for task, direct in before.items():
-        all_before[task] = {*direct}.union(*(all_before[each] for each in direct))
+    for task in TopologicalSorter(before).static_order():
+        all_before[task] = {*before[task]}.union(*(all_before[each] for each in before[task]))
     waiting = Counter(itertools.chain(*all_before.values()))
     return {task: (-waiting[task], number) for number, task in enumerate(before)}
 
