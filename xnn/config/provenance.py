@@ -103,14 +103,22 @@ def _git() -> dict:
 
 
 def device() -> str:
-    """Return the name of the processor that computes."""
-    torch = sys.modules.get("torch")  # a step that computes without it need not import it
-    if torch and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.+)", info.read_text(), re.MULTILINE) if info.exists() else []
-    cpu = " ".join(names[0].split()) if names else "CPU"
-    return f"{cpu}, threads: {torch.get_num_threads()}" if torch else cpu
+    """Return the name of the processor that computes: a GPU that torch can use, or the CPU and its threads.
+
+    It is the same whether or not torch is loaded, so that results of one machine can be compared exactly.
+    """
+    torch = sys.modules.get("torch")
+    gpus = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    if gpus and (not torch or torch.cuda.is_available()):
+        return _named(gpus[0], "Model") or "GPU"
+    threads = os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
+    return f"{_named(Path('/proc/cpuinfo'), 'model name') or 'CPU'}, threads: {threads}"
+
+
+def _named(file: Path, key: str) -> str:
+    """Return the first value of a key in a file of the system; empty if there is none."""
+    found = re.search(rf"^{key}\s*:\s*(.+)", file.read_text(), re.MULTILINE) if file.exists() else None
+    return " ".join(found[1].split()) if found else ""
 
 
 @contextmanager
