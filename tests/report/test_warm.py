@@ -13,7 +13,7 @@ import pytest
 from support.project import ROOT, SMALL, command, environment, write_study
 from xnn.report import warm
 
-pytestmark = pytest.mark.skipif(not warm.forking, reason="only Linux makes forks")
+pytestmark = pytest.mark.skipif(not warm.forking, reason="forks are made on Linux without a GPU")
 STUDY = "forked"
 
 

@@ -38,7 +38,9 @@ MODULES = (
     "xnn.plots",
     "xnn.training.fit",
 )
-forking = multiprocessing.get_context("fork") if sys.platform == "linux" else None
+# CUDA does not survive a fork, and an import may start it
+SAFE = sys.platform == "linux" and not Path("/proc/driver/nvidia").exists()
+forking = multiprocessing.get_context("fork") if SAFE else None
 NAME = "xnn-fork"
 
 
