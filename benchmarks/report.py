@@ -31,7 +31,7 @@ class Cost(NamedTuple):
 
     seconds: float
     cpu: float  # seconds, of all cores
-    megabytes: float  # of the largest process
+    megabytes: float  # of the largest process until now, so of the first command
 
 
 def measure(command: tuple[str, ...], folder: Path) -> Cost:
@@ -78,9 +78,9 @@ def main() -> None:
     print(f"# What does the report cost?\n\n{answer(costs)}\n")
     print("Output of `python benchmarks/report.py`, which describes the method.\n")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.1f} over 15 minutes, {date.today()}.\n")
-    print("| command | seconds | CPU seconds | largest process, MB |\n|---|---|---|---|")
+    print("| command | seconds | CPU seconds |\n|---|---|---|")
     for what, cost in costs.items():
-        print(f"| {what} | {cost.seconds:.1f} | {cost.cpu:.1f} | {cost.megabytes:.0f} |")
+        print(f"| {what} | {cost.seconds:.1f} | {cost.cpu:.1f} |")
     print("\n| page | seconds, beside another |\n|---|---|")
     for page, took in seconds.items():
         print(f"| {page} | {took:.0f} |")
