@@ -72,7 +72,7 @@ def _remembered(name: str, compute: Callable[[], Key]) -> Key:
         keys[name] = [key.sha256, sorted(key.attributes), sorted(key.reached)]
         with contextlib.suppress(OSError):  # it is computed again
             MEMORY.parent.mkdir(exist_ok=True)
-            write_json({"sources": _sources_sha256(), "keys": keys}, MEMORY)
+            write_json({"sources": sources_sha256(), "keys": keys}, MEMORY)
     sha256, *names = keys[name]
     return Key(sha256, *map(frozenset, names))
 
@@ -81,13 +81,14 @@ def _remembered(name: str, compute: Callable[[], Key]) -> Key:
 def _memory() -> dict[str, list]:
     """Return the keys of the sources as they are that were computed before."""
     with contextlib.suppress(OSError, ValueError, KeyError):  # it was never written, or by another version
-        if (kept := json.loads(MEMORY.read_text()))["sources"] == _sources_sha256():
+        if (kept := json.loads(MEMORY.read_text()))["sources"] == sources_sha256():
             return kept["keys"]
     return {}
 
 
 @functools.cache
-def _sources_sha256() -> str:
+def sources_sha256() -> str:
+    """Return the hash of the sources of the package and of the pages on methods."""
     files = [file for folder in (PACKAGE, PACKAGE.parent / "methods") for file in folder.rglob("*.py*")]
     texts = [(file.name, file.read_bytes()) for file in sorted(files) if file.suffix in (".py", ".pyi")]
     return _sha256(sys.version, *(f"{name} {hashlib.sha256(text).hexdigest()}" for name, text in texts))

@@ -66,7 +66,8 @@ def render(renderer: str | None = None) -> None:
             if not steps.metadata(notebook):
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
         checklists.write()
-        made_from = _inputs(notebooks, renderer)
+        why = {notebook: doubts(notebook) for notebook in notebooks}
+        made_from = _inputs(why, renderer)
         if _is_current(made_from):
             print(f"the site is in {SITE}/index.html, and nothing that it shows has changed")
             return
@@ -78,21 +79,19 @@ def render(renderer: str | None = None) -> None:
         for file in (ROOT / SITE).rglob("*.html"):
             file.write_text(finished(file.read_text()))
         for notebook in notebooks:
-            if why := _complete(notebook):
-                print(f"{short(notebook)} carries a banner: {why[0]}")
+            _complete(notebook, why[notebook])
+            if why[notebook]:
+                print(f"{short(notebook)} carries a banner: {why[notebook][0]}")
         metadata.write(ROOT / SITE)
         (ROOT / SITE / INPUTS).write_text(made_from)
         print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
 
-def _inputs(notebooks: list[Path], renderer: str) -> str:
-    """Hash of all that a rendered site depends on: copied files, pages and their doubts, and this package."""
-    code = Path(__file__).parent.glob("*.py")
-    found = sorted({*notebooks, *code, *(file for name in COPIED for file in ROOT.glob(name))})
-    return freshness.digest(
-        [renderer, [[str(file), provenance.file_sha256(file)] for file in found if file.is_file()]]
-        + [doubts(each) for each in notebooks]
-    )
+def _inputs(why: dict[Path, list[str]], renderer: str) -> str:
+    """Hash of all that a rendered site depends on: copied files, pages and their doubts, and all code."""
+    found = sorted({*why, *(file for name in COPIED for file in ROOT.glob(name))})
+    contents = [[str(file), provenance.file_sha256(file)] for file in found if file.is_file()]
+    return freshness.digest([renderer, freshness.sources_sha256(), contents, [*why.values()]])
 
 
 def _is_current(made_from: str) -> bool:
@@ -208,12 +207,12 @@ def marked(page: str, doubts: list[str], links: dict[str, str], read: list[str] 
     return page
 
 
-def _complete(notebook: Path) -> list[str]:
-    """Add banners and links to a rendered page, and the files that they lead to; return the banners."""
+def _complete(notebook: Path, why: list[str]) -> None:
+    """Add banners for doubts and links to a rendered page, and the files that they lead to."""
     file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
     if not file.exists():
         raise StepError(f"{short(notebook)} was not rendered: is it in _quarto.yml?")
-    why, task = doubts(notebook), steps.task_of(notebook)
+    task = steps.task_of(notebook)
     beside = sorted(each for kind in ("*.json", "*.csv") for each in notebook.parent.glob(kind))
     read = [ROOT / name for name in steps.metadata(notebook)["xnn"].get("results", ())]
     read = [each for each in read if each.exists() and each not in beside]
@@ -227,4 +226,3 @@ def _complete(notebook: Path) -> list[str]:
         links[short(each)] = up + short(each)
     links |= {each.name: each.name for each in beside}
     file.write_text(marked(file.read_text(), why, links, [up + short(each) for each in read]))
-    return why

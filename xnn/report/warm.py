@@ -46,7 +46,7 @@ NAME = "xnn-fork"
 
 def possible() -> bool:
     """Whether forks of this process are like new ones: the seed of hashes is fixed when Python starts."""
-    same_seed = os.environ.get("PYTHONHASHSEED") == kernel_environment()["PYTHONHASHSEED"]
+    same_seed = os.environ.get("PYTHONHASHSEED") == SETTINGS["PYTHONHASHSEED"]
     return bool(forking) and same_seed and not set(UNSET) & set(os.environ)
 
 
@@ -189,8 +189,8 @@ class _Kernel(Child):
         time.tzset()
         locale.setlocale(locale.LC_CTYPE, "")
         os.chdir(folder)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         from ipykernel.kernelapp import IPKernelApp
 
         IPKernelApp.launch_instance(argv=arguments)
@@ -201,9 +201,8 @@ class _Kernel(Child):
     def close(self) -> None:
         """End it: no notebook is executed any more."""
         self.ours.close()
-        if self.pid is not None:
-            self.process.join(GRACE)
-            self.kill()
+        self.process.join(GRACE)
+        self.kill()
 
 
 class ForkProvisioner(LocalProvisioner):
