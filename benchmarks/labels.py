@@ -432,8 +432,8 @@ def page(study: Study, publishers: Study, networks=NETWORKS) -> str:
         f"a third expert checked, but in {two:.1%} of the others. Were all of this difference wrong labels, "
         f"a perfect network would reach {with_interval(summary(most))} in weighted F1 on the patient split; "
         f"`{answers.names[answers.best]}` has {with_interval(summary(own))}, and the difference of "
-        f"{signed(left)} is {also}. Only new readings can decide whether these labels are wrong or these "
-        "images ambiguous."
+        f"{signed(left)} is {also}. The publishers may also have chosen clearer images for their test: only "
+        "new readings can decide."
     )
     title = f"# Is label noise the limit?\n\n**Answer.** {answer}\n\n"
     return f"{title}Output of `python benchmarks/labels.py`, which describes the method.\n\n" + "\n".join(
