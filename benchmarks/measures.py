@@ -1,18 +1,19 @@
 """Which measures of explanations order maps as the truth does? On phantoms, whose lesions are known.
 
 For each network and each correctly classified phantom with a lesion, every method and control of the card
-gives a map, averaged over superpixels. A measure agrees with a truth on the share of pairs of maps of one
-phantom that it orders alike, 0.5 by chance. There are three truths:
+gives a map. It is averaged over superpixels, and these are inserted and deleted; or it is smoothed, and each
+pixel is (*pixels*). A measure agrees with a truth on the share of pairs of maps of one phantom that it orders
+alike, 0.5 by chance. There are three truths:
 
-- *ladder*: Integrated Gradients of which a growing share is replaced by the same values at other
-  superpixels; less replaced is better;
+- *ladder*: Integrated Gradients of which a growing share is replaced by the same values at other places;
+  less replaced is better;
 - *controls*: a method beside a control; better is the map with the larger share of its highest pixels,
   as many as the lesion has, in the lesion (relevance rank), by 0.1 at least;
 - *methods*: the same of two methods.
 
-A measure may judge a map against controls if for every network the 95 % interval of its agreement, by
-bootstrap over patients, lies above MAY_JUDGE with the ladder and above 0.5 with the controls. It may rank
-methods if that with the methods lies above 0.5.
+A measure may judge a map against controls if for every network, all its seeds together, the 95 % interval of
+its agreement, by bootstrap over patients, lies above MAY_JUDGE with the ladder and above 0.5 with the
+controls. It may rank methods if that with the methods lies above 0.5.
 """
 
 import argparse
@@ -26,16 +27,16 @@ from xnn import load_model, load_run, predictions
 from xnn.config import provenance
 from xnn.config.schema import Run
 from xnn.evaluation import comparison
-from xnn.explain import card, evidence, localisation, sample, scales, target
+from xnn.explain import card, evidence, localisation, measures, sample, scales, target
 from xnn.training.fit import fit
 
 LEVELS = (0.25, 0.5, 0.75, 1.0)  # of the ladder, beside 0
 MARGIN = 0.1  # of the lesion truth
 MAY_JUDGE = 0.75  # an order right three times of four
 TRUTHS = ("ladder", "controls", "methods")
-MEASURES = [
-    f"{name}{fill}" for fill in ("", "_mean") for name in ("insertion_auc", "deletion_auc", "removal")
-]
+CURVES, FILLS, PIXELS = ("insertion_auc", "deletion_auc"), tuple(evidence.FILLS.values()), "_pixels"
+MEASURES = [f"{name}{fill}" for fill in FILLS for name in (*CURVES, "removal")]
+MEASURES += [f"{name}{fill}{PIXELS}" for fill in FILLS for name in CURVES]
 
 
 def ladder(maps: np.ndarray, areas: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
@@ -47,6 +48,29 @@ def ladder(maps: np.ndarray, areas: np.ndarray, seed: int = 0) -> dict[str, np.n
     moved = zip(means, counts, areas, strict=True)
     other = np.stack([rng.permutation(values[:count])[area] for values, count, area in moved])
     return {f"ladder {level}": (1 - level) * own + level * other for level in LEVELS}
+
+
+def shifted(maps: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return maps (N, H, W) with a growing share replaced by values from a quarter of the side away or more.
+
+    That is the ladder of maps that have no superpixels.
+    """
+    rng, side = np.random.default_rng(seed), maps.shape[-1]
+    ways = rng.integers(side // 4, side - side // 4, (len(maps), 2))
+    other = np.stack([np.roll(one, way, (0, 1)) for one, way in zip(maps, ways, strict=True)])
+    return {f"ladder {level}": (1 - level) * maps + level * other for level in LEVELS}
+
+
+def by_pixel(model, given: sample.Sample, maps: dict) -> dict[str, dict[str, np.ndarray]]:
+    """Return insertion and deletion (N,) of maps with both fills, where each pixel is its own region."""
+    side, values = given.images.shape[-1], {name: {} for name in maps}
+    pixels = np.broadcast_to(np.arange(side**2).reshape(side, side), given.images[:, 0].shape)
+    for fill, suffix in evidence.FILLS.items():
+        fills = measures.filled(given.images, fill)
+        curves = measures.curves(model, given.images, maps, given.targets, pixels, fills)
+        for name, each in curves.items():
+            values[name] |= {f"{key}{suffix}{PIXELS}": area for key, area in each.areas().items()}
+    return values
 
 
 def agreement(values: dict[str, np.ndarray], truth: dict[str, np.ndarray], pairs, sign: int) -> np.ndarray:
@@ -61,7 +85,7 @@ def agreement(values: dict[str, np.ndarray], truth: dict[str, np.ndarray], pairs
 
 
 def agreements(run: Run, images: int) -> pd.DataFrame:
-    """Return the agreement of each measure with each truth for one network, with intervals."""
+    """Return the agreement of each measure with each truth for one network: a row per phantom."""
     how = run.explanation.model_copy(update={"measured": 4 * images})
     run = run.model_copy(update={"explanation": how})
     drawn = sample.draw(predictions(run), run)
@@ -73,21 +97,27 @@ def agreements(run: Run, images: int) -> pd.DataFrame:
     maps = evidence.explain_all(model, run, given, own)
     steps = ladder(own, areas)
     values, _ = evidence.measure_all(model, given, maps | steps)
-    lesion = {
-        name: localisation.relevance_rank(scales.pooled(m, areas), given.masks) for name, m in maps.items()
+    smooth = {name: scales.smoothed(each) for name, each in maps.items()}
+    fine = by_pixel(model, given, smooth | shifted(smooth[evidence.METHOD]))
+    coarse = {name: scales.pooled(each, areas) for name, each in maps.items()}
+    lesions = {
+        grain: {name: localisation.relevance_rank(each, given.masks) for name, each in found.items()}
+        for grain, found in (("", coarse), (PIXELS, smooth))
     }
     rungs = {name: np.full(len(own), -float(n)) for n, name in enumerate([evidence.METHOD, *steps])}
     pairs = list(combinations(maps, 2))
     controls = [pair for pair in pairs if len({*pair} & {*evidence.CONTROLS}) == 1]
     methods = [pair for pair in pairs if not {*pair} & {*evidence.CONTROLS}]
-    asked = ((rungs, list(combinations(rungs, 2))), (lesion, controls), (lesion, methods))
     rows = []
     for measure in MEASURES:
-        by_map = {name: each[measure] for name, each in values.items()}
+        lesion = lesions[PIXELS if measure.endswith(PIXELS) else ""]
+        by_map = {name: (values[name] | fine[name])[measure] for name in values}
+        asked = ((rungs, list(combinations(rungs, 2))), (lesion, controls), (lesion, methods))
         for name, (truth, pairs) in zip(TRUTHS, asked, strict=True):
-            found = agreement(by_map, truth, pairs, card.BETTER[measure])
-            rows.append({"measure": measure, "truth": name} | card.mean_interval(found, given.patients))
-    return pd.DataFrame(rows)
+            found = agreement(by_map, truth, pairs, card.BETTER[measure.removesuffix(PIXELS)])
+            row = {"measure": measure, "truth": name, "patient": given.patients, "agrees": found}
+            rows.append(pd.DataFrame(row))
+    return pd.concat(rows, ignore_index=True)
 
 
 PAGE = """# Which measures of explanations order maps as the truth does?
@@ -98,12 +128,12 @@ methods by these measures need not be an order by where the lesion is.
 
 Output of `{command}`, which describes the method.
 
-Phantoms of the test split with a lesion, classified correctly: {n} for each network at most; {seconds:.0f} s.
-The table has the share of pairs of maps that are ordered as the truth has it, 0.5 by chance, with 95 %
-intervals by bootstrap over patients. *blur*, *grey*: what stands where the image is not shown. *ladder*: a
-map against copies of which a quarter, a half, three quarters or all was moved elsewhere. *controls*: methods
-against controls, *methods*: methods against each other, by the share of their highest pixels that lies in the
-lesion.
+Phantoms of the test split with a lesion, classified correctly: {n} for each network at most, of {seeds}
+seeds together; {seconds:.0f} s. The table has the share of pairs of maps that are ordered as the truth has
+it, 0.5 by chance, with 95 % intervals by bootstrap over patients. *blur*, *grey*: what stands where the image
+is not shown. *pixels*: smoothed maps, pixel by pixel; else maps by superpixel. *ladder*: a map against copies
+of which a quarter, a half, three quarters or all was moved elsewhere. *controls*: methods against controls,
+*methods*: methods against each other, by the share of their highest pixels that lies in the lesion.
 
 {table}
 A measure may judge if for every network its interval lies above {MAY_JUDGE} with the ladder and above 0.5
@@ -117,11 +147,12 @@ the lesion, and then a correct map shows more.
 
 def name_of(measure: str) -> str:
     """Return a measure and its fill as the page has them."""
-    fill = "grey" if measure.endswith("_mean") else "blur"
-    return f"{measure.removesuffix('_mean').removesuffix('_auc')} ({fill})"
+    coarse = measure.removesuffix(PIXELS)
+    fill = ("grey" if coarse.endswith("_mean") else "blur") + ", pixels" * (measure != coarse)
+    return f"{coarse.removesuffix('_mean').removesuffix('_auc')} ({fill})"
 
 
-def report(found: pd.DataFrame, command: str, seconds: float) -> str:
+def report(found: pd.DataFrame, command: str, seconds: float, seeds: int) -> str:
     """Return the page: the answer, which measures were rejected, the table."""
     lowest = found.groupby(["measure", "truth"]).low.min().unstack().loc[MEASURES].rename(name_of)
     judges = (lowest.ladder > MAY_JUDGE) & (lowest.controls > 0.5)
@@ -132,6 +163,7 @@ def report(found: pd.DataFrame, command: str, seconds: float) -> str:
     return PAGE.format(
         command=command,
         seconds=seconds,
+        seeds=seeds,
         n=found.n.max(),
         table=comparison.markdown(table.reset_index()),
         device=provenance.device(),
@@ -153,10 +185,17 @@ def main() -> None:
             run = load_run(given.study, name)
             if seed != run.seed:
                 run = run.model_copy(update={"seed": seed, "name": f"{name}-seed{seed}"})
+            if not (run.artifacts / "model").exists():
                 provenance.write_json(fit(run), run.reports / "training.json")
-            tables.append(agreements(run, given.images).assign(network=run.name))
-    command = f"python benchmarks/measures.py --images {given.images}"
-    print(report(pd.concat(tables, ignore_index=True), command, time.time() - began), end="")
+            tables.append(agreements(run, given.images).assign(network=name))
+    rows = [
+        dict(zip(("measure", "network", "truth"), key, strict=True))
+        | card.mean_interval(part.agrees, part.patient)
+        for key, part in pd.concat(tables).groupby(["measure", "network", "truth"], sort=False)
+    ]
+    seeds = " ".join(map(str, given.seeds))
+    command = f"python benchmarks/measures.py --images {given.images} --seeds {seeds}"
+    print(report(pd.DataFrame(rows), command, time.time() - began, len(given.seeds)), end="")
 
 
 if __name__ == "__main__":

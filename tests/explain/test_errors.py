@@ -36,6 +36,7 @@ def test_a_trait_of_errors_is_found_and_noise_is_not(strength):
     traits = pd.DataFrame({"trait": NOISE + strength * ~RIGHT})
     found = errors.telling(RIGHT, PATIENTS, PROBABILITY, traits)
     gain = found.loc["gain by the traits"]
+    assert (gain.n, gain.wrong) == (COUNT, (~RIGHT).sum())
     assert (gain.low > 0) == (strength > 0)
     assert found.loc["trait"].value == pytest.approx(0.98 if strength else 0.5, abs=0.12)
     assert (found.loc["trait"].low > 0.5) == (strength > 0)
@@ -44,3 +45,8 @@ def test_a_trait_of_errors_is_found_and_noise_is_not(strength):
 def test_few_errors_are_not_compared():
     right = np.arange(COUNT) > 5
     assert errors.telling(right, PATIENTS, PROBABILITY, pd.DataFrame({"trait": NOISE})).empty
+
+
+def test_errors_of_one_patient_are_not_compared():
+    patients = np.where(RIGHT, PATIENTS, -1)
+    assert errors.telling(RIGHT, patients, PROBABILITY, pd.DataFrame({"trait": NOISE})).empty

@@ -10,7 +10,7 @@ import torch
 from support.project import QUICK, SMALL, write_study
 from xnn import Classifier, load_records, load_run
 from xnn.config import provenance
-from xnn.explain import card, evidence, sample, scales, target
+from xnn.explain import card, errors, evidence, sample, scales, target
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +112,17 @@ def test_twins_have_the_same_recipe_another_seed_and_a_model():
     provenance.write_json({}, two.artifacts / "model/config.json")
     assert [run.name for run in evidence.twins(load_run("seeds", "one"))] == ["two"]
     assert evidence.twins(two) == []
+
+
+def test_traits_of_all_images_are_those_of_each(run, model, monkeypatch):
+    records = load_records(run.study)
+    records = records[records.split == "test"].head(5)
+    answered = records[["path", "label", "patient"]].assign(predicted=records.label, right=True)
+    whole = errors.all_traits(model, run, answered)
+    monkeypatch.setattr(errors, "PART", 2)
+    found = errors.all_traits(model, run, answered)
+    assert len(found) == 5
+    assert found.to_numpy() == pytest.approx(whole.to_numpy(), abs=1e-3)
+    given = sample.load_sample(run, answered)
+    complete = errors.traits(evidence.integrate(model, run, given).maps, given)
+    assert found.to_numpy() == pytest.approx(complete.to_numpy(), abs=0.1)

@@ -53,3 +53,22 @@ def test_zones_lie_where_their_names_say():
 
 def test_without_lungs_all_is_outside():
     assert (scales.zones(np.zeros((1, 8, 8), bool)) == 0).all()
+
+
+def test_the_best_region_of_any_size_comes_first():
+    halves = np.repeat([0, 0, 1, 1], 4).reshape(4, 4)
+    columns = np.tile([0, 1, 1, 1], (4, 1))
+    one = np.ones((4, 4))
+    one[:2, 0] = 9  # means of the halves: 3 and 0.4, of the columns: 5 and 0.25
+    one[3, 3] = -8
+    found = scales.best_first(one, np.stack([halves, columns]))
+    assert found[:, 0].tolist() == [5] * 4, "the first column has the highest mean"
+    assert found[:2, 1:] == pytest.approx(1), "of what it left, the upper half is higher"
+    assert found[2:, 1:] == pytest.approx(-0.5)
+    assert scales.best_first(one, halves[None]) == pytest.approx(scales.pooled(one[None], halves[None])[0])
+
+
+def test_regions_of_several_sizes_keep_the_sum():
+    found = scales.xrai(MAPS, IMAGES)
+    assert found.shape == MAPS.shape
+    assert found.sum((1, 2)) == pytest.approx(SUMS, rel=1e-9)

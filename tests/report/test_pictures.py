@@ -39,8 +39,13 @@ def test_a_photograph_becomes_a_jpeg():
     grey = np.hstack([phantom.draw("virus", p, 0, 224, 0).image for p in range(3)])
     noisy = np.dstack([grey + np.random.default_rng(i).integers(0, 9, grey.shape) for i in range(3)])
     picture = png(Image.fromarray(noisy.clip(0, 255).astype(np.uint8)))
-    kind, data = execute.smaller(picture)
+    shown = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(picture).decode()})
+    shown.metadata = {"image/png": {"width": 9}}
+    execute.shrink(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("plot", outputs=[shown])]))
+    ((kind, data),) = shown.data.items()
+    data = base64.b64decode(data)
     assert kind == "image/jpeg"
+    assert shown.metadata == {"image/jpeg": {"width": 9}}
     assert len(data) < 0.5 * len(picture)
     assert abs(opened(data) - opened(picture)).mean() < 6
 
@@ -62,7 +67,11 @@ def test_every_kind_of_png_is_read(mode):
 def test_all_pictures_of_a_notebook_and_nothing_else_are_made_smaller():
     picture = base64.b64encode(png(Image.new("RGB", (300, 300), "red"))).decode()
     outputs = [
-        nbformat.v4.new_output("display_data", {"image/png": picture, "text/plain": "a figure"}),
+        nbformat.v4.new_output(
+            "display_data",
+            {"image/png": picture, "text/plain": "a figure"},
+            metadata={"image/png": {"width": 150}},
+        ),
         nbformat.v4.new_output("stream", name="stdout", text="words"),
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("plot", outputs=outputs)])
@@ -70,4 +79,5 @@ def test_all_pictures_of_a_notebook_and_nothing_else_are_made_smaller():
     first, second = notebook.cells[0].outputs
     assert len(first.data["image/png"]) < len(picture)
     assert (first.data["text/plain"], second.text) == ("a figure", "words")
+    assert first.metadata == {"image/png": {"width": 150}}
     nbformat.validate(notebook)

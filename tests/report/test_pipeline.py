@@ -1,5 +1,7 @@
 """The real make, with real notebooks and kernels, on the small report."""
 
+import base64
+import io
 import json
 import os
 import random
@@ -10,6 +12,7 @@ import time
 
 import nbformat
 import pytest
+from PIL import Image
 
 from support.mongod import MISSING, none_is_left
 from support.project import command, environment
@@ -175,6 +178,16 @@ def pictures(page) -> list[str]:
     cells = nbformat.read(page, as_version=4).cells
     shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
     return [data["image/png"] for data in shown if "image/png" in data]
+
+
+def test_figures_have_two_pixels_for_each_that_a_notebook_shows(built):
+    cells = nbformat.read(built / "reports" / STUDY / "first/4-evaluate.ipynb", as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    shown = [(kind, each) for each in outputs for kind in each.data if kind.startswith("image/")]
+    assert len(shown) > 4
+    for kind, each in shown:
+        with Image.open(io.BytesIO(base64.b64decode(each.data[kind]))) as picture:
+            assert picture.width // 2 == each.metadata[kind]["width"]
 
 
 def test_one_study_s_report_does_not_stand_for_another_s(copy):

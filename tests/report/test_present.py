@@ -102,6 +102,8 @@ def page():
     run = load_run("shown", "run")
     said = nbformat.v4.new_output("stream", text="predictions are kept\n")
     digest = "0123456789abcdef" * 4
+    picture = nbformat.v4.new_output("display_data", {"image/png": "AAAA"})
+    picture.metadata = {"image/png": {"width": 810}}
     cells = [
         MARKDOWN("# Evaluation"),
         MARKDOWN("**How good is `run`?**\n\nBy calibration. [The\nmaps](5-explain.ipynb#cases).\n\n## First"),
@@ -110,6 +112,8 @@ def page():
         CODE("#| tbl-cap: Counts.\ncounts", outputs=[output(html="<table><tr><td>1</td></tr></table>")]),
         MARKDOWN("## First"),
         CODE("again", outputs=[output(html="<table><tr><td>2</td></tr></table>")]),
+        MARKDOWN("## Figures"),
+        CODE('#| fig-alt: Bars.\n#| fig-cap: Bars, "by" class.\nbars', outputs=[picture]),
         MARKDOWN("## Empty"),
         CODE("nothing", outputs=[output(markdown="")]),
         CODE("answer", outputs=[output(markdown="**Answer.** It is 0.8. More. ")]),
@@ -133,8 +137,16 @@ def test_the_answer_comes_first_and_the_provenance_last(page):
 
 
 def test_sections_of_one_name_have_cells_of_different_labels(page):
-    labels = [cell.source.partition("\n")[0] for cell in page.cells if "label:" in cell.source]
+    labels = [cell.source.partition("\n")[0] for cell in page.cells if '"first-' in cell.source]
     assert labels == ['#| label: "first-1"', '#| label: "first-2"']
+
+
+def test_a_figure_is_a_file_in_the_size_that_it_is_made_for(page):
+    (figure,) = [each for cell in page.cells for each in cell.get("outputs", []) if "![" in str(each.data)]
+    assert figure.data == {
+        "text/markdown": '![Bars, "by" class.](files/figures-1.png){fig-alt="Bars." width=1080}'
+    }
+    assert "image: files/figures-1.png" in page.cells[0].source
 
 
 def test_the_description_of_a_page_has_no_points():
@@ -202,7 +214,7 @@ def test_a_source_line_names_the_cell_and_the_files_that_its_page_mentions():
 
 def test_a_table_has_a_source_line_and_words_have_none(page):
     lines = {cell.source.splitlines()[-1]: str(cell.outputs) for cell in page.cells if "outputs" in cell}
-    assert [code for code, shown in lines.items() if "<details" in shown] == ["counts", "again"]
+    assert [code for code, shown in lines.items() if "<details" in shown] == ["counts", "again", "bars"]
     assert 'href="#first-1"' in lines["counts"]
 
 

@@ -171,8 +171,9 @@ def _errors(told: dict[str, dict]) -> str:
     apart = [name for name in names if not told[name]["low"] <= 0.5 <= told[name]["high"]]
     differ = f"differ in the {_listed(apart)}" if apart else "are not shown to differ"
     gain = told["gain by the traits"]
+    count = f"; {gain['n']} test images, {gain['wrong']} of them wrong" if "n" in gain else ""
     helps = "They improve" if gain["low"] > 0 else "They do not measurably improve"
     return (
         f"Explanations of wrong and of correct predictions {differ}. {helps} the detection of errors by the "
-        f"probability alone (AUROC {gain['value']:+.2f}, {gain['low']:+.2f} to {gain['high']:+.2f})."
+        f"probability alone (AUROC {gain['value']:+.2f}, {gain['low']:+.2f} to {gain['high']:+.2f}{count})."
     )

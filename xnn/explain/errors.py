@@ -7,15 +7,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tqdm.auto import tqdm
 
+from ..config.schema import Run
 from ..evaluation.intervals import all_and_resampled, summary
 from ..evaluation.scoring import auroc
-from . import localisation, scales
-from .sample import Sample
+from . import evidence, localisation, scales
+from .sample import Sample, load_sample
+from .target import Evidence
 
-FEWEST = 10  # errors, and right answers: with fewer an area under a curve says nothing
+FEWEST = 10  # patients with errors, and with right answers: with fewer an area under a curve says nothing
 TOP = 0.1  # of the area: where the map is strongest
 FOLDS = 5
+PART = 64  # images loaded and explained together: all maps of a test split would fill the memory
+GRADIENTS = 5  # an image: enough for the traits of a smoothed map, as the page shows
 
 
 def traits(maps, sample: Sample) -> pd.DataFrame:
@@ -36,18 +41,31 @@ def traits(maps, sample: Sample) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def all_traits(model: Evidence, run: Run, answered: pd.DataFrame) -> pd.DataFrame:
+    """Return the `traits` of the answered images, a row each, by Integrated Gradients of GRADIENTS each.
+
+    ``answered`` is as `sample.answered` gives it; the images are explained for the predicted class.
+    """
+    explain, parts = evidence.quick(run, gradients=GRADIENTS), []
+    for first in tqdm(range(0, len(answered), PART), "traits", leave=False):
+        given = load_sample(run, answered.iloc[first : first + PART])
+        parts.append(traits(explain(model, given.images, given.targets), given))
+    return pd.concat(parts, ignore_index=True)
+
+
 def telling(right, patients, probability, traits: pd.DataFrame) -> pd.DataFrame:
     """Return how well each trait, the probability, and both tell errors: AUROC with its interval, a row each.
 
     1 minus the probability; each trait (0.5: alike in right and wrong answers; below it, lower in wrong
     ones); logistic regressions on the probability alone and with all traits, out of fold by patient; and
-    what the traits add. Columns value, low and high, 95 % by bootstrap over patients. Empty if fewer than
-    FEWEST answers are right or wrong. Images with an unknown trait are left out.
+    what the traits add. Columns value, low and high, 95 % by bootstrap over patients; n (images) and wrong.
+    Empty if fewer than FEWEST patients have right or wrong answers. Images with an unknown trait are left
+    out.
     """
     known = traits.notna().all(axis=1).to_numpy()
     wrong, patients = ~np.asarray(right)[known], np.asarray(patients)[known]
-    if min(wrong.sum(), (~wrong).sum()) < FEWEST:
-        return pd.DataFrame(columns=["value", "low", "high"])
+    if min(len(np.unique(patients[kind])) for kind in (wrong, ~wrong)) < FEWEST:
+        return pd.DataFrame(columns=["value", "low", "high", "n", "wrong"])
     chance = logit(np.clip(np.asarray(probability, float)[known], 1e-6, 1 - 1e-6))[:, None]
     both = np.column_stack([chance, traits[known]])
     scores = {"1 - probability": -chance[:, 0], **traits[known].to_dict("series")}
@@ -57,7 +75,8 @@ def telling(right, patients, probability, traits: pd.DataFrame) -> pd.DataFrame:
     found = {name: auroc(wrong, np.asarray(each), weights) for name, each in scores.items()}
     with_traits, without = found["probability and traits, fitted"], found["probability, fitted"]
     found["gain by the traits"] = with_traits - without
-    return pd.DataFrame({name: summary(each) for name, each in found.items()}).T
+    table = pd.DataFrame({name: summary(each) for name, each in found.items()}).T
+    return table.assign(n=len(wrong), wrong=int(wrong.sum()))
 
 
 def _out_of_fold(features, wrong, patients):

@@ -22,6 +22,7 @@ METHOD = "integrated_gradients"  # whose card it is
 CONTROLS = ("random", "sobel", "centre", "other_patient")  # which know nothing of the network
 CARD_METHODS = (
     METHOD,
+    "xrai",
     "expected_gradients",
     "idgi",
     "guided_ig",
@@ -58,13 +59,13 @@ def baselines(model: Evidence, run: Run, sample: Sample) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=run.study.classes)
 
 
-def quick(run: Run, baseline: str | None = None) -> measures.Method:
+def quick(run: Run, baseline: str | None = None, gradients: int = QUICK_GRADIENTS) -> measures.Method:
     """Return Integrated Gradients of few gradients, with the run's baseline or the one of that name."""
 
     def explain(model, images, targets):
         start = run_baseline(run, images, baseline)
         start = start[:, :HEALTHY] if start.ndim == 5 else start
-        most = QUICK_GRADIENTS * (start.shape[1] if start.ndim == 5 else 1)
+        most = gradients * (start.shape[1] if start.ndim == 5 else 1)
         return integrated_gradients(model, images, targets, start, run.explanation.tolerance, most).maps
 
     return explain
@@ -81,6 +82,8 @@ def explain_all(
             healthy = run_baseline(run, sample.images, "expected")[:, :HEALTHY]
             most = QUICK_GRADIENTS * healthy.shape[1]
             maps[name] = integrated_gradients(model, *given, healthy, max_gradients=most).maps
+        elif name == "xrai":
+            maps[name] = scales.xrai(own, sample.images[:, 0].numpy())
         elif name == "other_patient":
             maps[name] = own[others(sample)]
         elif name != METHOD:

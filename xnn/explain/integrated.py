@@ -12,7 +12,7 @@ from ..models.classifier import BATCH, channels_last
 # images in one pass on a GPU, forwards and with gradients: several pages share its memory
 FORWARD, BACKWARD = 64, 32
 PIXELS = 4 * 224**2  # of a batch of gradients on a CPU: with more they leave its caches and become slower
-SEGMENTS = 8  # equal parts of the path at first
+SEGMENTS = 8  # equal parts of the path at first, fewer if the gradients do not suffice
 HALVED = 8  # segments of an image halved in one round at most: more would be chosen on stale evidence
 GROUP = 8  # images worked on side by side, on a CPU: their gradients fit into memory
 MIN_DIFFERENCE = 0.1  # logits: below it a relative gap would divide by almost nothing
@@ -68,7 +68,7 @@ def integrated_gradients(
     baselines : (1 or N, 3, H, W), black without it; or (1 or N, K, 3, H, W): the mean over K baselines,
         expected gradients (Erion et al. 2021), complete to the mean of their logits.
     tolerance : of the relative gap.
-    max_gradients : gradients per image at most, at least 9. Where they do not suffice, the best of the maps
+    max_gradients : gradients per image at most, at least 2. Where they do not suffice, the best of the maps
         tried is kept: the one with the smallest local gap of those within the tolerance, else the one with
         the smallest gap. More points do not always mean a smaller gap.
     local_tolerance : of the relative local gap, which is reduced to it as well; an image passes without it.
@@ -77,8 +77,8 @@ def integrated_gradients(
     baselines = torch.zeros_like(images[:1]) if baselines is None else baselines
     if baselines.ndim == 5:
         return _expected(model, images, targets, baselines, tolerance, max_gradients, local_tolerance)
-    if max_gradients <= SEGMENTS:
-        raise ValueError(f"max_gradients: at least {SEGMENTS + 1} for each baseline, not {max_gradients}")
+    if max_gradients < 2:
+        raise ValueError(f"max_gradients: at least 2 for each baseline, not {max_gradients}")
     start, change = endpoints(model, images, baselines)
     done = []
     with tqdm(total=len(images), desc="integrated gradients", unit="image", leave=False) as bar:
@@ -99,7 +99,8 @@ class _Path:
         self.alphas, self.logits, self.slopes = np.empty(0), np.empty(0), np.empty(0)
         self.maps, self.averaged = [], []
         self.best = (True, np.inf, 0)  # whether incomplete, a gap, and the number of points that gave it
-        self.wanted = np.linspace(0, 1, SEGMENTS + 1)  # to be evaluated next; none when the path is done
+        # to be evaluated next; none when the path is done
+        self.wanted = np.linspace(0, 1, min(SEGMENTS + 1, max_gradients))
 
     def add(self, logits: np.ndarray, maps: torch.Tensor, averaged: torch.Tensor) -> None:
         """Add the wanted points, compare the map that they give with the best one, and choose the next."""

@@ -41,22 +41,26 @@ def draw(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
 
     Those shown are ``explanation.images`` per class, right and wrong each, if there are so many; those
     measured ``explanation.measured`` in all, each class with its share of the test split, at least one. Both
-    come from one shuffle. More columns: path, label, patient, predicted, its probability, right.
+    come from one shuffle. More columns: those of `answered`.
     """
-    classes, how = run.study.classes, run.explanation
-    probabilities = predictions[classes].to_numpy()
-    table = predictions[["path", "label", "patient"]].assign(
-        predicted=np.array(classes)[probabilities.argmax(axis=1)], probability=probabilities.max(axis=1)
-    )
-    table["right"] = table.predicted == table.label
+    how, table = run.explanation, answered(predictions, run.study.classes)
     table = table.sort_values("path").sample(frac=1, random_state=run.seed)
     share = table.label.map(table.label.value_counts(normalize=True))
     wanted = (how.measured * share).round().clip(lower=1)
     table["measured"] = table.groupby("label").cumcount() < wanted
     table["shown"] = table.groupby(["label", "right"]).cumcount() < how.images
-    table["confident_error"] = table.path.isin(mistakes(predictions, classes, 1).path)
+    table["confident_error"] = table.path.isin(mistakes(predictions, run.study.classes, 1).path)
     drawn = table[table.measured | table.shown | table.confident_error]
     return drawn.sort_values(["label", "right", "path"]).reset_index(drop=True)
+
+
+def answered(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    """Return path, label, patient, predicted (class), its probability, and right of each prediction."""
+    probabilities = predictions[classes].to_numpy()
+    table = predictions[["path", "label", "patient"]].assign(
+        predicted=np.array(classes)[probabilities.argmax(axis=1)], probability=probabilities.max(axis=1)
+    )
+    return table.assign(right=table.predicted == table.label)
 
 
 def load_sample(run: Run, drawn: pd.DataFrame) -> Sample:

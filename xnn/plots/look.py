@@ -1,6 +1,7 @@
 """The look and the parts that all figures share."""
 
 import itertools
+import sys
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ BLUE, GREY = "#0072B2", "#555555"
 STYLE = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("paper"),
-    "figure.dpi": 120,  # 9 inches fill the pages of the site
+    "figure.dpi": 90,  # notebooks draw twice as many, and the site shows 120: 9 inches fill its pages
     "savefig.dpi": "figure",
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
@@ -34,8 +35,12 @@ styled = mpl.rc_context(STYLE)  # a decorator: a figure has this look, and the s
 
 
 def style() -> None:
-    """Give this look to all figures drawn from now on."""
+    """Give this look to all figures drawn from now on; in notebooks, sharp on dense screens too."""
     mpl.rcParams.update(STYLE)
+    if "ipykernel" in sys.modules:
+        from matplotlib_inline.config import InlineBackend
+
+        InlineBackend.instance().figure_formats = {"retina"}
 
 
 def class_colours(names) -> dict[str, str]:
@@ -68,7 +73,7 @@ def sheet(count, columns, side):
     columns = min(columns, count)
     rows = -(-count // columns)
     figure, axes = subplots(columns * side, rows * (side + 0.2), rows, columns, "compressed", squeeze=False)
-    figure.set_dpi(90)  # photographs are large
+    figure.set_dpi(72)  # photographs are large
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     return figure, first(axes, count)
 

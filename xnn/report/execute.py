@@ -35,7 +35,7 @@ UNSET = ("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE", "
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FIGURE = "#| fig-alt: "  # first line of a cell with a figure
-COLOURS, QUALITY = 128, 80  # of palettes, of JPEG
+COLOURS, QUALITY = 128, 60  # of palettes, of JPEG
 PHOTOGRAPH = 1.1  # a palette picture this many times as large as the JPEG is a photograph
 
 
@@ -217,6 +217,8 @@ def shrink(notebook: nbformat.NotebookNode) -> None:
             if "image/png" in output.get("data", {}):
                 kind, data = smaller(base64.b64decode(output.data.pop("image/png")))
                 output.data[kind] = base64.b64encode(data).decode()
+                if size := output.metadata.pop("image/png", None):  # that it is shown in
+                    output.metadata[kind] = size
 
 
 def smaller(png: bytes) -> tuple[str, bytes]:

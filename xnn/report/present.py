@@ -28,6 +28,7 @@ OPTIONS = re.compile(r"(?:#\|.*\n)+")
 WRITES = re.compile(r"write_json|write_text|to_csv|savefig|gallery\.write|\bstamp\(", re.MULTILINE)
 IDENTIFIER = re.compile(r"[a-z0-9]+([_ ][a-z0-9]+)*")
 HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b")
+SHOWN = 4 / 3  # times as large as in a notebook: 9 inches are 810 px there, and 1080 px wide is a page
 CODE = '```{=html}\n<label class="show-code"><input type="checkbox"> Code</label>\n```'
 STEPS_SHOWN = {
     "3-train": "Training",
@@ -56,7 +57,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     question = QUESTION.match(cells[0].source) if cells else None
     if question:
         cells[0].source = cells[0].source[question.end() :]
-    front = _front(task, title, sentence(answer), _picture(cells, page, save))
+    front = _front(task, title, sentence(answer), numbered.picture)
     top = [nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---")]
     lead = f"**{question[1]}**\n\n" if question else ""
     if answer:
@@ -235,16 +236,6 @@ def _without_empty_sections(cells: list) -> list:
     return [cell for section in kept for cell in section]
 
 
-def _picture(cells: list, page: Path, save: Callable[[str, bytes], str]) -> str:
-    """The address of the first picture of a page, for lists; empty if it has none."""
-    for cell in cells:
-        for output in cell.get("outputs", []):
-            for kind in PICTURES[:2]:
-                if kind in output.get("data", {}):
-                    return save(f"{page.stem}.{kind[6:]}", base64.b64decode(output.data[kind]))
-    return ""
-
-
 class _Numbered:
     """Cells with captions and ids, which are numbered within each section."""
 
@@ -258,7 +249,7 @@ class _Numbered:
     ):
         self.section, self.known, self.up, self.save, self.source = title, known, up, save, source
         self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
-        self.counts, self.label = Counter(), ""
+        self.counts, self.label, self.picture = Counter(), "", ""  # the first of the page, for lists
 
     def cell(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "markdown":
@@ -266,15 +257,16 @@ class _Numbered:
                 self.section = heading[1]
             cell.source = formulas(self._explained(linked(cell.source, self.known)))
             return cell
-        whole, head, self.tables = cell.source, OPTIONS.match(cell.source), 0
+        whole, head, self.files = cell.source, OPTIONS.match(cell.source), Counter()
         own = yaml.safe_load(re.sub("^#\\|", "", head[0], flags=re.MULTILINE)) if head else {}
         code = cell.source[head.end() :] if head else cell.source
         options = self._options(cell, own, code)
         lines = [f"#| {key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in options.items()]
         cell.source = "".join(lines) + code
+        is_evidence = any(map(_is_evidence, cell.outputs))
         for output in cell.outputs:
             self._output(output, own)
-        if any(map(_is_evidence, cell.outputs)):
+        if is_evidence:
             line = {"text/html": self.source(whole, self.label)}
             cell.outputs.append(nbformat.v4.new_output("display_data", line))
         return cell
@@ -294,8 +286,6 @@ class _Numbered:
         if {"parameters", "injected-parameters"} & {*cell.metadata.get("tags", [])}:
             return {"code-fold": True, "code-summary": "Parameters"}
         options = {"label": self._next_label()} if cell.outputs else {}
-        if alternative := own.get("fig-alt"):
-            options |= {"fig-alt": alternative, "fig-cap": own.get("fig-cap", alternative)}
         if re.match(r"(import|from) ", code) or (WRITES.search(code) and not cell.outputs):
             options["echo"] = False
         return options
@@ -309,7 +299,9 @@ class _Numbered:
     def _output(self, output: nbformat.NotebookNode, own: dict) -> None:
         data = output.get("data", {})
         caption = own.get("tbl-cap", self.section)
-        if "text/html" in data:
+        if kind := next((kind for kind in PICTURES if kind in data), None):
+            output.data = {"text/markdown": self._figure(output, kind, own)}
+        elif "text/html" in data:
             data["text/html"] = tables.presented(data["text/html"], caption, self._linked, self._save)
         elif "text/markdown" in data:
             text = linked(data["text/markdown"], self.known).rstrip()
@@ -325,7 +317,18 @@ class _Numbered:
         name = html.escape(name)
         return f'<a href="{html.escape(to.replace(".ipynb", ".html"))}">{name}</a>' if to else name
 
-    def _save(self, text: str) -> str:
-        self.tables += 1
-        name = self.label + f"-{self.tables}" * (self.tables > 1)
-        return self.save(f"{name}.csv", text.encode())
+    def _figure(self, output: nbformat.NotebookNode, kind: str, own: dict) -> str:
+        """The Markdown of a figure, in the size that it is made for: it may have more pixels."""
+        data, size = output.data[kind], output.metadata.get(kind, {})
+        content = data.encode() if kind == "image/svg+xml" else base64.b64decode(data)
+        file = self._save(content, kind.removeprefix("image/").removesuffix("+xml"))
+        self.picture = self.picture or file
+        alternative = own.get("fig-alt", self.section)
+        width = f" width={SHOWN * size['width']:.0f}" if "width" in size else ""
+        quoted = alternative.replace('"', "'")
+        return f'![{own.get("fig-cap", alternative)}]({file}){{fig-alt="{quoted}"{width}}}'
+
+    def _save(self, content: str | bytes, ending: str = "csv") -> str:
+        self.files[ending] += 1
+        name = self.label + f"-{self.files[ending]}" * (self.files[ending] > 1)
+        return self.save(f"{name}.{ending}", content if isinstance(content, bytes) else content.encode())
