@@ -25,7 +25,7 @@ from xnn import load_model, load_run
 from xnn.config import provenance
 from xnn.config.schema import Run
 from xnn.data.regions import load_seen
-from xnn.evaluation.comparison import markdown, signed, with_interval
+from xnn.evaluation.comparison import markdown, recipe, signed, with_interval
 from xnn.explain import card, evidence, measures, scales, target
 from xnn.explain.methods import METHODS
 from xnn.explain.sample import Sample
@@ -44,9 +44,13 @@ def size(run: Run) -> int:
 
 
 def draw(runs: list[Run], images: int, seed: int = 0) -> Sample:
-    """Return test images drawn at random, and the class of each that the networks find most probable."""
-    if len({(run.study.name, run.model.region) for run in runs}) > 1:
-        raise ValueError("runs of one study and one region are compared")
+    """Return test images drawn at random, and the class of each that the networks find most probable.
+
+    Raises ValueError for runs that differ in more than seed and resolution, or in nothing.
+    """
+    alike = {(run.study.name, recipe(run, "seed", "model.image_size")) for run in runs}
+    if len(alike) > 1 or len({(run.seed, size(run)) for run in runs}) < len(runs):
+        raise ValueError("the runs must differ in seed or resolution, and in nothing else")
     study = runs[0].study
     records, store = load_seen(study, runs[0].model.region)
     test = records[records.split == "test"].sort_values("path")
@@ -162,7 +166,7 @@ def report(runs: list[Run], sample: Sample, found: dict, command: str) -> tuple[
         resolution = (
             f"\nAnother resolution compared with another seed:\n\n{wide(coarser, signed, 'more alike')}"
         )
-    verdict = "Yes" if beyond.all() else "In part" if beyond.any() else "No"
+    verdict = "Yes, more than controls" if beyond.all() else "Only in part" if beyond.any() else "No"
     answer = (
         f"{verdict}. Sums over superpixels correlate {told}; with {PATIENT} {ends[PATIENT]}, with the "
         f"{EDGES} {ends[EDGES]}. Maps of two networks are more alike than a control in {beyond.sum()} of "

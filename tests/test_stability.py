@@ -98,5 +98,6 @@ def test_networks_of_two_resolutions_explain_the_same_class_of_the_same_images(r
     found = STABILITY.compare(runs, maps, fine, given)
     assert found[STABILITY.FINE]["smoothed"].mean() > found[SEED]["smoothed"].mean()
     part = runs[0].model_copy(update={"model": runs[0].model.model_copy(update={"region": "lungs_only"})})
-    with pytest.raises(ValueError, match="one study"):
-        STABILITY.draw([runs[1], part], 6)
+    for others in ([runs[1], part], [runs[1], runs[1]]):
+        with pytest.raises(ValueError, match="in nothing else"):
+            STABILITY.draw(others, 6)
