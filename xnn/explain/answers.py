@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from ..config.names import in_words
 from ..config.provenance import read_json
 from ..config.schema import Run
 from ..data.regions import FILLS
@@ -12,11 +13,6 @@ from .evidence import CONTROLS, METHOD
 
 __by_value__ = True  # words and no number: a page's answer is updated without executing the page
 
-NAMES = {
-    "auroc_pneumonia": "AUROC of pneumonia against normal",
-    "auroc_bacteria_vs_virus": "AUROC of bacteria against virus",
-    "f1_weighted": "weighted F1 of all classes",
-}
 INPUTS = {"lungs_only": "the lungs alone", "lungs_removed": "everything but the lungs"}
 FILLED = {"mean": "mean grey", "inpainted": "inpainted"}
 
@@ -34,7 +30,7 @@ def lungs(run: Run) -> str:
     lost = {name: [fill["lungs_removed"][name]["difference"] for fill in fills] for name in whole}
     worst = max(result["changes"], key=lambda each: each["changed"]["value"])
     points = [
-        f"On whole radiographs the {NAMES[main]} is {with_interval(whole[main])}, without the lungs "
+        f"On whole radiographs the {in_words(main)} is {with_interval(whole[main])}, without the lungs "
         f"{_by_fill(without)}, with the lungs alone {_by_fill(alone)}."
     ]
     if trained_on := INPUTS.get(run.model.region):
@@ -61,16 +57,17 @@ def _by_fill(scores: list[dict]) -> str:
 def _changes(lost: dict[str, list[dict]]) -> str:
     """Return which scores fall without the lungs by more than chance, given the differences by fill."""
     words = []
-    for name, both in lost.items():
+    for score, both in lost.items():
+        name = in_words(score)
         falls = [(each["high"] or 0) < 0 for each in both]
         if all(falls):
             least = max(both, key=lambda each: each["value"])
             limits = f"{-least['high']:.3f} to {-least['low']:.3f}"
-            words.append(f"the {NAMES[name]} falls by at least {-least['value']:.3f} ({limits})")
+            words.append(f"the {name} falls by at least {-least['value']:.3f} ({limits})")
         elif any(falls):
-            words.append(f"the {NAMES[name]} falls with one fill only ({FILLED[FILLS[falls.index(True)]]})")
+            words.append(f"the {name} falls with one fill only ({FILLED[FILLS[falls.index(True)]]})")
         else:
-            words.append(f"no fall of the {NAMES[name]} exceeds chance")
+            words.append(f"no fall of the {name} exceeds chance")
     caution = (
         " A fall does not prove that the lungs were used: the network never saw such images in training."
     )
