@@ -111,8 +111,9 @@ sbom: | $(ENVIRONMENT) ## list the packages that are installed, with versions an
 
 # ---- development ---------------------------------------------------------------------------------
 
+# one worker more than cores, as many tests wait for processes that they started
 test: | $(ENVIRONMENT) ## run the tests
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	@$(BIN)/python -m pytest -n $$(($(JOBS) + 1)) --dist loadfile
 
 lint: | $(ENVIRONMENT) ## check style, format, spelling, secrets, and that notebooks match their scripts
 	@PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
