@@ -81,11 +81,6 @@ def load_sample(run: Run, drawn: pd.DataFrame) -> Sample:
     )
 
 
-def retarget(run: Run, sample: Sample, labels) -> Sample:
-    """Return the same images, to be explained for other classes."""
-    return sample._replace(targets=_targets(run, labels))
-
-
 def _targets(run: Run, labels) -> torch.Tensor:
     return torch.tensor([run.study.classes.index(label) for label in labels], dtype=torch.int64)
 
