@@ -32,6 +32,7 @@ COPIED = (
     "reports/*/*/*.json",
     "models/*/config.json",
     "notebooks/*.py",
+    "methods/*.py",
     "params/*/*.yaml",
     "tests/test_house.py",
     "tests/evaluation/test_scoring.py",
