@@ -170,9 +170,11 @@ def _front(task: Task, title: str, description: str, picture: str) -> dict:
     subtitle = f"Study {task.study.name}" if isinstance(subject, Study) else names.of_study(task.study)
     if isinstance(subject, Run):
         kinds += names.of_run(subject).split(", ")[:2]
+        front |= dict(zip(("study", "network", "regime"), kinds, strict=True))  # lists sort by these
         if found := read_json(subject.reports / "metrics.json"):
-            value = with_interval(found["scores"]["f1_weighted"])
-            subtitle = f"{subtitle} · weighted F1 {value}"
+            score = found["scores"]["f1_weighted"]
+            front["score"] = round(score["value"], 3)
+            subtitle = f"{subtitle} · weighted F1 {with_interval(score)}"
             chosen_by = 1 - found["validation"]["f1_weighted"]["value"]
             front["order"] = f"{not task.study.compare_with:d} {task.study.name} {chosen_by:.4f}"
     return front | {"subtitle": subtitle, "categories": kinds}
