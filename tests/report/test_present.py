@@ -152,6 +152,7 @@ def test_a_figure_is_a_file_in_the_size_that_it_is_made_for(page):
 
 def test_the_description_of_a_page_has_no_points():
     assert present.sentence("`run` reaches 0.8.\n\n- a point") == "run reaches 0.8."
+    assert present.sentence("It is 2<sup>10</sup>. More.") == "It is 2^10."
 
 
 def test_identifiers_are_words():

@@ -182,6 +182,13 @@ def test_a_browser_finds_no_error_and_asks_no_other_host(browser, address, pages
     assert not wide, "pages that are wider than the screen"
 
 
+def test_intervals_stay_in_one_line_and_attributes_as_they_are():
+    page = '<body><table><tr data-text="0.5 (0.4 to 0.6)"><td>0.5 (0.4 to 0.6)</td></tr></table></body>'
+    row = bs4.BeautifulSoup(site.finished(page), "html.parser").tr
+    assert row["data-text"] == "0.5 (0.4 to 0.6)"
+    assert row.find(class_="bounds").text == "(0.4 to 0.6)"
+
+
 SCORES = """[...document.querySelectorAll(".card .listing-subtitle")].filter(each => each.offsetParent)
     .map(each => each.textContent.match(/weighted F1 ([0-9.]+)/)?.[1] ?? "")"""
 

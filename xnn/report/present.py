@@ -76,6 +76,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
 def sentence(text: str) -> str:
     """Return the first sentence of a Markdown text, or its first paragraph, without its marks."""
     plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("*", "").replace("`", "")
+    plain = re.sub(r"<[^>]+>", "", plain.replace("<sup>", "^"))
     return re.split(r"(?<=[^.][.!?])\s+(?=[A-Z])", plain.strip(), maxsplit=1)[0].partition("\n\n")[0]
 
 

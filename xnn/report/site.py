@@ -53,7 +53,7 @@ FOCUS = """addEventListener("load", () => document.querySelectorAll(".scroll, fi
 # smalldocs sorts lists of pages by any field, and offers title, date and author
 SORTS = {"score": "Weighted F1", "study": "Study", "network": "Network", "regime": "Trained layers"}
 SORTED = re.compile(r'(<select class="[^"]*listing-sort".*?)(?=</select>)')
-BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)")  # stay in one line
+BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)(?![^<>]*>)")  # stay in one line; not in attributes
 BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOTALL)
 
 
