@@ -14,7 +14,7 @@ import yaml
 from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
-from ..evaluation.comparison import with_interval
+from ..evaluation import comparison
 from . import origin, tables
 from .execute import PICTURES
 from .origin import up_from
@@ -175,9 +175,11 @@ def _front(task: Task, title: str, description: str, picture: str) -> dict:
         if found := read_json(subject.reports / "metrics.json"):
             score = found["scores"]["f1_weighted"]
             front["score"] = round(score["value"], 3)
-            subtitle = f"{subtitle} · weighted F1 {with_interval(score)}"
-            chosen_by = 1 - found["validation"]["f1_weighted"]["value"]
-            front["order"] = f"{not task.study.compare_with:d} {task.study.name} {chosen_by:.4f}"
+            subtitle = f"{subtitle} · weighted F1 {comparison.with_interval(score)}"
+            chosen_by = [comparison.criterion({subject.name: found}), "f1_weighted"]
+            lost = [f"{1 - found['validation'][name]['value']:.4f}" for name in chosen_by]
+            apart = f"{not task.study.compare_with:d} {task.study.name} {subject.model.region != 'whole':d}"
+            front["order"] = " ".join([apart, *lost])  # the main study first; in each, as runs are chosen
     return front | {"subtitle": subtitle, "categories": kinds}
 
 
