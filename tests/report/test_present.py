@@ -128,6 +128,7 @@ def test_the_answer_comes_first_and_the_provenance_last(page):
     texts = [cell.source for cell in page.cells]
     assert "title: ResNet-18, all layers, random start · Evaluation" in texts[0]
     assert "description: It is 0.8." in texts[0]
+    assert "network: ResNet-18\nregime: all layers\n" in texts[0]
     assert texts[1].startswith(
         "::: {.answer}\n**How good is ResNet-18, all layers, random start?**\n\nIt is 0.8. More."
     )
@@ -151,6 +152,7 @@ def test_a_figure_is_a_file_in_the_size_that_it_is_made_for(page):
 
 def test_the_description_of_a_page_has_no_points():
     assert present.sentence("`run` reaches 0.8.\n\n- a point") == "run reaches 0.8."
+    assert present.sentence("It is 2<sup>10</sup>. More.") == "It is 2^10."
 
 
 def test_identifiers_are_words():
@@ -227,3 +229,7 @@ def test_formulas_are_mathml():
 
 def test_the_citation_is_bibtex():
     assert landing.cite().startswith("@software{xnn,\n  title = {")
+    assert landing.start().startswith("#"), "no address is known"
+    known = ROOT / "CITATION.cff"
+    known.write_text(known.read_text() + "repository-code: https://example.org/xnn\n")
+    assert landing.start() == "git clone https://example.org/xnn xnn && cd xnn"

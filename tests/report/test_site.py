@@ -182,6 +182,34 @@ def test_a_browser_finds_no_error_and_asks_no_other_host(browser, address, pages
     assert not wide, "pages that are wider than the screen"
 
 
+def test_intervals_stay_in_one_line_and_attributes_as_they_are():
+    page = '<body><table><tr data-text="0.5 (0.4 to 0.6)"><td>0.5 (0.4 to 0.6)</td></tr></table></body>'
+    row = bs4.BeautifulSoup(site.finished(page), "html.parser").tr
+    assert row["data-text"] == "0.5 (0.4 to 0.6)"
+    assert row.find(class_="bounds").text == "(0.4 to 0.6)"
+
+
+SCORES = """[...document.querySelectorAll(".card .listing-subtitle")].filter(each => each.offsetParent)
+    .map(each => each.textContent.match(/weighted F1 ([0-9.]+)/)?.[1] ?? "")"""
+
+
+@pytest.mark.parametrize("name", ["training", "evaluation", "explanations"])
+def test_cards_are_sorted_by_score_study_network_and_regime(browser, address, name):
+    tab = browser.new_page(viewport=LARGE)
+    tab.goto(f"{address}/pages/{name}.html")
+    order = tab.locator(".listing-actions-group select")
+    offered = order.locator("option").all_text_contents()
+    assert {"Weighted F1", "Study", "Network", "Trained layers"} <= {
+        re.split(r" [-(]", each)[0] for each in offered
+    }
+    (best,) = (each for each in offered if re.match(r"Weighted F1.*Desc", each))
+    order.select_option(label=best)
+    found = [float(each) for each in tab.evaluate(SCORES) if each]
+    tab.close()
+    assert len(found) > 2
+    assert found == sorted(found, reverse=True)
+
+
 TABLES = """[...document.querySelectorAll("main table")].map(table => ({
     caption: table.caption?.textContent.trim() ?? "",
     cut: table.closest(".scroll").scrollWidth - table.closest(".scroll").clientWidth}))"""

@@ -52,10 +52,10 @@ def _section(file: Path, root: Path) -> str:
     """A checklist as Markdown: its source, how many items are answered, and a table of them."""
     checklist = load(file)
     rows = [
-        f"| {item['number']} | {item['item']} | {_filled(file, item, root)} |" for item in checklist["items"]
+        f"| {item['number']}. {item['item']} | {_filled(file, item, root)} |" for item in checklist["items"]
     ]
     head = f"## {checklist['title']}\n\n{checklist['about'].strip()} {_tally(checklist['items'])}"
-    return f"{head}\n\n| | item | answer |\n| --- | ------ | ------------ |\n" + "\n".join(rows)
+    return f"{head}\n\n| item | answer |\n| ------ | ------------ |\n" + "\n".join(rows)
 
 
 def _tally(items: list[dict]) -> str:

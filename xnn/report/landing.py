@@ -47,7 +47,7 @@ def ranked(study: Study) -> pd.DataFrame:
 def parts(folder: Path) -> dict[str, str]:
     """Return the generated parts of the landing page by their names there; write its figure to `folder`."""
     own = {
-        "clone": repository(),
+        "start": start(),
         "cite": cite(),
         "credit": "{title}, {version}, {license}".format(**_citation() | {"title": "xnn"}),
     }
@@ -172,9 +172,10 @@ def rows(study: Study, networks: pd.DataFrame, metrics: dict[str, dict]) -> str:
     return "\n".join([*lines, "", caption])
 
 
-def repository() -> str:
-    """Return the address of this repository as CITATION.cff gives it."""
-    return _citation().get("repository-code", "REPOSITORY")
+def start() -> str:
+    """Return the first line of a rerun: a clone of the repository if CITATION.cff has its address."""
+    address = _citation().get("repository-code")
+    return f"git clone {address} xnn && cd xnn" if address else "# in the folder of this project"
 
 
 def cite() -> str:

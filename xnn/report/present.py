@@ -14,7 +14,7 @@ import yaml
 from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
-from ..evaluation.comparison import with_interval
+from ..evaluation import comparison
 from . import origin, tables
 from .execute import PICTURES
 from .origin import up_from
@@ -76,6 +76,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
 def sentence(text: str) -> str:
     """Return the first sentence of a Markdown text, or its first paragraph, without its marks."""
     plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("*", "").replace("`", "")
+    plain = re.sub(r"<[^>]+>", "", plain.replace("<sup>", "^"))
     return re.split(r"(?<=[^.][.!?])\s+(?=[A-Z])", plain.strip(), maxsplit=1)[0].partition("\n\n")[0]
 
 
@@ -170,11 +171,15 @@ def _front(task: Task, title: str, description: str, picture: str) -> dict:
     subtitle = f"Study {task.study.name}" if isinstance(subject, Study) else names.of_study(task.study)
     if isinstance(subject, Run):
         kinds += names.of_run(subject).split(", ")[:2]
+        front |= dict(zip(("study", "network", "regime"), kinds, strict=True))  # lists sort by these
         if found := read_json(subject.reports / "metrics.json"):
-            value = with_interval(found["scores"]["f1_weighted"])
-            subtitle = f"{subtitle} · weighted F1 {value}"
-            chosen_by = 1 - found["validation"]["f1_weighted"]["value"]
-            front["order"] = f"{not task.study.compare_with:d} {task.study.name} {chosen_by:.4f}"
+            score = found["scores"]["f1_weighted"]
+            front["score"] = round(score["value"], 3)
+            subtitle = f"{subtitle} · weighted F1 {comparison.with_interval(score)}"
+            chosen_by = [comparison.criterion({subject.name: found}), "f1_weighted"]
+            lost = [f"{1 - found['validation'][name]['value']:.4f}" for name in chosen_by]
+            apart = f"{not task.study.compare_with:d} {task.study.name} {subject.model.region != 'whole':d}"
+            front["order"] = " ".join([apart, *lost])  # the main study first; in each, as runs are chosen
     return front | {"subtitle": subtitle, "categories": kinds}
 
 

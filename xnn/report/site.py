@@ -32,6 +32,7 @@ COPIED = (
     "reports/*/*/*.json",
     "models/*/config.json",
     "notebooks/*.py",
+    "methods/*.py",
     "params/*/*.yaml",
     "tests/test_house.py",
     "tests/evaluation/test_scoring.py",
@@ -47,8 +48,12 @@ COPIED = (
 GRID = "grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}"
 QUARTO = f"format: {{html: {{respect-user-color-scheme: true, {GRID}}}}}\n"
 # what scrolls can be reached with a keyboard
-FOCUS = 'document.querySelectorAll(".scroll").forEach(e => e.scrollWidth > e.clientWidth && (e.tabIndex = 0))'
-BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)")  # stay in one line
+FOCUS = """addEventListener("load", () => document.querySelectorAll(".scroll, figure > p").forEach(
+  each => each.scrollWidth > each.clientWidth && (each.tabIndex = 0)))"""
+# smalldocs sorts lists of pages by any field, and offers title, date and author
+SORTS = {"score": "Weighted F1", "study": "Study", "network": "Network", "regime": "Trained layers"}
+SORTED = re.compile(r'(<select class="[^"]*listing-sort".*?)(?=</select>)')
+BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)(?![^<>]*>)")  # stay in one line; not in attributes
 BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOTALL)
 
 
@@ -163,7 +168,7 @@ def doubts(notebook: Path) -> list[str]:
 def finished(page: str) -> str:
     """A page's HTML without scripts from other hosts; every table scrolls and has a caption.
 
-    A table without one gets the heading above it.
+    A table without one gets the heading above it. Lists of runs can be sorted.
     """
     heading = ""
 
@@ -176,7 +181,13 @@ def finished(page: str) -> str:
         body = BOUNDS.sub(r'<span class="bounds">\g<0></span>', found[3])
         return f'<div class="scroll">{found[2]}{own}{body}</div>'
 
-    return BLOCK.sub(put, offline(page)).replace("</body>", f"<script>{FOCUS}</script></body>", 1)
+    orders = "".join(
+        f'<option value="{field}:{way}">{name} - {words}</option>'
+        for field, name in SORTS.items()
+        for way, words in (("asc", "Ascending"), ("desc", "Descending"))
+    )
+    page = SORTED.sub(rf"\1{orders}", offline(page))
+    return BLOCK.sub(put, page).replace("</body>", f"<script>{FOCUS}</script></body>", 1)
 
 
 def offline(page: str) -> str:
