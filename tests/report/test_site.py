@@ -189,8 +189,8 @@ def test_intervals_stay_in_one_line_and_attributes_as_they_are():
     assert row.find(class_="bounds").text == "(0.4 to 0.6)"
 
 
-SCORES = """[...document.querySelectorAll(".card .listing-subtitle")].filter(each => each.offsetParent)
-    .map(each => each.textContent.match(/weighted F1 ([0-9.]+)/)?.[1] ?? "")"""
+SUBTITLES = """[...document.querySelectorAll(".card .listing-subtitle")].filter(each => each.offsetParent)
+    .map(each => each.textContent.trim())"""
 
 
 @pytest.mark.parametrize("name", ["training", "evaluation", "explanations"])
@@ -198,16 +198,17 @@ def test_cards_are_sorted_by_score_study_network_and_regime(browser, address, na
     tab = browser.new_page(viewport=LARGE)
     tab.goto(f"{address}/pages/{name}.html")
     order = tab.locator(".listing-actions-group select")
-    offered = order.locator("option").all_text_contents()
-    assert {"Weighted F1", "Study", "Network", "Trained layers"} <= {
-        re.split(r" [-(]", each)[0] for each in offered
-    }
-    (best,) = (each for each in offered if re.match(r"Weighted F1.*Desc", each))
-    order.select_option(label=best)
-    found = [float(each) for each in tab.evaluate(SCORES) if each]
+    offered = [each.strip() for each in order.locator("option").all_text_contents()]
+    assert {"Study - Descending", "Network - Ascending", "Trained layers - Ascending"} <= {*offered}
+    order.select_option(label="Weighted F1 - Descending")
+    shown = tab.evaluate(SUBTITLES)
+    scores = [float(each[1]) for each in map(re.compile(r"weighted F1 ([\d.]+)").search, shown) if each]
+    order.select_option(label="Study - Ascending")
+    studies = [each.partition(" · ")[0] for each in tab.evaluate(SUBTITLES)]
     tab.close()
-    assert len(found) > 2
-    assert found == sorted(found, reverse=True)
+    assert len(scores) > 2
+    assert scores == sorted(scores, reverse=True)
+    assert studies == sorted(studies)
 
 
 TABLES = """[...document.querySelectorAll("main table")].map(table => ({
@@ -261,7 +262,7 @@ def test_axe_finds_nothing_serious(browser, address, scheme, size):
     assert found == []
 
 
-VISIBLE = """[...document.querySelectorAll("a[href], button, input, summary")]
+VISIBLE = """[...document.querySelectorAll("a[href]:not([aria-hidden]), button, input, summary")]
     .filter(each => each.checkVisibility({visibilityProperty: true}))"""
 
 

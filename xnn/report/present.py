@@ -174,7 +174,7 @@ def _front(task: Task, title: str, description: str, picture: str) -> dict:
         front |= dict(zip(("study", "network", "regime"), kinds, strict=True))  # lists sort by these
         if found := read_json(subject.reports / "metrics.json"):
             score = found["scores"]["f1_weighted"]
-            front["score"] = round(score["value"], 3)
+            front["score"] = f"{score['value']:.3f}"  # of one length: they are sorted as words
             subtitle = f"{subtitle} · weighted F1 {comparison.with_interval(score)}"
             chosen_by = [comparison.criterion({subject.name: found}), "f1_weighted"]
             lost = [f"{1 - found['validation'][name]['value']:.4f}" for name in chosen_by]

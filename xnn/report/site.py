@@ -50,9 +50,7 @@ QUARTO = f"format: {{html: {{respect-user-color-scheme: true, {GRID}}}}}\n"
 # what scrolls can be reached with a keyboard
 FOCUS = """addEventListener("load", () => document.querySelectorAll(".scroll, figure > p").forEach(
   each => each.scrollWidth > each.clientWidth && (each.tabIndex = 0)))"""
-# smalldocs sorts lists of pages by any field, and offers title, date and author
 SORTS = {"score": "Weighted F1", "study": "Study", "network": "Network", "regime": "Trained layers"}
-SORTED = re.compile(r'(<select class="[^"]*listing-sort".*?)(?=</select>)')
 BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)(?![^<>]*>)")  # stay in one line; not in attributes
 BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOTALL)
 
@@ -168,7 +166,7 @@ def doubts(notebook: Path) -> list[str]:
 def finished(page: str) -> str:
     """A page's HTML without scripts from other hosts; every table scrolls and has a caption.
 
-    A table without one gets the heading above it. Lists of runs can be sorted.
+    A table without one gets the heading above it.
     """
     heading = ""
 
@@ -181,13 +179,22 @@ def finished(page: str) -> str:
         body = BOUNDS.sub(r'<span class="bounds">\g<0></span>', found[3])
         return f'<div class="scroll">{found[2]}{own}{body}</div>'
 
-    orders = "".join(
-        f'<option value="{field}:{way}">{name} - {words}</option>'
-        for field, name in SORTS.items()
-        for way, words in (("asc", "Ascending"), ("desc", "Descending"))
-    )
-    page = SORTED.sub(rf"\1{orders}", offline(page))
-    return BLOCK.sub(put, page).replace("</body>", f"<script>{FOCUS}</script></body>", 1)
+    return BLOCK.sub(put, sortable(offline(page))).replace("</body>", f"<script>{FOCUS}</script></body>", 1)
+
+
+def sortable(page: str) -> str:
+    """A page's HTML with cards that can be sorted by all of SORTS, up and down.
+
+    smalldocs sorts by any field, but offers few; Quarto looks for other classes than it writes, and sorts up.
+    """
+    ways = (("asc", "Ascending"), ("desc", "Descending"))
+    offered = [
+        f'<option value="{key}:{way}">{SORTS[key]} - {word}</option>' for key in SORTS for way, word in ways
+    ]
+    page = re.sub(r'(<select class="[^"]*listing-sort".*?)(?=</select>)', rf"\1{''.join(offered)}", page)
+    both = "".join(rf'\1data-direction="{way}">\2 - {word}</option>' for way, word in ways)
+    page = re.sub(r'(<option value="listing-\w+" )data-direction="asc">\s*(.*?)\s*</option>', both, page)
+    return re.sub(rf'<td class="(?={"|".join(SORTS)}")', '<td class="listing-', page)
 
 
 def offline(page: str) -> str:
