@@ -111,7 +111,7 @@ sbom: | $(ENVIRONMENT) ## list the packages that are installed, with versions an
 
 # ---- development ---------------------------------------------------------------------------------
 
-# one worker more than cores, as many tests wait for processes that they started
+# one worker more than JOBS, as many tests wait for processes that they started
 test: | $(ENVIRONMENT) ## run the tests
 	@$(BIN)/python -m pytest -n $$(($(JOBS) + 1)) --dist loadfile
 
