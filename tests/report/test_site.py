@@ -193,8 +193,8 @@ SUBTITLES = """[...document.querySelectorAll(".card .listing-subtitle")].filter(
     .map(each => each.textContent.trim())"""
 
 
-@pytest.mark.parametrize("name", ["training", "evaluation", "explanations"])
-def test_cards_are_sorted_by_score_study_network_and_regime(browser, address, name):
+@pytest.mark.parametrize(("name", "fewest"), [("training", 3), ("evaluation", 3), ("explanations", 2)])
+def test_cards_are_sorted_by_score_study_network_and_regime(browser, address, name, fewest):
     tab = browser.new_page(viewport=LARGE)
     tab.goto(f"{address}/pages/{name}.html")
     order = tab.locator(".listing-actions-group select")
@@ -206,7 +206,7 @@ def test_cards_are_sorted_by_score_study_network_and_regime(browser, address, na
     order.select_option(label="Study - Ascending")
     studies = [each.partition(" · ")[0] for each in tab.evaluate(SUBTITLES)]
     tab.close()
-    assert len(scores) > 1
+    assert len(scores) >= fewest
     assert scores == sorted(scores, reverse=True)
     assert studies == sorted(studies)
 
