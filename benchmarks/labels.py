@@ -358,7 +358,7 @@ def reached_section(answers: Answers, run: str, rate: np.ndarray) -> tuple[str, 
     reached = {
         "the doubtful labels of exploration": summary(perfect(answers, doubtful, answers.likelier)),
         "the shared errors": summary(perfect(answers, wrong, answers.predicted[0])),
-        f"as many as the difference between the folders says (`{run}`)": summary(by_noise),
+        f"as many as explain the gap between the folders (`{run}`)": summary(by_noise),
     }
     kept = {
         "all": wrong | ~wrong,
