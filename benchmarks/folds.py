@@ -20,17 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from labels import by_readers, is_checked  # the benchmark beside this one
 from sklearn.model_selection import StratifiedGroupKFold
 
 from xnn import in_words, load_images, load_model, load_records, load_run, wrangle
 from xnn.config.provenance import read_json
 from xnn.config.schema import Run
-from xnn.data.archive import source_split_of
 from xnn.data.records import write_csv
 from xnn.evaluation.comparison import markdown, signed, with_interval
 from xnn.evaluation.intervals import all_and_resampled, summary
 from xnn.evaluation.predictions import arrays, predictions_table, read
-from xnn.evaluation.scoring import PNEUMONIAS, scores
+from xnn.evaluation.scoring import scores
 
 FOLDS, VALIDATION = 5, 8  # one in so many images
 FEWER = 20  # one in so many groups, with --quick
@@ -152,20 +152,15 @@ def by_fold(table: pd.DataFrame, classes) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def by_readers(table: pd.DataFrame, classes) -> str:
+def with_readers(table: pd.DataFrame, run: Run) -> str:
     """Return the scores by whether a third expert checked the label; "" without the publishers' folders."""
-    checked = table.path.map(source_split_of) == "test"
+    checked = is_checked(table)
     if not checked.any() or checked.all():
         return ""
-    rows, found = [], []
-    for readers, own in (("two", table[~checked]), ("three", table[checked])):
-        found.append(resampled(own, classes, seed=len(rows)))
-        names = ("accuracy_bacteria_vs_virus", "auroc_pneumonia", "f1_weighted")
-        row = {"experts": readers, "n": len(own), "of them pneumonia": own.label.isin(PNEUMONIAS).sum()}
-        rows.append(row | {in_words(name): with_interval(summary(found[-1][name])) for name in names})
-    two, three = (each["accuracy_bacteria_vs_virus"] for each in found)
-    told = {"table": markdown(pd.DataFrame(rows)), "difference": signed(summary(three - two))}
-    return READERS.format(**told)
+    folders = {"two": table[~checked], "three": table[checked]}
+    row, _ = by_readers(run.name, folders, run.study.classes)
+    difference = row.pop("difference in accuracy")
+    return READERS.format(table=markdown(pd.DataFrame([row])), difference=signed(difference))
 
 
 def width(score: dict[str, float]) -> float:
@@ -215,7 +210,7 @@ def report(table: pd.DataFrame, run: Run) -> str:
         n=len(table),
         patients=table.patient.nunique(),
         table=markdown(pd.DataFrame(rows)),
-        by_readers=by_readers(table, classes),
+        by_readers=with_readers(table, run),
     )
 
 
