@@ -9,7 +9,7 @@ from torchvision.models import mobilenet_v2
 from support.samples import CLASSES
 from xnn import BACKBONES, Classifier, WeightsError, build, load_run, parameter_counts, to_input
 from xnn.config.schema import Lora
-from xnn.models import backbones, classifier
+from xnn.models import backbones, classifier, preprocessing
 
 TINY = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
 EACH = [
@@ -47,6 +47,28 @@ def test_torchvision_gives_the_same_features():
     images = torch.rand(2, 3, 64, 64)
     normalised = (images - model.prepare.mean) / model.prepare.std
     assert torch.equal(model.backbone(normalised), network.features(normalised))
+
+
+def test_a_point_is_smoothed_to_a_gaussian():
+    point = torch.zeros(1, 3, 41, 41)
+    point[..., 20, 20] = 1
+    found = preprocessing.blur(point, 4.0)[0, 0]
+    away = torch.arange(-8, 9) / 4  # it ends at two standard deviations
+    row = torch.exp(-(away**2) / 2)
+    expected = torch.outer(row, row) / row.sum() ** 2
+    assert torch.allclose(found[12:29, 12:29], expected, atol=1e-7)
+    assert found.sum().item() == pytest.approx(1)
+
+
+def test_a_smoothing_network_is_the_plain_one_behind_a_blur(tmp_path):
+    torch.manual_seed(0)
+    plain = Classifier("mobilenet_v2", CLASSES, 64).eval()
+    plain.save_pretrained(tmp_path)
+    smooth, images = Classifier.from_pretrained(tmp_path, smooth=1.5), torch.rand(2, 3, 64, 64)
+    blurred = preprocessing.blur(images, 1.5)
+    assert torch.allclose(smooth(images), plain(blurred), atol=1e-6)
+    assert torch.allclose(smooth.prepare(images), plain.prepare(blurred), atol=1e-6)
+    assert not torch.allclose(blurred, images, atol=0.1)
 
 
 def test_a_size_that_a_mobilenet_does_not_have_is_named():

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import torch
 
-from xnn import fit, load_images, load_model, load_records, load_run, metrics
+from xnn import fit, load_images, load_model, load_records, load_run, metrics, to_input
 from xnn.config import provenance
 from xnn.evaluation.predictions import predictions_table
-from xnn.models import classifier, prediction
+from xnn.models import classifier, prediction, preprocessing
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,14 @@ def test_flip_averages_an_image_and_its_mirror_image(run):
     assert classifier.logits(model, images, flip=True) == pytest.approx(plain, abs=1e-5)
 
 
+def test_a_run_is_asked_about_smoothed_images(run):
+    images = to_input(load_images(run.study)[:3])
+    smooth = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"smooth": 2.0})})
+    found, plain = load_model(smooth).prepare(images), load_model(run).prepare
+    assert torch.allclose(found, plain(preprocessing.blur(images, 2.0)), atol=1e-6)
+    assert not torch.allclose(found, plain(images), atol=0.5)
+
+
 def test_predictions_are_kept_until_what_decides_them_changes(run, monkeypatch, capsys):
     first = prediction.predictions(run)
     assert list(first.columns) == ["path", "label", "patient", "bacteria", "normal", "virus"]
@@ -56,8 +65,9 @@ def test_predictions_are_kept_until_what_decides_them_changes(run, monkeypatch, 
         patch.setattr(classifier, "load_model", lambda run: pytest.fail("asked again"))
         kept = prediction.predictions(run)
     assert kept.equals(first)
-    other = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"flip": True})})
-    assert prediction.key(other) != prediction.key(run)
+    for change in ({"flip": True}, {"smooth": 1.0}):
+        other = run.model_copy(update={"evaluation": run.evaluation.model_copy(update=change)})
+        assert prediction.key(other) != prediction.key(run)
 
 
 def test_predictions_that_were_tampered_with_are_made_again(fresh):

@@ -257,6 +257,8 @@ class Evaluation(Parameters):
     """How a trained model is evaluated."""
 
     flip: bool = False  # average the logits of an image and its mirror image
+    # sigma in pixels of a Gaussian blur of each image before the network; 0: none
+    smooth: Annotated[float, Field(ge=0, le=16, exclude_if=lambda sigma: not sigma)] = 0.0
     resamples: Count = 2000  # of the bootstrap over patients
     altered: Count | None = None  # test images, drawn at random, that parts are removed from; None: all
 

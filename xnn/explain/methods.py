@@ -16,8 +16,8 @@ import torch
 from captum import attr
 from scipy import ndimage
 from torch import nn
-from torchvision.transforms.v2 import functional
 
+from ..models.preprocessing import blur
 from .integrated import BACKWARD, along, batch_size, endpoints, evaluate, integrated_gradients, ready
 
 SMOOTHGRAD = {
@@ -271,8 +271,4 @@ def baseline(
 
 def blurred(images: torch.Tensor) -> torch.Tensor:
     """Return images (N, 3, H, W) without their details: no rib is left."""
-    sigma = images.shape[-1] / 16
-    side = 2 * round(2 * sigma) + 1
-    for kernel in ([side, 1], [1, side]):  # one after the other: a fortieth of the work
-        images = functional.gaussian_blur(images.contiguous(), kernel, [sigma, sigma])
-    return images
+    return blur(images, images.shape[-1] / 16)

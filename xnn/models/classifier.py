@@ -1,6 +1,5 @@
 """``Classifier``, a backbone and a head: built for a run, trained in part, loaded and applied to images."""
 
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,8 @@ from ..config.backbones import BACKBONES, TIMM, is_known
 from ..config.provenance import file_sha256
 from ..config.schema import Lora, Run
 from . import kept, weights
-from .backbones import MEAN, STD, Parts, convnext_sizes, of_timm
+from .backbones import Parts, convnext_sizes, of_timm
+from .preprocessing import Preprocess
 from .weights import WeightsError
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -39,21 +39,6 @@ It is part of a research report on explainable neural networks and no medical de
 """
 
 
-class Preprocess(nn.Module):
-    """Resizes radiographs to the size of the network, and normalises them."""
-
-    def __init__(self, size: int, mean: Sequence[float] = MEAN, std: Sequence[float] = STD):
-        super().__init__()
-        self.size = (size, size)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if images.shape[-2:] != self.size:
-            images = nn.functional.interpolate(images, self.size, mode="bilinear", antialias=True)
-        return (images - self.mean) / self.std
-
-
 class Classifier(
     nn.Module,
     PyTorchModelHubMixin,
@@ -64,7 +49,8 @@ class Classifier(
 ):
     """A network from radiographs, (N, 3, H, W) float in [0, 1], to logits (N, C).
 
-    Resizing and normalisation are part of it, so black is 0 and attributions have the radiograph's pixels.
+    Resizing, smoothing and normalisation are part of it, so black is 0, and attributions have the pixels of
+    the radiograph.
     ``backbone`` is an ``nn.Sequential`` of blocks from images to a feature map, ``head`` leads to the logits.
 
     Parameters
@@ -76,6 +62,7 @@ class Classifier(
     dropout : rate before every linear layer of the head.
     backbone_config : sizes of a convnextv2, as in transformers' ConvNextV2Config; ``width_mult`` of a
         mobilenet_v2.
+    smooth : sigma in pixels of the network of a Gaussian blur of every image; 0: none.
     """
 
     def __init__(
@@ -86,11 +73,14 @@ class Classifier(
         hidden: list[int] = (),
         dropout: float = 0.2,
         backbone_config: dict | None = None,
+        smooth: float = 0.0,
     ):
         super().__init__()
         self.classes, self.image_size = list(classes), image_size
         self.backbone, norm, width, *normalisation = _backbone(backbone, backbone_config or {})
-        self.prepare = Preprocess(image_size, *normalisation)  # saved models have this name in their keys
+        self.prepare = Preprocess(
+            image_size, *normalisation, smooth=smooth
+        )  # saved models have this name in their keys
         layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), norm]
         for units in hidden:
             layers += [nn.Dropout(dropout), nn.Linear(width, units), nn.ReLU()]
@@ -207,7 +197,7 @@ def load_model(run: Run) -> Classifier:
         raise FileNotFoundError(
             f"run {run.name} of study {run.study.name} has no model yet: execute 3-train or `make report`"
         )
-    return Classifier.from_pretrained(folder).to(device())
+    return Classifier.from_pretrained(folder, smooth=run.evaluation.smooth).to(device())
 
 
 def device() -> torch.device:

@@ -47,6 +47,7 @@ def key(run: Run, split: str = "test") -> str:
         records.loc[records.split == split, ["path", "label", "patient", "sha256"]].to_csv(index=False),
         freshness.of_function(__name__, "_predict").sha256,
         run.evaluation.flip,
+        run.evaluation.smooth,
     ]
     return freshness.digest(parts)
 

@@ -46,7 +46,8 @@ def ship(run: Run, folder: Path) -> Path:
             raise DataError(f"{run.study.name}/{run.name}: no {needed.name}: make its report first")
     with _replaced(folder) as fresh:
         stamp = provenance.stamp(run)
-        shutil.copyfile(trained / CONFIG, fresh / CONFIG)
+        config = provenance.read_json(trained / CONFIG) | {"smooth": run.evaluation.smooth}
+        provenance.write_json(config, fresh / CONFIG)
         shutil.copyfile(report, fresh / METRICS)
         state = load_file(trained / WEIGHTS)
         # vectors stay exact: among them are variances, some very small
