@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from . import look
 
@@ -113,10 +113,22 @@ def score_by_size(table: pd.DataFrame, score: str):
     axes.set(
         ylabel=f"{score}; higher is better", title=f"{score[0].upper()}{score[1:]} by size of the network"
     )
-    for part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        part(EngFormatter(sep=" "))
+    axes.set_xticks(_round_sizes(*axes.get_xlim()))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
+
+
+def _round_sizes(low, high):
+    """As many round numbers from low to high as have a tenth of a logarithmic axis between them."""
+    linear = (MaxNLocator(most, steps=[1, 2, 5, 10]) for most in (7, 5, 3))
+    fitting = [[]]
+    for locator in (*linear, LogLocator(subs=(1, 2, 5)), LogLocator(numticks=7)):
+        found = [each for each in locator.tick_values(low, high) if low <= each <= high]
+        if found and (np.diff(np.log(found)) > 0.1 * np.log(high / low)).all():
+            fitting.append(found)
+    return max(fitting, key=len)
 
 
 @look.styled
