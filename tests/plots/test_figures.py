@@ -287,6 +287,17 @@ def test_labels_of_sizes_leave_room_between_them(sizes):
     assert min(gaps) > boxes[0].height / 2
 
 
+def test_titles_of_panels_leave_room_between_them():
+    titles = ["Accuracy; higher is better", "Share of answers changed; lower is better"]
+    panels = dict.fromkeys([*titles, "Score with and without the lungs"], RUNS.assign(kind="test split"))
+    longer = {"best": "MobileNetV2, all layers, class weights, robust views"}
+    figure = plots.panels_of_runs({title: table.replace(longer) for title, table in panels.items()})
+    figure.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert figure.axes[0].get_title() == "Accuracy\nhigher is better"
+
+
 def test_overlay_is_orange_above_zero_purple_below_and_clear_at_zero():
     attribution = np.zeros((10, 10))
     attribution[0, :2] = 4, -4

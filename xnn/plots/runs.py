@@ -1,5 +1,7 @@
 """Figures of runs: learning curves, scores side by side, and sweeps."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -74,7 +76,7 @@ def panels_of_runs(panels: dict[str, pd.DataFrame]):
             error = [each.value - each.low, each.high - each.value]
             own.errorbar(each.value, rows, xerr=error, fmt="o", markersize=4, label=kind)
         look.name_rows(own, [""] * len(runs) if place else runs)
-        own.set_title(label)
+        own.set_title("\n".join(line for part in label.split("; ") for line in textwrap.wrap(part, 26)))
         own.legend(loc="upper left", bbox_to_anchor=(0, -0.12), fontsize=7)
     return figure
 
