@@ -91,13 +91,13 @@ def lungs(study: Study, run: str, target: Path) -> str:
     (axes,) = figure.axes
     axes.set_title("")
     axes.get_legend().remove()
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(target, metadata={"Date": None})
     folder = f"reports/{study.name}/{run}"
     masks = "" if study.synthetic else " Lung masks: V7 Labs, CC BY 4.0."
     return (
-        f"![{names.in_words(score)} on test radiographs with a part removed and filled in two ways; 95 % "
-        "intervals over patients. "
+        f"![{names.in_words(score)} on test radiographs with a part removed, filled with mean grey or "
+        "inpainted; 95 % intervals over patients. "
         f"[How this was measured]({folder}/4-regions.ipynb#scores-without-the-part-2), "
         f"[numbers]({folder}/regions.json).{masks}](pages/{target.name})"
         '{fig-alt="Scores of the network without the lungs, and with nothing else." width=468}'
