@@ -102,7 +102,8 @@ plots.learning_curves(history)
 
 # %%
 #| tbl-cap: Every epoch.
-history.set_index("epoch").round(4)
+rates = history.lr.map("{:.2e}".format)
+history.assign(lr=rates, seconds=history.seconds.round()).round(4).set_index("epoch")
 
 # %% [markdown]
 # ## Predictions

@@ -209,7 +209,7 @@ plots.panels_of_runs(drawn) if sides else Markdown("")
 # %%
 #| tbl-cap: Integrated Gradients of every network against the controls.
 explained = comparison.explanations(settings)
-explained.style.format(precision=3) if len(explained) else Markdown("")
+explained.round(3) if len(explained) else Markdown("")
 
 # %% [markdown]
 # ## Cost

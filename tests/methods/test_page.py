@@ -58,7 +58,7 @@ class TestFigures:
         assert left.get_xlabel() == "ones"
 
     def test_paths_points_and_pictures_are_drawn(self):
-        draw.path([0, 1], {"a": [1, 2]}, {"a": [0, 1]}).canvas.draw()
+        draw.path([0, 1], {"a": [1, 2]}, {"a": [0, 1]}).draw_without_rendering()
         points = np.array([[0, 0], [1, 2.0]])
         (axis,) = draw.scatters({"spiral": points}).axes
         np.testing.assert_array_equal(axis.collections[0].get_offsets(), points)

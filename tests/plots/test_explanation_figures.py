@@ -41,7 +41,7 @@ def test_opacity_is_in_units_of_the_mean_magnitude():
 
 def test_a_table_of_overlays_has_a_column_a_method():
     figure = plots.overlay_table(IMAGES, {"grad_cam": MAPS, "own": (MAPS, ["+1 logits"] * 2)}, ["a", "b"])
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     first = figure.axes[:3]
     assert [axes.get_title(loc="left") for axes in first] == ["", "grad cam", "own"]
     assert [axes.get_xlabel() for axes in first] == ["a", "", "+1 logits"]
@@ -58,7 +58,7 @@ def test_a_case_has_its_outline_its_map_and_its_zones():
     lungs = np.zeros((2, 16, 16), bool)
     lungs[:, 4:10, 4:10] = True
     figure = plots.cases(IMAGES, {"own_map": MAPS}, ["a", "b"], ["x", "y"], lungs, zones)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     radiograph, shown, bars = figure.axes[:3]
     assert (radiograph.get_title(loc="left"), radiograph.get_xlabel()) == ("a", "x")
     assert shown.get_title(loc="left") == "own map"
@@ -86,7 +86,7 @@ def test_all_cases_share_one_symmetric_scale_for_each_map():
 
 def test_the_card_has_a_panel_a_measure_and_a_dot_a_method():
     figure = plots.card(CARD)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert [axes.get_title() for axes in figure.axes] == ["insertion auc", "frame share"]
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert len(dots) == 3

@@ -1,5 +1,7 @@
 """Figures show the numbers they were given, survive dull input, and leave nothing open."""
 
+import itertools
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -122,7 +124,7 @@ def test_every_figure_is_labelled_and_belongs_to_its_caller(name):
     assert len(figure.axes) == count
     assert plt.get_fignums() == []
     assert dict(matplotlib.rcParams) == settings
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     for axes in figure.axes:
         if not axes.images:
             assert axes.get_title()
@@ -258,6 +260,44 @@ def test_starting_weights_have_a_colour_each():
     assert first == third != second
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [2.2e6, 2.21e6, 2.23e6],
+        [2.2e6, 2.9e6, 3.4e6],
+        [9.2e4, 1.1e5, 1.3e5],
+        [7e5, 2.2e6, 1.1e7],
+        [1.2e4, 2.2e6, 8.8e7],
+        [3e2, 2.2e6, 9e9],
+        [2.2e6, 2.2e6, 2.2e6],
+    ],
+    ids=lambda sizes: f"{sizes[0]:.3g} to {sizes[-1]:.3g}",
+)
+def test_labels_of_sizes_leave_room_between_them(sizes):
+    figure = plots.score_by_size(SIZES.assign(parameters=sizes), "weighted F1")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    ticks = [*axes.xaxis.get_major_ticks(), *axes.xaxis.get_minor_ticks()]
+    labels = [each.label1 for each in ticks if each.label1.get_text() and low <= each.get_loc() <= high]
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
+    gaps = [right.x0 - left.x1 for left, right in itertools.pairwise(boxes)]
+    assert len(boxes) > 1, "a reader needs two numbers for a scale"
+    assert len({label.get_text() for label in labels}) == len(labels)
+    assert min(gaps) > boxes[0].height / 2
+
+
+def test_titles_of_panels_leave_room_between_them():
+    titles = ["Accuracy; higher is better", "Share of answers changed; lower is better"]
+    panels = dict.fromkeys([*titles, "Score with and without the lungs"], RUNS.assign(kind="test split"))
+    longer = {"best": "MobileNetV2, all layers, class weights, robust views"}
+    figure = plots.panels_of_runs({title: table.replace(longer) for title, table in panels.items()})
+    figure.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert figure.axes[0].get_title() == "Accuracy\nhigher is better"
+
+
 def test_overlay_is_orange_above_zero_purple_below_and_clear_at_zero():
     attribution = np.zeros((10, 10))
     attribution[0, :2] = 4, -4
@@ -275,14 +315,14 @@ def test_overlay_does_not_depend_on_the_unit_of_the_attribution():
 
 def test_blank_images_and_maps_are_drawn():
     blank, zero = np.zeros((2, 8, 8), dtype=np.uint8), np.zeros((2, 8, 8))
-    plots.cases(blank, {"zero": zero}, ["one", "other"], ["", ""]).canvas.draw()
-    plots.class_means(blank, ["normal", "virus"]).canvas.draw()
-    plots.intensity_histograms(blank, ["normal", "virus"]).canvas.draw()
-    plots.image_sheet(blank[:1], ["one"]).canvas.draw()
+    plots.cases(blank, {"zero": zero}, ["one", "other"], ["", ""]).draw_without_rendering()
+    plots.class_means(blank, ["normal", "virus"]).draw_without_rendering()
+    plots.intensity_histograms(blank, ["normal", "virus"]).draw_without_rendering()
+    plots.image_sheet(blank[:1], ["one"]).draw_without_rendering()
     assert (plots.overlay(blank[0], zero[0]) == 0).all()
     one = RUNS.iloc[:1].assign(low=0.2, high=0.2)
-    plots.compare_scores(one, "F1").canvas.draw()
-    plots.outcome_counts(OUTCOMES * 0).canvas.draw()
+    plots.compare_scores(one, "F1").draw_without_rendering()
+    plots.outcome_counts(OUTCOMES * 0).draw_without_rendering()
 
 
 def test_colours_are_fixed_for_the_known_classes_and_distinct_for_others():

@@ -1,6 +1,7 @@
 """Pages as readers see them: the answer first, readable names, one cell for a score with its interval."""
 
 import csv
+import json
 import re
 import shutil
 
@@ -42,6 +43,13 @@ def test_a_table_has_a_caption_no_counter_and_one_cell_for_an_interval():
         ("0.125180", "0.125"),
         ("0.0006", "0.0006"),
         ("0.00012345", "0.00012"),
+        ("1.24e-06", "1.2e-06"),
+        ("11178051", "11,178,051"),
+        ("0" * 4 + "12345", "000012345"),
+        ("-0.000 (-0.032 to +0.033)", "0.000 (-0.032 to +0.033)"),
+        ("IM-0.0", "IM-0.0"),
+        ("0123456789abcdef" * 4, "0123456789ab"),
+        ("0123456789abcdef" * 3 + "...", "0123456789ab"),
         ("True", "yes"),
         ("IM-0067", "IM-0067"),
         ("", ""),
@@ -225,6 +233,20 @@ def test_formulas_are_mathml():
     assert "The mean `<math" in text
     assert 'display="block"' in text
     assert "$" not in text
+
+
+def test_the_gallery_opens_on_the_best_run_that_has_one(monkeypatch, tmp_path):
+    for run in ("first", "second", "third"):
+        write_study("shown", SMALL, **{run: "model: {backbone: resnet18, weights: none}"})
+    study = load_run("shown", "first").study
+    for run in ("first", "third"):
+        (tmp_path / f"reports/shown/{run}/gallery").mkdir(parents=True)
+        (tmp_path / f"reports/shown/{run}/gallery/data.js").touch()
+    monkeypatch.setattr(landing, "main_study", lambda: study)
+    ranks = pd.DataFrame({"runs": [["second"], ["third", "first"]]})
+    monkeypatch.setattr(landing, "ranked", lambda _: ranks)
+    found = json.loads(landing.galleries(tmp_path).removeprefix("list(").removesuffix(");\n"))
+    assert [address for address, _ in found] == [f"reports/shown/{run}/gallery" for run in ("third", "first")]
 
 
 def test_the_citation_is_bibtex():

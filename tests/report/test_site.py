@@ -262,6 +262,25 @@ def test_axe_finds_nothing_serious(browser, address, scheme, size):
     assert found == []
 
 
+# CSS pixels of a figure for each of its points, in which its smallest labels are 8 high
+SCALES = """[...document.querySelectorAll(".finding img")].map(each =>
+    each.getBoundingClientRect().width / (0.75 * each.naturalWidth))"""
+
+
+@pytest.mark.parametrize("size", [{"width": 1440, "height": 900}, PHONE], ids=["desktop", "phone"])
+def test_the_landing_page_answers_on_its_first_screen(browser, address, size):
+    tab = browser.new_page(viewport=size)
+    tab.goto(f"{address}/index.html")
+    tab.wait_for_load_state("networkidle")
+    ends = [each.bounding_box()["y"] for each in tab.locator(".box h3 + *").all()]
+    scales = tab.evaluate(SCALES)
+    tab.close()
+    assert len(ends) == 3
+    assert max(ends) < size["height"]
+    assert len(scales) == 2
+    assert min(scales) * 8 >= 10
+
+
 VISIBLE = """[...document.querySelectorAll("a[href]:not([aria-hidden]), button, input, summary")]
     .filter(each => each.checkVisibility({visibilityProperty: true}))"""
 
@@ -336,6 +355,14 @@ def test_doubts_are_told_of_old_pages_and_of_uncommitted_code():
     run.file.unlink()
     assert "no longer in the project" in site.doubts(page)[0]
     shutil.rmtree(run.study.reports)
+
+
+def test_a_page_has_no_list_of_pages_that_were_not_made(tmp_path):
+    page = '---\ntitle: a\nlisting:\n  contents:\n    - "*/1-b.ipynb"\n  type: table\n---\n\ntext\n'
+    assert site.without_empty_list(page, tmp_path) == "---\ntitle: a\n---\n\ntext\n"
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/1-b.ipynb").touch()
+    assert site.without_empty_list(page, tmp_path) == page
 
 
 def test_a_banner_stands_above_the_text_and_sources_below():

@@ -1,9 +1,11 @@
 """Figures of runs: learning curves, scores side by side, and sweeps."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from . import look
 
@@ -74,7 +76,7 @@ def panels_of_runs(panels: dict[str, pd.DataFrame]):
             error = [each.value - each.low, each.high - each.value]
             own.errorbar(each.value, rows, xerr=error, fmt="o", markersize=4, label=kind)
         look.name_rows(own, [""] * len(runs) if place else runs)
-        own.set_title(label)
+        own.set_title("\n".join(line for part in label.split("; ") for line in textwrap.wrap(part, 26)))
         own.legend(loc="upper left", bbox_to_anchor=(0, -0.12), fontsize=7)
     return figure
 
@@ -113,10 +115,22 @@ def score_by_size(table: pd.DataFrame, score: str):
     axes.set(
         ylabel=f"{score}; higher is better", title=f"{score[0].upper()}{score[1:]} by size of the network"
     )
-    for part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        part(EngFormatter(sep=" "))
+    axes.set_xticks(_round_sizes(*axes.get_xlim()))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
+
+
+def _round_sizes(low, high):
+    """As many round numbers from low to high as have a tenth of a logarithmic axis between them."""
+    linear = (MaxNLocator(most, steps=[1, 2, 5, 10]) for most in (7, 5, 3))
+    fitting = [[]]
+    for locator in (*linear, LogLocator(subs=(1, 2, 5)), LogLocator(numticks=7)):
+        found = [each for each in locator.tick_values(low, high) if low <= each <= high]
+        if found and (np.diff(np.log(found)) > 0.1 * np.log(high / low)).all():
+            fitting.append(found)
+    return max(fitting, key=len)
 
 
 @look.styled

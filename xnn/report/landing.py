@@ -53,13 +53,14 @@ def parts(folder: Path) -> dict[str, str]:
     }
     if not (study := main_study()):
         said = "No study has results yet: run `make report`."
-        return own | {"finding": TITLE, "good": said, "trust": said, "rows": said}
+        return own | {"finding": TITLE, "lungs": "", "good": said, "trust": said, "rows": said}
     networks = ranked(study)
     best = networks.runs.iloc[0][0]
     metrics = comparison.read_results(study, "metrics.json")
     forest(study, metrics[best], folder / "published.svg")
     return own | {
         "finding": finding(study, best),
+        "lungs": lungs(study, best, folder / "lungs.svg"),
         "good": good(study, metrics[best], networks.attrs["criterion"]),
         "trust": trust(study, best),
         "rows": rows(study, networks.head(5), metrics),
@@ -74,6 +75,33 @@ def finding(study: Study, run: str) -> str:
     whole, gone = (tested["inputs"][name]["auroc_pneumonia"]["value"] for name in ("whole", "lungs_removed"))
     kept = "almost as well" if gone - 0.5 > 0.9 * (whole - 0.5) else "less well"
     return f"Without the lungs, a network detects pneumonia {kept}: AUROC {gone:.3f} instead of {whole:.3f}"
+
+
+def lungs(study: Study, run: str, target: Path) -> str:
+    """Return a figure of a network's score with parts removed, drawn to a width that a phone can show."""
+    if not (tested := read_json(study.reports / run / "regions.json")):
+        return ""
+    score = next(name for name in SCORES[::-1] if name in tested["inputs"]["whole"])
+    tables = {
+        fill: pd.DataFrame([{"input": part, **scores[score]} for part, scores in tested[key].items()])
+        for fill, key in (("mean", "inputs"), ("inpainted", "inpainted"))
+    }
+    figure = plots.region_scores(tables, names.in_words(score))
+    figure.set_size_inches(3.9, 3.4)
+    (axes,) = figure.axes
+    axes.set_title("")
+    axes.get_legend().remove()
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    figure.savefig(target, metadata={"Date": None})
+    folder = f"reports/{study.name}/{run}"
+    masks = "" if study.synthetic else " Lung masks: V7 Labs, CC BY 4.0."
+    return (
+        f"![{names.in_words(score)} on test radiographs with a part removed, filled with mean grey or "
+        "inpainted; 95 % intervals over patients. "
+        f"[How this was measured]({folder}/4-regions.ipynb#scores-without-the-part-2), "
+        f"[numbers]({folder}/regions.json).{masks}](pages/{target.name})"
+        '{fig-alt="Scores of the network without the lungs, and with nothing else." width=468}'
+    )
 
 
 def good(study: Study, metrics: dict, criterion: str) -> str:
@@ -134,7 +162,8 @@ def trust(study: Study, best: str) -> str:
     beaten = comparison.against_controls(explained)
     beaten = beaten.replace("control", "[control](pages/glossary.qmd#control)", 1)
     lines = [
-        f"**{verdict}.** {complete:.0%} of {explained.explained.sum()} Integrated Gradients are complete.\n",
+        f"**{verdict}.** {complete:.0%} of {explained.explained.sum()} Integrated Gradients are "
+        "[complete](pages/glossary.qmd#completeness).\n",
         f"- Image by image, they {beaten}. "
         f"[What each supports](reports/{study.name}/{shown}/5-explain.ipynb).",
     ]
@@ -200,11 +229,11 @@ def _citation() -> dict:
 
 def galleries(root: Path) -> str:
     """Return the script that lists the runs with a gallery and their names, the main study's best first."""
-    study = main_study()
-    best = study and study.reports / ranked(study).runs.iloc[0][0]
-    found = []
+    study, found = main_study(), []
+    best = [study.reports / run for runs in ranked(study).runs for run in runs] if study else []
     for file in sorted(root.glob("reports/*/*/gallery/data.js")):
         run = files.load_run(*file.relative_to(root).parts[1:3])
         name = f"{names.of_run(run)} ({names.of_study(run.study).lower()})"
-        found.append([run.reports != best, file.parent.relative_to(root).as_posix(), name])
+        rank = best.index(run.reports) if run.reports in best else len(best)
+        found.append([rank, file.parent.relative_to(root).as_posix(), name])
     return f"list({json.dumps([each[1:] for each in sorted(found)])});\n"

@@ -57,7 +57,7 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
     question = QUESTION.match(cells[0].source) if cells else None
     if question:
         cells[0].source = cells[0].source[question.end() :]
-    front = _front(task, title, sentence(answer), numbered.picture)
+    front = _front(task, title, sentence(answer), numbered.pictures)
     top = [nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---")]
     lead = f"**{question[1]}**\n\n" if question else ""
     if answer:
@@ -66,11 +66,14 @@ def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callabl
         top.append(_markdown(f"::: {{.beside}}\n{links}\n:::"))
     top.append(_markdown(CODE))
     if stamp:
-        cells.append(
-            _markdown("## Provenance\n\n" + HASH.sub(r"\1", stamp).replace(STAMP, "| what | value |"))
-        )
+        cells.append(_markdown("## Provenance\n\n" + _readable(stamp)))
     notebook.cells = [*top, *cells]
     return notebook
+
+
+def _readable(stamp: str) -> str:
+    """A table of provenance with short hashes and names that wrap."""
+    return HASH.sub(r"\1", stamp).replace(STAMP, "| what | value |").replace("_sha256", " SHA-256")
 
 
 def sentence(text: str) -> str:
@@ -159,15 +162,17 @@ def without_pointer(text: str, to: str) -> str:
     return re.sub(rf"(?<=\.)\s+\[[^][]*\]\({re.escape(to)}(?:#[^)]*)?\)\.", "", text)
 
 
-def _front(task: Task, title: str, description: str, picture: str) -> dict:
+def _front(task: Task, title: str, description: str, pictures: list[str]) -> dict:
     """The front matter of a page: what lists of pages show of it."""
     subject = task.subject
     front = {"title": f"{names.of(subject)} · {title}" if subject else title, "description": description}
-    if picture:
-        front |= {"image": picture, "image-alt": f"The first figure of {front['title']}"}
+    if pictures:  # the views that a training begins with are the same for most networks
+        image = pictures[-1 if task.step == "3-train" else 0]
+        front |= {"image": image, "image-alt": f"A figure of {front['title']}"}
     if not subject:
         return front
     kinds = [names.of_study(task.study)]
+    front["order"] = f"{not task.study.compare_with:d} {task.study.name} {task.step}"  # the main study first
     subtitle = f"Study {task.study.name}" if isinstance(subject, Study) else names.of_study(task.study)
     if isinstance(subject, Run):
         kinds += names.of_run(subject).split(", ")[:2]
@@ -178,8 +183,8 @@ def _front(task: Task, title: str, description: str, picture: str) -> dict:
             subtitle = f"{subtitle} · weighted F1 {comparison.with_interval(score)}"
             chosen_by = [comparison.criterion({subject.name: found}), "f1_weighted"]
             lost = [f"{1 - found['validation'][name]['value']:.4f}" for name in chosen_by]
-            apart = f"{not task.study.compare_with:d} {task.study.name} {subject.model.region != 'whole':d}"
-            front["order"] = " ".join([apart, *lost])  # the main study first; in each, as runs are chosen
+            part = f"{subject.model.region != 'whole':d}"
+            front["order"] = " ".join([front["order"].rpartition(" ")[0], part, *lost])  # as runs are chosen
     return front | {"subtitle": subtitle, "categories": kinds}
 
 
@@ -254,7 +259,7 @@ class _Numbered:
     ):
         self.section, self.known, self.up, self.save, self.source = title, known, up, save, source
         self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
-        self.counts, self.label, self.picture = Counter(), "", ""  # the first of the page, for lists
+        self.counts, self.label, self.pictures = Counter(), "", []  # lists of pages show one
 
     def cell(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "markdown":
@@ -327,7 +332,7 @@ class _Numbered:
         data, size = output.data[kind], output.metadata.get(kind, {})
         content = data.encode() if kind == "image/svg+xml" else base64.b64decode(data)
         file = self._save(content, kind.removeprefix("image/").removesuffix("+xml"))
-        self.picture = self.picture or file
+        self.pictures.append(file)
         alternative = own.get("fig-alt", self.section)
         width = f" width={SHOWN * size['width']:.0f}" if "width" in size else ""
         quoted = alternative.replace('"', "'")

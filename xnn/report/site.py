@@ -1,5 +1,6 @@
 """Rendering of the site: broken pages are refused, stale ones get a banner."""
 
+import glob
 import html
 import os
 import re
@@ -52,6 +53,7 @@ FOCUS = """addEventListener("load", () => document.querySelectorAll(".scroll, fi
   each => each.scrollWidth > each.clientWidth && (each.tabIndex = 0)))"""
 SORTS = {"score": "Weighted F1", "study": "Study", "network": "Network", "regime": "Trained layers"}
 BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)(?![^<>]*>)")  # stay in one line; not in attributes
+LIST = re.compile(r"^listing:\n(?: .*\n)+", re.MULTILINE)
 BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOTALL)
 
 
@@ -116,10 +118,10 @@ def stage(notebooks: list[Path]) -> None:
         if (file := STAGED / "reports" / name / "_findings.md").exists():
             file.write_text(present.linked(file.read_text(), present.named(files.load_study(name), up="")))
     benchmarks = sorted((STAGED / "benchmarks").glob("*.md"))
-    menu = " · ".join(f"[{file.stem}]({file.name})" for file in benchmarks)
     for file in benchmarks:
+        links = (f"[{each.stem}]({each.name})" if each != file else f"**{each.stem}**" for each in benchmarks)
         title, rest = file.read_text().split("\n", 1)
-        file.write_text(f"{title}\n\n::: {{.beside}}\n{menu}\n:::\n{rest}")
+        file.write_text(f"{title}\n\n::: {{.beside}}\n{' · '.join(links)}\n:::\n{rest}")
     parts = landing.parts(STAGED / "pages")
     for file in (STAGED / "_quarto.yml", STAGED / "index.qmd"):
         file.write_text(Template(file.read_text()).safe_substitute(parts))
@@ -134,6 +136,15 @@ def stage(notebooks: list[Path]) -> None:
 
         page = present.shown(nbformat.read(notebook, as_version=4), steps.task_of(notebook), notebook, save)
         nbformat.write(page, target)
+    for file in (STAGED / "pages").glob("*.qmd"):
+        file.write_text(without_empty_list(file.read_text(), file.parent))
+
+
+def without_empty_list(page: str, folder: Path) -> str:
+    """Return the text of a page in a folder, without a list of other pages if none of these was made."""
+    found = LIST.search(page)
+    patterns = re.findall(r'"(\S+\.ipynb)"', found[0]) if found else []
+    return page if any(glob.glob(each, root_dir=folder) for each in patterns) else LIST.sub("", page)
 
 
 def _run(renderer: str) -> None:

@@ -12,18 +12,24 @@ from ..config.names import in_words
 
 CELLS = {"True": "yes", "False": "no", "nan": "", "NaN": "", "None": "", "\xa0": ""}
 NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?")
+HASH = re.compile(r"([0-9a-f]{12})[0-9a-f]{28,52}(\.\.\.)?")  # pandas cuts off some
+MINUS_ZERO = re.compile(r"(?<![\w.])-(0\.0+)(?!\d)")
 MEASURED = re.compile(rf"{NUMBER.pattern}\s?%?( \(.*\))?|-|")
 
 
 def cell(text: str) -> str:
-    """Return a cell with three decimals, or two digits if it is small."""
+    """Return a cell with three decimals, or two digits if it is small; of a hash the first 12."""
+    if found := HASH.fullmatch(text):
+        return found[1]
+    if text.isdecimal() and len(text) > 4 and text[0] != "0":
+        return f"{int(text):,}"
     if NUMBER.fullmatch(text) and "." in text:
         value = float(text.replace(",", ""))
         if text.endswith(".0") or abs(value) >= 1000:
             return f"{value:,.0f}"
         if len(text.rpartition(".")[2]) > 3:
             return f"{value:.3f}" if abs(value) >= 0.01 or not value else f"{value:.2g}"
-    return CELLS.get(text, text)
+    return CELLS[text] if text in CELLS else MINUS_ZERO.sub(r"\1", text)
 
 
 def read(table) -> tuple[list[str], list[list[str]]] | None:
