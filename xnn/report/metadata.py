@@ -72,18 +72,8 @@ def croissant(about: dict, root: Path = ROOT) -> dict:
         }
         for name, fields in about["records"].items()
     ]
-    plain = {key: about[key] for key in ("name", "version", "description", "license", "citeAs", "isBasedOn")}
-    return {
-        "@context": about["context"],
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
-        **plain,
-        "datePublished": today(),
-        "creator": {"@type": "sc:Organization", "name": about["creator"]},
-        "url": "pages/data.html",
-        "distribution": [table],
-        "recordSet": sets,
-    }
+    made = {"datePublished": today(), "distribution": [table], "recordSet": sets}
+    return {"@context": about["@context"], **about["dataset"], **made}
 
 
 def _field(of: str, column: str, kind: str, description: str) -> dict:
