@@ -213,7 +213,7 @@ chosen.style.format(dict(zip(columns, ["{:.1f}", "{:.0f}", "{:.1%}", "{:.0%}", "
 #| fig-alt: Three phantoms with a consolidation, each next to its attributions from four baselines.
 #| fig-cap: "The baseline is part of the answer: attributions of three phantoms from each baseline."
 grey = 255 * sick[:3, 0].numpy()
-plots.photograph(plots.overlay_table(grey, maps, [f"phantom {i}" for i in (1, 2, 3)]))
+plots.photograph(draw.overlay_table(grey, maps, [f"phantom {i}" for i in (1, 2, 3)]))
 
 # %%
 inside = chosen["in the lesion"].sort_values(ascending=False)

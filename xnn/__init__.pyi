@@ -6,6 +6,7 @@ from .config.files import runs as runs
 from .config.files import studies as studies
 from .config.files import sweeps as sweeps
 from .config.names import in_words as in_words
+from .config.names import summary as summary
 from .config.provenance import Stamp as Stamp
 from .config.provenance import records_sha256 as records_sha256
 from .config.provenance import stamp as stamp
@@ -14,7 +15,6 @@ from .config.provenance import timed as timed
 from .config.provenance import write_json as write_json
 from .config.schema import ParameterError as ParameterError
 from .config.schema import sha256 as sha256
-from .config.summary import summary as summary
 from .data.archive import DataError as DataError
 from .data.features import original_sizes as original_sizes
 from .data.features import shortcut_features as shortcut_features

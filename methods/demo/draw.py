@@ -1,11 +1,16 @@
 """Figures of the pages on methods."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.patches import Patch
 
 from xnn.plots import look
+from xnn.plots.explanation import FULL, LOWERS, RAISES, overlay
 
+WORDS = 19  # characters per line below a picture
 MARKERS = "osD^vPX*"  # so that lines differ without colour as well
 
 
@@ -100,3 +105,32 @@ def pictures(images: dict, columns: int = 4):
     for axis, (title, image) in zip(axes, images.items(), strict=True):
         look.show(axis, image, title, white=image.max())
     return figure
+
+
+@look.styled
+def overlay_table(images, maps: dict, titles):
+    """Return a row for each radiograph (N, H, W) and title, with a column of overlays for each of ``maps``.
+
+    ``maps`` has (N, H, W) attributions by name, or (attributions, N captions).
+    """
+    if not len(images):
+        return look.nothing()
+    columns = 1 + len(maps)
+    figure, axes = look.sheet(columns * len(images), columns, 1.3)
+    axes = axes.reshape(-1, columns)
+    for cell, image, title in zip(axes[:, 0], images, titles, strict=True):
+        look.show(cell, image, caption=textwrap.fill(title, WORDS))
+    for column, (name, given) in zip(axes.T[1:], maps.items(), strict=True):
+        attributions, captions = given if isinstance(given, tuple) else (given, [""] * len(images))
+        for cell, image, each, caption in zip(column, images, attributions, captions, strict=True):
+            title = name.replace("_", " ") if cell is column[0] else ""
+            look.show(cell, overlay(image, each), title, textwrap.fill(caption, WORDS))
+    _key(figure)
+    return figure
+
+
+def _key(figure):
+    keys = {"raises the class's score": RAISES, "lowers it": LOWERS}
+    patches = [Patch(color=np.divide(rgb, 255), label=text) for text, rgb in keys.items()]
+    scale = Patch(color="white", label=f"opaque from {FULL:g} times the map's mean magnitude")
+    figure.legend(handles=[*patches, scale], loc="outside lower center", ncols=3, frameon=False)

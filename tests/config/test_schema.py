@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.project import PROJECT, SMALL, write_study
 from xnn.config import files, schema
 from xnn.config.files import load_run, load_study
+from xnn.config.names import summary
 from xnn.config.schema import ParameterError, Run
-from xnn.config.summary import summary
 
 STUDY = "{title: t, source: phantom}"
 NUMBERS = itertools.count()

@@ -11,6 +11,7 @@ import pytest
 
 from demo import draw
 from support.project import ROOT
+from xnn import plots
 from xnn.report import pipeline, steps
 
 PAGE = "optimiser"
@@ -64,3 +65,14 @@ class TestFigures:
         np.testing.assert_array_equal(axis.collections[0].get_offsets(), points)
         (picture,) = draw.pictures({"phantom": np.eye(4)}).axes
         assert picture.images[0].get_clim() == (0, 1)
+
+    def test_a_table_of_overlays_has_a_column_a_method(self):
+        images, maps = np.full((2, 16, 16), 90, np.uint8), np.random.default_rng(0).normal(size=(2, 16, 16))
+        given = {"grad_cam": maps, "own": (maps, ["+1 logits"] * 2)}
+        figure = draw.overlay_table(images, given, ["a", "b"])
+        figure.canvas.draw()
+        first = figure.axes[:3]
+        assert [axes.get_title(loc="left") for axes in first] == ["", "grad cam", "own"]
+        assert [axes.get_xlabel() for axes in first] == ["a", "", "+1 logits"]
+        np.testing.assert_array_equal(first[1].images[0].get_array(), plots.overlay(images[0], maps[0]))
+        assert draw.overlay_table(images[:0], {}, []).axes[0].texts[0].get_text() == "there is none"

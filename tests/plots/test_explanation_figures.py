@@ -39,18 +39,9 @@ def test_opacity_is_in_units_of_the_mean_magnitude():
     assert (plots.opacity(0 * one) == 0).all()
 
 
-def test_a_table_of_overlays_has_a_column_a_method():
-    figure = plots.overlay_table(IMAGES, {"grad_cam": MAPS, "own": (MAPS, ["+1 logits"] * 2)}, ["a", "b"])
-    figure.draw_without_rendering()
-    first = figure.axes[:3]
-    assert [axes.get_title(loc="left") for axes in first] == ["", "grad cam", "own"]
-    assert [axes.get_xlabel() for axes in first] == ["a", "", "+1 logits"]
-    np.testing.assert_array_equal(first[1].images[0].get_array(), plots.overlay(IMAGES[0], MAPS[0]))
-
-
 def test_without_a_case_the_figure_says_so():
-    for figure in (plots.overlay_table(IMAGES[:0], {}, []), plots.cases(IMAGES[:0], {}, [], [])):
-        assert figure.axes[0].texts[0].get_text() == "there is none"
+    figure = plots.cases(IMAGES[:0], {}, [], [])
+    assert figure.axes[0].texts[0].get_text() == "there is none"
 
 
 def test_a_case_has_its_outline_its_map_and_its_zones():

@@ -109,7 +109,6 @@ FIGURES = {  # how it is made, and how many axes it has
     "panels_of_runs": (lambda: plots.panels_of_runs(dict.fromkeys("ab", RUNS.assign(kind=RUNS.run))), 2),
     "seed_spread": (lambda: plots.seed_spread(SWEEP), 1),
     "cases": (lambda: plots.cases(IMAGES, {"own": MAPS}, RECORDS.path, RECORDS.path), 18),
-    "overlay_table": (lambda: plots.overlay_table(IMAGES, {"grad_cam": MAPS}, RECORDS.path), 18),
     "card": (lambda: plots.card(RUNS.assign(method=RUNS.run, measure="infidelity")), 1),
     "insertion_deletion": (lambda: plots.insertion_deletion({"sobel": (np.eye(2)[0], *[np.eye(2)] * 2)}), 2),
 }

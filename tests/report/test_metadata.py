@@ -19,15 +19,9 @@ from xnn.report.steps import StepError
 
 CROISSANT = yaml.safe_load((PROJECT / "metadata/croissant.yaml").read_text())
 ABOUT = {
-    "context": CROISSANT["context"],
-    "version": "0.1.0",
     "file": "splits.csv",
-    "name": "some-splits",
-    "description": "Splits of three images.",
-    "license": "https://creativecommons.org/licenses/by/4.0/",
-    "creator": "us",
-    "isBasedOn": ["https://doi.org/10.17632/rscbjbr9sj"],
-    "citeAs": "Us.",
+    "@context": CROISSANT["@context"],
+    "dataset": {**CROISSANT["dataset"], "name": "some-splits"},
     "columns": {"file": ["Text", "its name"], "true_width": ["Integer", "pixels"]},
     "records": {"images": ["file", "true_width"]},
 }
@@ -87,5 +81,6 @@ def test_every_file_says_the_same_version():
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
     codemeta = json.loads((PROJECT / "codemeta.json").read_text())
     released = re.search(r"^## (\d\S*)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
-    assert version == citation["version"] == codemeta["version"] == CROISSANT["version"] == released
+    described = CROISSANT["dataset"]["version"]
+    assert version == citation["version"] == codemeta["version"] == described == released
     assert citation["title"] == codemeta["name"]

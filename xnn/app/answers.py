@@ -71,9 +71,8 @@ class Explanation(BaseModel):
     completeness: Completeness | None
     lung_share: float | None  # of the smoothed map's magnitude, within the lungs that were found
     lung_area: float | None  # share of the image: the lung share of an even map
-    zones: (
-        dict[str, float] | None
-    )  # integrated gradients: log-odds by lung zone, which add up to the difference
+    # integrated gradients: log-odds by lung zone, which add up to the difference
+    zones: dict[str, float] | None
     overlay: Picture  # orange raises the log-odds of the target, purple lowers them
     attribution: Picture  # the colours of the overlay alone, with their opacity
 

@@ -36,7 +36,6 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 Dotted = tuple[str, ...]
-Reference = tuple[Dotted, str]  # a module and the name of one of its definitions
 
 
 class Key(NamedTuple):

@@ -1,4 +1,4 @@
-"""Readable names of studies, runs and scores, which figures and the site show in place of identifiers."""
+"""Words for studies, runs and scores: names that are shown in place of identifiers, and summaries."""
 
 import functools
 import re
@@ -92,3 +92,21 @@ def in_words(text: str) -> str:
     """Return an identifier in words: ``auroc_pneumonia`` is AUROC for pneumonia."""
     words = OF_CLASS.sub(r"\1 for ", AVERAGED.sub(r"\2 \1", text.replace("_", " ")))
     return " ".join(WORDS.get(word, word) for word in words.split(" "))
+
+
+def summary(subject: Study | Run | Sweep) -> str:
+    """Return Markdown that pages open with: whether the data is real, the study, and the run or the sweep."""
+    if isinstance(subject, Run):
+        line = f"Run `{subject.name}`: {subject.model.backbone}, {subject.model.regime}. {subject.note}"
+        return f"{summary(subject.study)}\n\n{line.rstrip()}"
+    if isinstance(subject, Sweep):
+        keys = ", ".join(f"`{key}`" for key in subject.varied)
+        line = f"Sweep `{subject.name}`: {subject.title}. Runs like `{subject.base}`, with other values of"
+        return f"{summary(subject.base_run.study)}\n\n{line} {keys}."
+    if subject.synthetic:
+        kind = "**Synthetic data.** Every radiograph of this study is a drawn phantom, not a patient."
+    else:
+        kind = f"**Real radiographs.** {subject.archive.attribution}".strip()
+    split = "publishers' split" if subject.split == "official" else f"split by {subject.split}"
+    size = f"{subject.image_size} x {subject.image_size} pixels"
+    return f"{kind} Study `{subject.name}`: {subject.title}; {split}, {size}, seed {subject.seed}."

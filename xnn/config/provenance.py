@@ -17,7 +17,6 @@ from . import schema
 from .schema import ROOT, Run, Study
 
 __by_value__ = True  # the provenance of a result decides no number
-PACKAGE = Path(__file__).parents[1]
 STAMPED = ("torch", "torchvision", "lightning", "transformers", "captum", "scikit-learn", "numpy")
 
 

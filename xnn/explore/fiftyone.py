@@ -21,9 +21,9 @@ from PIL import Image
 from .. import plots
 from ..config import freshness, leash, provenance
 from ..config.files import load_run, load_study, runs
+from ..config.names import summary
 from ..config.provenance import whole
 from ..config.schema import Run, Study
-from ..config.summary import summary
 from ..data.records import load_images, load_records
 from ..evaluation import predictions
 from . import mongo

@@ -29,7 +29,6 @@ from .explanation import (
     insertion_deletion,
     opacity,
     overlay,
-    overlay_table,
     photograph,
     save_photograph,
 )

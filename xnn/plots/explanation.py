@@ -1,20 +1,17 @@
 """Figures of explanations."""
 
 import io
-import textwrap
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.patches import Patch
 
 from . import look
 
 RAISES, LOWERS = (255, 150, 20), (140, 70, 255)  # RGB of attributions above and below zero
 FULL = 4.0  # multiple of a map's mean magnitude that is opaque, in every map, method and run
-WORDS = 19  # characters per line below a picture
 CONTROLS = ("random", "sobel", "centre", "other_patient")  # whose maps do not depend on the network
 PERCENT = 0.01  # of the image's area: the unit that a map's colours are read in
 COVER = 0.75  # opacity at the end of the colour scale
@@ -102,35 +99,6 @@ def _zones(axes, contributions):
     axes.margins(x=0.25)
     axes.grid(axis="y", visible=False)
     axes.set_title(f"{contributions.sum():+.1f} log-odds from the baseline", fontsize=9)
-
-
-@look.styled
-def overlay_table(images, maps: dict, titles):
-    """Return a row for each radiograph (N, H, W) and title, with a column of overlays for each of ``maps``.
-
-    ``maps`` has (N, H, W) attributions by name, or (attributions, N captions).
-    """
-    if not len(images):
-        return look.nothing()
-    columns = 1 + len(maps)
-    figure, axes = look.sheet(columns * len(images), columns, 1.3)
-    axes = axes.reshape(-1, columns)
-    for cell, image, title in zip(axes[:, 0], images, titles, strict=True):
-        look.show(cell, image, caption=textwrap.fill(title, WORDS))
-    for column, (name, given) in zip(axes.T[1:], maps.items(), strict=True):
-        attributions, captions = given if isinstance(given, tuple) else (given, [""] * len(images))
-        for cell, image, each, caption in zip(column, images, attributions, captions, strict=True):
-            title = name.replace("_", " ") if cell is column[0] else ""
-            look.show(cell, overlay(image, each), title, textwrap.fill(caption, WORDS))
-    _key(figure)
-    return figure
-
-
-def _key(figure):
-    keys = {"raises the class's score": RAISES, "lowers it": LOWERS}
-    patches = [Patch(color=np.divide(rgb, 255), label=text) for text, rgb in keys.items()]
-    scale = Patch(color="white", label=f"opaque from {FULL:g} times the map's mean magnitude")
-    figure.legend(handles=[*patches, scale], loc="outside lower center", ncols=3, frameon=False)
 
 
 def save_photograph(figure, file, dpi: int = 75) -> None:

@@ -1,7 +1,6 @@
 """Descriptions of the site for machines: Croissant, RO-Crate and llms.txt."""
 
 import html
-import json
 import mimetypes
 import re
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from ..config.provenance import file_sha256
+from ..config.provenance import file_sha256, write_json
 from ..config.schema import ROOT
 from .steps import StepError
 
@@ -23,17 +22,13 @@ def write(site: Path, root: Path = ROOT) -> None:
     (site / "llms.txt").write_text(llms(site, known))
     source = root / "metadata/croissant.yaml"
     if source.exists():
-        _write(site / "croissant.json", croissant(yaml.safe_load(source.read_text()), root))
-    _write(site / "ro-crate-metadata.json", crate(site, known))
+        write_json(croissant(yaml.safe_load(source.read_text()), root), site / "croissant.json")
+    write_json(crate(site, known), site / "ro-crate-metadata.json")
 
 
 def today() -> str:
     """Return the date of this build."""
     return datetime.now(UTC).date().isoformat()
-
-
-def _write(file: Path, values: dict) -> None:
-    file.write_text(json.dumps(values, indent=1))
 
 
 def llms(site: Path, known: dict) -> str:
@@ -77,18 +72,8 @@ def croissant(about: dict, root: Path = ROOT) -> dict:
         }
         for name, fields in about["records"].items()
     ]
-    plain = {key: about[key] for key in ("name", "version", "description", "license", "citeAs", "isBasedOn")}
-    return {
-        "@context": about["context"],
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
-        **plain,
-        "datePublished": today(),
-        "creator": {"@type": "sc:Organization", "name": about["creator"]},
-        "url": "pages/data.html",
-        "distribution": [table],
-        "recordSet": sets,
-    }
+    made = {"datePublished": today(), "distribution": [table], "recordSet": sets}
+    return {"@context": about["@context"], **about["dataset"], **made}
 
 
 def _field(of: str, column: str, kind: str, description: str) -> dict:

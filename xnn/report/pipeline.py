@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -15,9 +14,6 @@ from ..config import files, leash
 from ..config.schema import ROOT, Run
 from . import steps
 from .steps import StepError, Task
-
-if TYPE_CHECKING:
-    from . import warm
 
 # ---- one step ------------------------------------------------------------------------------------
 
@@ -100,7 +96,7 @@ def make_all(tasks: list[Task], jobs: int) -> None:
     order = TopologicalSorter(before)
     order.prepare()
     ready: list[Task] = []
-    running: dict[Task, subprocess.Popen | warm.Child] = {}
+    running: dict[Task, subprocess.Popen] = {}  # or forks, which are used like one
     try:
         while order.is_active():
             ready = sorted([*ready, *order.get_ready()], key=place.get)
@@ -140,7 +136,7 @@ def _announce(stale: list[Task]) -> None:
         print(trainings.announcement(needed), flush=True)
 
 
-def _starter() -> "Callable[..., subprocess.Popen | warm.Child]":
+def _starter() -> Callable[..., subprocess.Popen]:
     """How steps are started: as forks that have imported all, or as new processes where that is not safe."""
     from . import warm
 
@@ -150,7 +146,7 @@ def _starter() -> "Callable[..., subprocess.Popen | warm.Child]":
     return warm.start
 
 
-def _ended(running: dict[Task, "subprocess.Popen | warm.Child"]) -> list[Task]:
+def _ended(running: dict[Task, subprocess.Popen]) -> list[Task]:
     """Wait until a task has ended; remove and return those that have.
 
     Raises StepError if one has failed, after the others have ended.

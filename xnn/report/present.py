@@ -270,7 +270,7 @@ class _Numbered:
         whole, head, self.files = cell.source, OPTIONS.match(cell.source), Counter()
         own = yaml.safe_load(re.sub("^#\\|", "", head[0], flags=re.MULTILINE)) if head else {}
         code = cell.source[head.end() :] if head else cell.source
-        options = self._options(cell, own, code)
+        options = self._options(cell, code)
         lines = [f"#| {key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in options.items()]
         cell.source = "".join(lines) + code
         is_evidence = any(map(_is_evidence, cell.outputs))
@@ -291,7 +291,7 @@ class _Numbered:
                 del self.terms[term]
         return heading + prose
 
-    def _options(self, cell: nbformat.NotebookNode, own: dict, code: str) -> dict:
+    def _options(self, cell: nbformat.NotebookNode, code: str) -> dict:
         """Options of the renderers for a cell."""
         if {"parameters", "injected-parameters"} & {*cell.metadata.get("tags", [])}:
             return {"code-fold": True, "code-summary": "Parameters"}

@@ -72,8 +72,8 @@ def render(renderer: str | None = None) -> None:
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
         checklists.write()
         why = {notebook: doubts(notebook) for notebook in notebooks}
-        made_from = _inputs(why, renderer)
-        if _is_current(made_from):
+        made_from, kept = _inputs(why, renderer), ROOT / SITE / INPUTS
+        if kept.exists() and kept.read_text() == made_from:
             print(f"the site is in {SITE}/index.html, and nothing that it shows has changed")
             return
         stage(notebooks)
@@ -88,7 +88,7 @@ def render(renderer: str | None = None) -> None:
             if why[notebook]:
                 print(f"{short(notebook)} carries a banner: {why[notebook][0]}")
         metadata.write(ROOT / SITE)
-        (ROOT / SITE / INPUTS).write_text(made_from)
+        kept.write_text(made_from)
         print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
 
@@ -97,11 +97,6 @@ def _inputs(why: dict[Path, list[str]], renderer: str) -> str:
     found = sorted({*why, *(file for name in COPIED for file in ROOT.glob(name))})
     contents = [[str(file), provenance.file_sha256(file)] for file in found if file.is_file()]
     return freshness.digest([renderer, freshness.sources_sha256(), contents, [*why.values()]])
-
-
-def _is_current(made_from: str) -> bool:
-    file = ROOT / SITE / INPUTS
-    return file.exists() and file.read_text() == made_from
 
 
 def stage(notebooks: list[Path]) -> None:

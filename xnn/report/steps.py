@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from ..config import files, freshness, provenance, schema
 from ..config.errors import UserError
-from ..config.files import load_sweep
 from ..config.schema import ROOT, Run, Study, short
 from ..config.sweep import Sweep
 
@@ -119,7 +118,7 @@ def task(step: str, subject: str = "", run: str | None = None) -> Task:
         raise StepError(f"no step {step!r}; choose from {', '.join([*STEPS, *on_methods()])}")
     per = STEPS[step].per
     if per == "sweep":
-        return Task(step, load_sweep(subject))
+        return Task(step, files.load_sweep(subject))
     if per == "run" and run is None:
         raise StepError(f"{step} belongs to a run: give one of {', '.join(files.runs(subject))}")
     return Task(step, files.load_run(subject, run) if per == "run" else files.load_study(subject))
@@ -136,7 +135,7 @@ def task_of(page: Path) -> Task:
     if first == "methods":
         return Task(page.stem, None)
     if STEPS[page.stem].per == "sweep":
-        return Task(page.stem, load_sweep(rest[-1]))
+        return Task(page.stem, files.load_sweep(rest[-1]))
     subject = files.load_run(first, "/".join(rest)) if rest else files.load_study(first)
     return Task(page.stem, subject)
 
@@ -162,13 +161,11 @@ def report(study: str, runs: list[str] | None = None, online: bool = False) -> l
             line.insert(0, all_runs[first])
         ordered |= {each.name: each for each in line}
     subject = files.load_study(study)
-    of_study = [Task(step, subject) for step, spec in STEPS.items() if spec.per == "study"]
-    per_run = [step for step, spec in STEPS.items() if spec.per == "run"]
-    if not has_lungs(subject):
-        per_run.remove("4-regions")
-    if not has_lungs(subject) or not subject.segmenter:
-        of_study.remove(Task("3-lungs", subject))
-    of_runs = [Task(step, run) for run in ordered.values() for step in per_run]
+    lungs = has_lungs(subject)
+    possible = {"3-lungs": lungs and subject.segmenter, "4-regions": lungs}
+    per = {step: spec.per for step, spec in STEPS.items() if possible.get(step, True)}
+    of_study = [Task(step, subject) for step in per if per[step] == "study"]
+    of_runs = [Task(step, run) for run in ordered.values() for step in per if per[step] == "run"]
     before = [task for task in of_study if not task.spec.reads]
     after = [task for task in of_study if task.spec.reads]
     return [*before, *of_runs, *after, *(Task(page, None) for page in on_methods())]

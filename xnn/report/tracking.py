@@ -2,8 +2,6 @@
 
 import base64
 import errno
-import hashlib
-import json
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +10,13 @@ import nbformat
 from filelock import FileLock
 from pandas import json_normalize
 
-from ..config import files, schema
+from ..config import files, freshness, schema
 from ..config.provenance import read_json
 from ..config.schema import ROOT, Run, Study
+from ..config.sweep import STEPS
 
 KEY = "xnn.results"  # tag with the hash of the result files; set last, so it marks a complete log
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens the page on runs, not on traces
-STEPS = ("3-train", "4-evaluate", "5-explain")
 RESULTS = ("training.json", "metrics.json", "explanations.json")
 
 
@@ -128,6 +126,5 @@ def _figures(page: Path) -> list[tuple[str, bytes]]:
 
 def _key(run: Run) -> str:
     """Hash of the run's result files and parameters, and of whether its model is here."""
-    parts = [json.dumps(read_json(run.reports / name) or {}) for name in RESULTS]
-    parts += [schema.sha256(run), str((run.artifacts / "model").exists())]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    results = [read_json(run.reports / name) for name in RESULTS]
+    return freshness.digest([*results, schema.sha256(run), (run.artifacts / "model").exists()])

@@ -60,36 +60,29 @@ def imports() -> None:
             importlib.import_module(name)
 
 
-class Child:
-    """``python -m MODULE ARGUMENTS...`` in a fork that ends with this process; used like a Popen."""
+class Child(forking.Process if forking else object):
+    """A call in a fork, which starts at once; used like a Popen."""
 
     stdin = stdout = stderr = None
 
     def __init__(self, target, *arguments):
-        self.process = forking.Process(target=target, args=arguments)
-        self.process.start()
-        self.pid = self.process.pid
+        super().__init__(target=target, args=arguments)
+        self.start()
 
     @property
     def returncode(self) -> int | None:
-        return self.process.exitcode
+        return self.exitcode
 
     def poll(self) -> int | None:
-        return self.process.exitcode
+        return self.exitcode
 
     def wait(self) -> int:
-        self.process.join()
-        return self.process.exitcode
+        self.join()
+        return self.exitcode
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.process.terminate()
-
-    def kill(self) -> None:
-        self.process.kill()
 
 
 def start(module: str, *arguments: str) -> Child:
@@ -134,7 +127,7 @@ def serve() -> None:
     imports()
     for line in iter(sys.stdin.readline, ""):
         child = Child(_logged, *json.loads(line))
-        if child.process.sentinel not in multiprocessing.connection.wait([child.process.sentinel, sys.stdin]):
+        if child.sentinel not in multiprocessing.connection.wait([child.sentinel, sys.stdin]):
             child.terminate()
             return
         print(child.wait(), flush=True)
@@ -159,7 +152,7 @@ def _run(module: str, arguments: tuple[str, ...]) -> None:
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
-        kernel.close()
+        kernel.end()
 
 
 def _watch() -> None:
@@ -198,10 +191,10 @@ class _Kernel(Child):
     def begin(self, *told) -> None:
         self.ours.send(told)
 
-    def close(self) -> None:
+    def end(self) -> None:
         """End it: no notebook is executed any more."""
         self.ours.close()
-        self.process.join(GRACE)
+        self.join(GRACE)
         self.kill()
 
 
