@@ -70,7 +70,7 @@ class TestFigures:
         images, maps = np.full((2, 16, 16), 90, np.uint8), np.random.default_rng(0).normal(size=(2, 16, 16))
         given = {"grad_cam": maps, "own": (maps, ["+1 logits"] * 2)}
         figure = draw.overlay_table(images, given, ["a", "b"])
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         first = figure.axes[:3]
         assert [axes.get_title(loc="left") for axes in first] == ["", "grad cam", "own"]
         assert [axes.get_xlabel() for axes in first] == ["a", "", "+1 logits"]
