@@ -123,11 +123,13 @@ def restamp(
 
 
 @cli.command()
-def train(study: Study, run: RunName) -> None:
-    """Train a run without a notebook."""
+def train(study: Study, runs: Annotated[list[str], typer.Argument(help="Runs of the study.")]) -> None:
+    """Train runs without a notebook, one after the other."""
+    loaded = [files.load_run(study, run) for run in runs]  # a wrong name is told before torch is imported
     from .training.fit import fit
 
-    fit(files.load_run(study, run), model=True)
+    for run in loaded:
+        fit(run, model=True)
 
 
 @cli.command()

@@ -226,14 +226,16 @@ def test_a_model_that_cannot_be_served_is_one_line_at_start(tmp_path):
     assert "no config.json" in only_line(app)
 
 
-@pytest.mark.parametrize("variable", ["XNN_PORT", "XNN_UI_PORT"])
-def test_a_port_in_use_is_one_line_at_start(model, variable):
+@pytest.mark.parametrize(
+    ("module", "variable"),
+    [("xnn.app", "XNN_PORT"), ("xnn.app", "XNN_UI_PORT"), ("xnn.app.api", "XNN_PORT")],
+)
+def test_a_port_in_use_is_one_line_at_start(model, module, variable):
     """Even if what uses it answers as the app would."""
     with serving(model) as (url, _):
         port = url.rpartition(":")[2]
         ports = {"XNN_PORT": free_port(), "XNN_UI_PORT": free_port(), variable: port}
-        line = only_line(process("xnn.app", ports.pop("XNN_PORT"), model, **ports))
-        assert only_line(process("xnn.app.api", port, model)).startswith(f"xnn: XNN_PORT={port} on")
+        line = only_line(process(module, ports.pop("XNN_PORT"), model, **ports))
     assert line.startswith(f"xnn: {variable}={port} on")
     assert "address already in use" in line
 

@@ -29,7 +29,9 @@ def model(request):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """A random deep network may need a thousand gradients; that is tested elsewhere."""
+    """A random deep network may need a thousand gradients; that is tested elsewhere, as are long paths."""
+    monkeypatch.setattr(methods, "STEPS", 4)
+    monkeypatch.setitem(methods.SMOOTHGRAD, "n_steps", 2)
     real = methods.integrated_gradients
     monkeypatch.setattr(methods, "integrated_gradients", lambda *given: real(*given, 0.05, 20))
 

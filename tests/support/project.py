@@ -13,6 +13,7 @@ os.environ.pop("WEIGHTS", None)
 os.environ.pop("MASKS", None)
 os.environ["TQDM_DISABLE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as `make test` has it: workers share the cores
+os.environ.setdefault("PYTHONHASHSEED", "0")  # too: steps are forks then
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROOT = Path(os.environ["XNN_ROOT"])

@@ -74,10 +74,10 @@ def provide(task: Task) -> None:
         trainings.allow(needed)
         if task.step == "3-train" and not kept.record(task.subject, kept.inputs(task.subject)):
             needed.remove(task.subject)  # its notebook trains it
-        for run in needed:
-            print(f"{run.study.name}/{run.name}: its model is not here; training ...", flush=True)
-            if leash.start("xnn", "train", run.study.name, run.name).wait():
-                raise StepError(f"training of {run.name} failed: see above")
+        if names := [run.name for run in needed]:
+            print(f"{study.name}: models that are not here: {', '.join(names)}; training ...", flush=True)
+            if leash.start("xnn", "train", study.name, *names).wait():
+                raise StepError(f"training of {' or '.join(names)} failed: see above")
 
 
 # ---- many steps ----------------------------------------------------------------------------------
