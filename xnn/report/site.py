@@ -49,8 +49,11 @@ COPIED = (
 GRID = "grid: {sidebar-width: 160px, body-width: 1080px, margin-width: 200px}"
 QUARTO = f"format: {{html: {{respect-user-color-scheme: true, {GRID}}}}}\n"
 # what scrolls can be reached with a keyboard
-FOCUS = """addEventListener("load", () => document.querySelectorAll(".scroll, figure > p").forEach(
-  each => each.scrollWidth > each.clientWidth && (each.tabIndex = 0)))"""
+FOCUS = """addEventListener("load", () => {
+  const watch = new ResizeObserver(seen => seen.forEach(({target}) => target.scrollWidth > target.clientWidth
+    ? target.tabIndex = 0 : target.removeAttribute("tabindex")));
+  document.querySelectorAll(".scroll, figure > p").forEach(each => watch.observe(each));
+})"""
 SORTS = {"score": "Weighted F1", "study": "Study", "network": "Network", "regime": "Trained layers"}
 BOUNDS = re.compile(r"\([-+]?[\d.]+%? to [-+]?[\d.]+%?\)(?![^<>]*>)")  # stay in one line; not in attributes
 LIST = re.compile(r"^listing:\n(?: .*\n)+", re.MULTILINE)
