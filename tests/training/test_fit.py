@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from xnn import fit, load_model, load_run
+from xnn.config import provenance
 from xnn.config.schema import ParameterError
 from xnn.models import kept
 from xnn.training import fit as training
@@ -31,6 +32,18 @@ def test_a_kept_model_is_not_trained_again(record, small, monkeypatch, capsys):
     monkeypatch.setattr(training.pl.Trainer, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert fit(load_run(small, "plain")) == record
     assert "kept" in capsys.readouterr().out
+
+
+def test_the_record_whose_inputs_were_renewed_is_the_one_that_counts(record, small):
+    run = load_run(small, "plain")
+    old = record | {"inputs": record["inputs"] | {"code": "older"}}
+    provenance.write_json(old, run.artifacts / "training.json")
+    provenance.write_json(record, run.reports / "training.json")
+    try:
+        assert kept.model(run, kept.inputs(run)) == record
+    finally:
+        provenance.write_json(record, run.artifacts / "training.json")
+        (run.reports / "training.json").unlink()
 
 
 @pytest.mark.parametrize("change", ["model", "training", "augmentation"])

@@ -46,8 +46,9 @@ def model(run: Run, now: dict) -> dict | None:
     own, reported = read_json(run.artifacts / "training.json"), record(run, now)
     if own is None or not (run.artifacts / "model").exists():
         return reported if reported and folder(run) else None
-    same = reported is not None and reported["key"] == own["key"]
-    return own if same or not freshness.differences(own.get("inputs"), now) else None
+    if reported is not None and reported["key"] == own["key"]:
+        return reported  # whose inputs may have been renewed
+    return own if not freshness.differences(own.get("inputs"), now) else None
 
 
 def folder(run: Run) -> Path | None:
