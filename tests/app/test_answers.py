@@ -17,11 +17,11 @@ from xnn import Classifier, load_images, load_model, load_records, load_run, plo
 from xnn.app import answers, model
 from xnn.app.answers import Question
 from xnn.app.settings import Settings, SettingsError
-from xnn.config import provenance
+from xnn.config import provenance, schema
 from xnn.evaluation.calibration import tempered
 from xnn.evaluation.predictions import predictions_table
 from xnn.explain import evidence, methods, sample, scales, target
-from xnn.models import classifier, distance
+from xnn.models import classifier, distance, kept
 from xnn.report import ship
 
 
@@ -65,6 +65,22 @@ def notebook(network, run, images, targets):
     """Maps and completeness as 5-explain computes them."""
     given = sample.Sample(to_input(images), torch.tensor(targets), np.zeros(3), np.ones(3, bool))
     return evidence.integrate(network, run, given)
+
+
+def test_a_shipped_model_gets_the_results_of_a_new_evaluation(run, shipped, monkeypatch):
+    values = provenance.read_json(shipped / "shipped.json") | {"training_key": "k"}
+    copied = shutil.copytree(shipped, schema.ROOT / "models" / f"{run.study.name}-{run.name}")
+    provenance.write_json(values, copied / "shipped.json")
+    monkeypatch.setattr(kept, "folder", lambda _: copied)
+    smooth = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"smooth": 1.0})})
+    again = ship.ship(smooth, copied)
+    assert again == copied
+    assert provenance.read_json(again / "config.json")["smooth"] == 1
+    now = provenance.read_json(again / "shipped.json")
+    assert all(now[name] == values[name] for name in ship.ORIGIN)
+    assert (again / "model.safetensors").read_bytes() == (shipped / "model.safetensors").read_bytes()
+    assert (again / "README.md").read_text() == (shipped / "README.md").read_text()
+    shutil.rmtree(copied)
 
 
 def test_probabilities_and_maps_are_those_of_the_notebooks(run, images):

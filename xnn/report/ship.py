@@ -27,23 +27,27 @@ from ..explain.evidence import QUICK_GRADIENTS
 from ..explain.integrated import integrated_gradients
 from ..explain.sample import run_baseline
 from ..explain.target import explained
-from ..models import cards, prediction
+from ..models import cards, kept, prediction
 from ..models.classifier import Classifier, load_model, logits, probabilities, to_input
 from ..models.distance import QUANTILE, distance_of_study
 from ..models.kept import CARD, CONFIG, METRICS, SHIPPED, STATISTICS, WEIGHTS
 
+ORIGIN = ("rounding", "training_key", "weights_sha256")  # of a shipped model, whatever its evaluation
 EXPLAINED = 200  # validation images whose maps give the limit of the frame's flag
 
 
 def ship(run: Run, folder: Path) -> Path:
     """Write the shipped form of a run's model and return its folder, which is replaced if it exists.
 
-    Raises DataError if the run has not been trained and evaluated.
+    Where the run's own model is not here, the shipped one gets the results of a new evaluation; what rounding
+    its weights changed was measured when they were rounded. Raises DataError if the run has not been trained
+    and evaluated.
     """
-    trained, report = run.artifacts / "model", run.reports / METRICS
-    for needed in (trained / WEIGHTS, report):
-        if not needed.exists():
-            raise DataError(f"{run.study.name}/{run.name}: no {needed.name}: make its report first")
+    trained, report = kept.folder(run), run.reports / METRICS
+    if trained is None or not report.exists():
+        lacking = METRICS if trained else WEIGHTS
+        raise DataError(f"{run.study.name}/{run.name}: no {lacking}: make its report first")
+    before = provenance.read_json(trained / SHIPPED)
     with _replaced(folder) as fresh:
         stamp = provenance.stamp(run)
         config = provenance.read_json(trained / CONFIG) | {"smooth": run.evaluation.smooth}
@@ -53,15 +57,13 @@ def ship(run: Run, folder: Path) -> Path:
         # vectors stay exact: among them are variances, some very small
         half = {k: v.half() if v.ndim > 1 and v.is_floating_point() else v for k, v in state.items()}
         save_file(half, fresh / WEIGHTS, metadata={"format": "pt"})
-        rounding = effect_of_rounding(run, Classifier.from_pretrained(fresh))
-        origin = {
-            "training_key": (provenance.read_json(run.artifacts / "training.json") or {}).get("key"),
-            "weights_sha256": provenance.file_sha256(trained / WEIGHTS),
-        }
+        origin = {name: before[name] for name in ORIGIN} if before else _origin(run, trained, fresh)
         limits = measure_limits(run, load_model(run), fresh / STATISTICS)
-        values = served_as(run) | {"rounding": rounding} | limits | origin
+        values = served_as(run) | limits | origin
         provenance.write_json(values | {"provenance": provenance.timed(stamp)}, fresh / SHIPPED)
-        text = ModelCard.load(trained / CARD).text.partition("It is part of")[0]  # the new card says it again
+        text = ModelCard.load(trained / CARD).text
+        for end in ("It is part of", "## Intended use"):  # the new card says it again
+            text = text.partition(end)[0]
         cards.of_run(run, text, json.loads(report.read_text()), values).save(fresh / CARD)
     return folder
 
@@ -97,6 +99,15 @@ def served_as(run: Run) -> dict:
     names = {"id": f"{study.name}/{run.name}", "study": study.name, "run": run.name}
     decision = {"image_size": study.image_size, "flip": run.evaluation.flip}
     return names | decision | {"baseline": run.explanation.baseline, "tolerance": run.explanation.tolerance}
+
+
+def _origin(run: Run, trained: Path, fresh: Path) -> dict:
+    """Return which training the weights in `fresh` are from, and what rounding them changed."""
+    return {
+        "rounding": effect_of_rounding(run, Classifier.from_pretrained(fresh)),
+        "training_key": (provenance.read_json(run.artifacts / "training.json") or {}).get("key"),
+        "weights_sha256": provenance.file_sha256(trained / WEIGHTS),
+    }
 
 
 def effect_of_rounding(run: Run, rounded: Classifier) -> dict:
