@@ -83,7 +83,7 @@ def composition(records: pd.DataFrame) -> pd.DataFrame:
     images = pd.crosstab(records.split, records.label, **margins)
     patients = pd.crosstab(records.split, records.label, records.patient, aggfunc="nunique", **margins)
     patients = patients.reindex_like(images).fillna(0).astype(int)
-    table = images.astype(str) + patients.map(lambda count: f" ({count} patient{'s' * (count != 1)})")
+    table = images.astype(str) + patients.map(" ({} patients)".format)
     return table.reindex([name for name in (*SPLITS, EXAMPLE, "all") if name in table.index])
 
 
@@ -129,10 +129,9 @@ def verdict(study: Study, records: pd.DataFrame, found: Audit, sizes: pd.Series 
     apart = {name: (~pairs[f"same_{name}"]).sum() for name in ("patient", "label", "split")}
     crossed = suspect & ((records.label == study.healthy) != (found.table.guess == study.healthy))
     words = (
-        f"Duplicates: {kinds} pairs, {apart['patient']} of them between patients, {apart['label']} between "
-        f"classes, {apart['split']} between splits. "
-        f"Likely label errors: {suspect.sum()} ({suspect.mean():.1%}), {crossed.sum()} of them "
-        f"between {study.healthy} and another class."
+        f"Duplicates: {kinds} pairs; {apart['patient']} join two patients, {apart['label']} two classes, "
+        f"{apart['split']} two splits. Likely label errors: {suspect.sum()} ({suspect.mean():.1%}), "
+        f"{crossed.sum()} of them between {study.healthy} and another class."
     )
     if sizes is None:
         return words
