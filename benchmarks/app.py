@@ -85,9 +85,8 @@ def heading() -> str:
     return (
         f"\nOutput of `python benchmarks/app.py {' '.join(sys.argv[1:])}`; the method is described at the "
         "top of that file.\n\n"
-        f"{provenance.device()}, the API on {CORES} cores; load average {os.getloadavg()[0]:.1f} on "
-        f"{os.cpu_count()} cores at the start: other work ran at the same time, so times are longer and "
-        f"throughput is lower. {SOURCE}\n"
+        f"{provenance.device()}, the API on {CORES} of {os.cpu_count()} cores, which its clients share; load "
+        f"average {os.getloadavg()[0]:.1f} at the start. {SOURCE}\n"
     )
 
 
