@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import types
 
+import pandas as pd
 import pytest
 
 from support.project import ROOT, SMALL, write_study
@@ -32,6 +34,17 @@ def test_a_report_made_again_on_the_same_machine_is_equal_to_the_last_digit(stud
     assert (again.verdict, again.within) == ("equal", 0)
     assert again.numbers > 40
     assert checks["first, trained again: training.json"].verdict == "equal"
+
+
+def test_a_column_of_numbers_that_end_in_zero_is_equal_to_itself(tmp_path, monkeypatch):
+    made = pd.DataFrame({"run": ["first", "second"], "ece": ["0.070", "0.050"], "minutes": [1.0, 2.5]})
+    monkeypatch.setattr(verify.comparison, "load_results", lambda study: ({}, {}))
+    monkeypatch.setattr(verify.comparison, "result_table", lambda *given: made)
+    made.to_csv(tmp_path / "results.csv", index=False)
+    study = types.SimpleNamespace(reports=tmp_path)
+    assert verify.table_again(study).verdict == "equal"
+    made.assign(ece=["0.071", "0.050"]).to_csv(tmp_path / "results.csv", index=False)
+    assert verify.table_again(study).verdict == "different"
 
 
 def test_a_number_that_was_changed_is_found_and_told(study, capsys, monkeypatch):
