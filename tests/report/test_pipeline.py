@@ -44,7 +44,7 @@ def test_one_command_makes_the_report(built):
     for page in PAGES:
         html = (built / "_site/reports" / STUDY / f"{page}.html").read_text()
         assert "Synthetic data." in html
-        assert "records_sha256" in html
+        assert "records SHA-256" in html
         assert f'href="{page.split("/")[-1]}.ipynb"' in html
         assert "older than its parameters" not in html
 
