@@ -78,9 +78,8 @@ class Classifier(
         super().__init__()
         self.classes, self.image_size = list(classes), image_size
         self.backbone, norm, width, *normalisation = _backbone(backbone, backbone_config or {})
-        self.prepare = Preprocess(
-            image_size, *normalisation, smooth=smooth
-        )  # saved models have this name in their keys
+        # saved models have the name of this part in their keys
+        self.prepare = Preprocess(image_size, *normalisation, smooth=smooth)
         layers = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), norm]
         for units in hidden:
             layers += [nn.Dropout(dropout), nn.Linear(width, units), nn.ReLU()]

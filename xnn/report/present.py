@@ -172,7 +172,8 @@ def _front(task: Task, title: str, description: str, pictures: list[str]) -> dic
     if not subject:
         return front
     kinds = [names.of_study(task.study)]
-    front["order"] = f"{not task.study.compare_with:d} {task.study.name} {task.step}"  # the main study first
+    first = f"{not task.study.compare_with:d} {task.study.name}"  # the main study first
+    front["order"] = f"{first} {task.step}"
     subtitle = f"Study {task.study.name}" if isinstance(subject, Study) else names.of_study(task.study)
     if isinstance(subject, Run):
         kinds += names.of_run(subject).split(", ")[:2]
@@ -184,7 +185,7 @@ def _front(task: Task, title: str, description: str, pictures: list[str]) -> dic
             chosen_by = [comparison.criterion({subject.name: found}), "f1_weighted"]
             lost = [f"{1 - found['validation'][name]['value']:.4f}" for name in chosen_by]
             part = f"{subject.model.region != 'whole':d}"
-            front["order"] = " ".join([front["order"].rpartition(" ")[0], part, *lost])  # as runs are chosen
+            front["order"] = " ".join([first, part, *lost])  # as runs are chosen
     return front | {"subtitle": subtitle, "categories": kinds}
 
 
