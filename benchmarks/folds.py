@@ -87,7 +87,7 @@ def prepare(run: Run, quick: bool = False) -> None:
 def train(run: Run, fold: int, workers: int = 0, quick: bool = False) -> None:
     """Train the run of a fold and write its test predictions to its artifacts."""
     from xnn import fit
-    from xnn.models.classifier import logits, probabilities
+    from xnn.models.classifier import answers
 
     own = of_fold(run, fold, quick)
     helped = own.training.model_copy(update={"workers": workers})
@@ -96,7 +96,7 @@ def train(run: Run, fold: int, workers: int = 0, quick: bool = False) -> None:
     records = load_records(own.study)
     records = records[records.split == "test"].sort_values("path").reset_index(drop=True)
     images = load_images(own.study)[records.row.to_numpy()]
-    found = probabilities(logits(load_model(own), images, own.evaluation.flip))
+    found = answers(load_model(own), images, own.evaluation.flip)
     write_csv(predictions_table(records, found, own.study.classes), own.artifacts / "predictions.csv")
 
 

@@ -17,8 +17,8 @@ from xnn.data import changes
 from xnn.evaluation.comparison import markdown, signed, with_interval
 from xnn.evaluation.intervals import all_and_resampled, summary
 from xnn.evaluation.scoring import mean, scores
-from xnn.explain import removal
 from xnn.explain.target import fused
+from xnn.models import classifier
 
 SIGMAS = (0, 0.7, 1, 1.6)
 RESAMPLES = 2000
@@ -37,7 +37,7 @@ def answers(run: Run, sigma: float, images: dict[str, np.ndarray]) -> dict[str, 
     """Return the probabilities (N, C) of images (N, H, W) uint8 of each kind, after a blur of `sigma` px."""
     own = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"smooth": sigma})})
     network = fused(load_model(own))
-    return {kind: removal.answers(own, network, each) for kind, each in images.items()}
+    return {kind: classifier.answers(network, each, own.evaluation.flip) for kind, each in images.items()}
 
 
 def changed(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:

@@ -41,7 +41,7 @@ from IPython.display import Markdown
 
 import xnn
 from xnn import plots
-from xnn.explain import answers, removal, target
+from xnn.explain import answers, removal
 
 groups = {"model": model, "training": training, "augmentation": augmentation, "evaluation": evaluation}
 groups |= {"explanation": explanation, "hardware": hardware, "seed": seed, "note": note, "online": online}
@@ -74,23 +74,22 @@ plots.image_sheet(*removal.examples(tested), columns=7)
 # resample draws the same patients for both.
 
 # %%
-network = target.fused(xnn.load_model(settings))
-whole = removal.answers(settings, network, tested.images)
-found = removal.region_test(settings, network, tested, whole)
-removal.table(found)
+found = removal.results(settings, tested)
+scores = removal.by_fill(found)
+removal.table(scores)
 
 # %%
 #| fig-alt: AUROC of pneumonia against normal on each input, with intervals, for both fills.
 #| fig-cap: "Higher is better: a network that needs the lungs falls to chance without them."
-main = removal.main_score(found)
-figure = plots.region_scores(removal.by_score(found, main), removal.TITLES[main])
+main = removal.main_score(scores)
+figure = plots.region_scores(removal.by_score(scores, main), removal.TITLES[main])
 figure.savefig(settings.reports / "regions.png", bbox_inches="tight", dpi=180)
 figure
 
 # %%
 #| fig-alt: Weighted F1 of the three classes on each input, with intervals, for both fills.
 #| fig-cap: The same for the three classes; higher is better.
-plots.region_scores(removal.by_score(found, "f1_weighted"), "weighted F1, three classes")
+plots.region_scores(removal.by_score(scores, "f1_weighted"), "weighted F1, three classes")
 
 # %% [markdown]
 # A removed part takes the image away from what the network was trained on, so a score that falls does not
@@ -106,13 +105,11 @@ plots.region_scores(removal.by_score(found, "f1_weighted"), "weighted F1, three 
 
 # %%
 #| tbl-cap: What small changes and markers do to predictions.
-changes = removal.small_changes(settings, network, tested, whole)
-removal.shown(changes)
+removal.shown(found["changes"])
 
 # %%
-result = {"study": study, "run": run, "n": n, "patients": patients, "inputs": found["mean"]}
-result |= {"inpainted": found["inpainted"], "changes": changes.to_dict("records")}
-xnn.write_json(result | {"provenance": xnn.timed(origin)}, settings.reports / "regions.json")
+result = {"study": study, "run": run, **found, "provenance": xnn.timed(origin)}
+xnn.write_json(result, settings.reports / "regions.json")
 
 # %% tags=["answer"]
 Markdown(f"**Answer.** {answers.lungs(settings)}")

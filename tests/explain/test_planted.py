@@ -10,6 +10,7 @@ from xnn import BACKBONES, fit, load_model, load_run, load_study, predictions, w
 from xnn.config import provenance
 from xnn.explain import card, evidence, removal, sample, target
 from xnn.explain.methods import METHODS
+from xnn.models.classifier import answers
 
 STUDY = "title: t\nsource: phantom\nimage_size: 64\npatients: 120\nfractions: [0.6, 0.1, 0.3]\nmarker: {}\n"
 RUN = """
@@ -48,7 +49,7 @@ def test_a_network_that_reads_the_marker_is_told_from_its_control(monkeypatch, m
     assert told["fires"] == fires, told
 
     tested = removal.load(run)
-    whole = removal.answers(run, model, tested.images)
+    whole = answers(model, tested.images, run.evaluation.flip)
     without = removal.region_test(run, model, tested, whole)["inpainted"]
     f1 = {name: without[name]["f1_weighted"]["value"] for name in ("lungs_removed", "lungs_only")}
     changed = removal.small_changes(run, model, tested, whole).set_index("change").changed

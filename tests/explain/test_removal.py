@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from xnn import load_run
+from xnn import fit, load_run
+from xnn.config import provenance
 from xnn.data.archive import DataError
 from xnn.explain import removal
+from xnn.models import classifier, prediction
 
 
 class Reads(torch.nn.Module):
@@ -23,11 +25,11 @@ class Reads(torch.nn.Module):
 
 
 def region_test(run, network, tested):
-    return removal.region_test(run, network, tested, removal.answers(run, network, tested.images))
+    return removal.region_test(run, network, tested, classifier.answers(network, tested.images))
 
 
 def small_changes(run, network, tested):
-    return removal.small_changes(run, network, tested, removal.answers(run, network, tested.images))
+    return removal.small_changes(run, network, tested, classifier.answers(network, tested.images))
 
 
 @pytest.fixture
@@ -79,11 +81,27 @@ def test_changes_count_the_answers_that_they_move(run, tested):
     assert (table.n == len(tested.images)).sum() == 4
     quiet = table.loc["enlarged 4 times and reduced"]
     assert quiet.changed["value"] <= 0.05
-    assert set(removal.shown(table.reset_index()).columns) == {
+    assert set(removal.shown(table.reset_index().to_dict("records")).columns) == {
         "radiographs",
         "predicted class changed",
         "shift of the log-odds (nats)",
     }
+
+
+def test_results_are_kept_until_what_decides_them_changes(run, tested, monkeypatch):
+    provenance.write_json(fit(run), run.reports / "training.json")
+    tested = removal.load(run)
+    first = removal.results(run, tested)
+    assert len(first["changes"]) >= 4
+    provenance.write_json(first, run.reports / prediction.REGIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "load_model", lambda run: pytest.fail("asked again"))
+        assert removal.results(run, tested) == first
+        other = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"flip": True})})
+        with pytest.raises(pytest.fail.Exception, match="asked again"):
+            removal.results(other, tested)
+    (run.reports / prediction.REGIONS).unlink()
+    assert removal.measured(run, tested) | {"key": first["key"]} == first
 
 
 def test_a_study_without_masks_says_how_to_get_them(run, monkeypatch):

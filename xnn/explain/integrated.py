@@ -150,7 +150,8 @@ def _sample(model, start, change, targets, paths: dict[int, _Path]) -> None:
     numbers = torch.cat([torch.full((len(path.wanted),), number) for number, path in paths.items()])
     alphas = torch.as_tensor(np.concatenate([path.wanted for path in paths.values()]))
     found = []
-    size = batch_size(model, max(1, PIXELS // start[0, 0].numel()), BACKWARD)
+    pixels = start[0, 0].numel() * getattr(model, "passes", 1)
+    size = batch_size(model, max(1, PIXELS // pixels), BACKWARD)
     for rows, part in zip(numbers.split(size), alphas.split(size), strict=True):
         logits, gradient = evaluate(model, along(start[rows], change[rows], part), targets[rows])
         found.append((logits, (gradient * change[rows]).sum(1).cpu(), gradient.sum(1).cpu()))

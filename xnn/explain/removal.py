@@ -8,6 +8,7 @@ import pandas as pd
 from joblib import Memory
 
 from ..config import freshness
+from ..config.provenance import read_json
 from ..config.schema import Run, Study
 from ..data import markers, regions
 from ..data.archive import DataError
@@ -16,7 +17,9 @@ from ..data.lungs import load_lungs
 from ..data.records import load_images, load_records
 from ..evaluation.comparison import with_interval
 from ..evaluation.regions import SCORES, by_input, moved
-from ..models.classifier import Classifier, logits, probabilities
+from ..models import kept, prediction
+from ..models.classifier import Classifier, answers, load_model
+from .target import fused
 
 RESAMPLES = 1000  # of patients
 TITLES = {
@@ -61,6 +64,24 @@ def examples(tested: Tested) -> tuple[list[np.ndarray], list[str]]:
     return shown, [name.replace("_", " ") for name in regions.INPUTS] * len(regions.FILLS)
 
 
+def results(run: Run, tested: Tested) -> dict:
+    """Return what `measured` does: what regions.json has, unless what decides it has changed."""
+    kept.check_recipe(run)
+    if prediction.regions_are_kept(run):
+        return read_json(run.reports / prediction.REGIONS)
+    return measured(run, tested) | {"key": prediction.regions_key(run)}
+
+
+def measured(run: Run, tested: Tested) -> dict:
+    """Return the results of a run's network: n, patients, scores by fill (inputs: mean) and changes."""
+    network = fused(load_model(run))
+    whole = answers(network, tested.images, run.evaluation.flip)
+    by_fill = region_test(run, network, tested, whole)
+    changes = small_changes(run, network, tested, whole).to_dict("records")
+    found = {"n": len(tested.records), "patients": tested.records.patient.nunique()}
+    return found | {"inputs": by_fill["mean"], "inpainted": by_fill["inpainted"], "changes": changes}
+
+
 def region_test(run: Run, network: Classifier, tested: Tested, whole: np.ndarray) -> dict[str, dict]:
     """Return a network's scores on each input, as `evaluation.regions.by_input` does, by the fill's name.
 
@@ -71,7 +92,8 @@ def region_test(run: Run, network: Classifier, tested: Tested, whole: np.ndarray
     for fill in regions.FILLS:
         for name in regions.INPUTS:
             if name not in found or name not in regions.UNFILLED:
-                found[name] = answers(run, network, _parts(run.study, tested, name, fill))
+                parts = _parts(run.study, tested, name, fill)
+                found[name] = answers(network, parts, run.evaluation.flip)
         result[fill] = by_input(labels, found, run.study.classes, patients, RESAMPLES, run.seed)
     return result
 
@@ -83,11 +105,6 @@ def _parts(study: Study, tested: Tested, name: str, fill: str) -> np.ndarray:
     return memory.cache(regions.parts)(tested.images, tested.masks, name, fill)
 
 
-def answers(run: Run, network: Classifier, images: np.ndarray) -> np.ndarray:
-    """Return a network's probabilities (N, C) for images (N, H, W) uint8."""
-    return probabilities(logits(network, images, run.evaluation.flip))
-
-
 def small_changes(run: Run, network: Classifier, tested: Tested, before: np.ndarray) -> pd.DataFrame:
     """Return how far each of CHANGES, and each change of the side marker, moves the answers from `before`.
 
@@ -96,7 +113,7 @@ def small_changes(run: Run, network: Classifier, tested: Tested, before: np.ndar
     """
     patients, table = tested.records.patient.to_numpy(), []
     for name, rows, images in _changes(tested, np.random.default_rng(run.seed)):
-        after = answers(run, network, images)
+        after = answers(network, images, run.evaluation.flip)
         found = moved(before[rows], after, patients[rows], RESAMPLES, run.seed)
         table.append({"change": name, "n": len(rows)} | found)
     return pd.DataFrame(table)
@@ -119,6 +136,11 @@ def _changes(tested: Tested, rng: np.random.Generator) -> Iterator[tuple[str, np
 
 
 # ---- shown on the page ---------------------------------------------------------------------------
+
+
+def by_fill(found: dict) -> dict[str, dict]:
+    """Return the scores that `region_test` gave, of `results`."""
+    return {"mean": found["inputs"], "inpainted": found["inpainted"]}
 
 
 def table(found: dict[str, dict]) -> pd.DataFrame:
@@ -150,8 +172,9 @@ def by_score(found: dict[str, dict], score: str) -> dict[str, pd.DataFrame]:
     }
 
 
-def shown(changes: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `small_changes` as it is read: percentages and nats with intervals."""
+def shown(changes: list[dict]) -> pd.DataFrame:
+    """Return the rows of `small_changes` as they are read: percentages and nats with intervals."""
+    changes = pd.DataFrame(changes)
     percent = "{value:.1%} ({low:.1%} to {high:.1%})".format_map
     nats = "{value:.2f} ({low:.2f} to {high:.2f})".format_map
     return pd.DataFrame(

@@ -285,6 +285,11 @@ def logits(model: Classifier, images: np.ndarray, flip: bool = False) -> np.ndar
     return torch.cat(results).cpu().numpy()
 
 
+def answers(model: Classifier, images: np.ndarray, flip: bool = False) -> np.ndarray:
+    """Return the probabilities (N, C) of grey images (N, H, W) uint8, as `logits` and `probabilities` do."""
+    return probabilities(logits(model, images, flip))
+
+
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Return the softmax of logits in float64: rows sum to 1 in a file as well."""
     return torch.from_numpy(logits).double().softmax(1).numpy()

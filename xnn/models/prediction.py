@@ -1,4 +1,4 @@
-"""Cached predictions of a run on one split, with the key of what decides them."""
+"""What is kept of a run's answers, and the keys of what decides them: predictions and the region test."""
 
 import json
 
@@ -11,6 +11,7 @@ from ..data.regions import load_seen
 from ..evaluation.predictions import files, read
 from . import kept
 
+REGIONS = "regions.json"
 DIGITS = 6  # of a probability: a float32 has seven
 
 
@@ -39,24 +40,37 @@ def are_kept(run: Run, split: str = "test") -> bool:
     return json.loads(voucher.read_text()) == {"key": key(run, split), "sha256": provenance.file_sha256(file)}
 
 
-def key(run: Run, split: str = "test") -> str:
-    """Return the hash of all that decides a run's predictions: trained model, images, code."""
+def regions_are_kept(run: Run) -> bool:
+    """Return whether the results of the region test are kept, from the run's model and these images."""
+    found = provenance.read_json(run.reports / REGIONS)
+    return found is not None and found.get("key") == regions_key(run)
+
+
+def regions_key(run: Run) -> str:
+    """Return the hash of all that decides the results of a run's region test."""
+    further = provenance.lungs_sha256(run.study), run.evaluation.altered
+    return key(run, "test", ("xnn.explain.removal", "measured"), *further)
+
+
+def key(run: Run, split: str = "test", code=(__name__, "_predict"), *further) -> str:
+    """Return the hash of all that decides a run's answers: trained model, images, code, and what is given."""
     records = load_records(run.study)
     parts = [
         json.loads((run.reports / "training.json").read_text())["key"],
         records.loc[records.split == split, ["path", "label", "patient", "sha256"]].to_csv(index=False),
-        freshness.of_function(__name__, "_predict").sha256,
+        freshness.of_function(*code).sha256,
         run.evaluation.flip,
         run.evaluation.smooth,
+        *further,
     ]
     return freshness.digest(parts)
 
 
 def _predict(run: Run, split: str) -> pd.DataFrame:
     from ..evaluation.predictions import predictions_table
-    from .classifier import load_model, logits, probabilities  # takes seconds to import
+    from .classifier import answers, load_model  # takes seconds to import
 
     records, images = load_seen(run.study, run.model.region)
     records = records[records.split == split].sort_values("path").reset_index(drop=True)
-    found = probabilities(logits(load_model(run), images[records.row.to_numpy()], run.evaluation.flip))
+    found = answers(load_model(run), images[records.row.to_numpy()], run.evaluation.flip)
     return predictions_table(records, found, run.study.classes)

@@ -24,7 +24,8 @@ from . import steps
 def results(renew: Collection[str] = ()) -> Iterator[str]:
     """Names of all current results in reports/, after new keys for those in `renew`.
 
-    Results are training records, tables of predictions and pages, each after those that it is made from.
+    Results are training records, tables of predictions, region tests and pages, each after those that it is
+    made from.
     """
     for file in sorted((ROOT / "reports").rglob("training.json")):
         study, *name = file.relative_to(ROOT / "reports").parts[:-1]
@@ -42,6 +43,12 @@ def results(renew: Collection[str] = ()) -> Iterator[str]:
                 provenance.write_json(vouched, key)
             if prediction.are_kept(run, split):
                 yield short(key)
+        tested = run.reports / prediction.REGIONS
+        if short(tested) in renew:
+            found = provenance.read_json(tested)
+            provenance.write_json(found | {"key": prediction.regions_key(run)}, tested)
+        if prediction.regions_are_kept(run):
+            yield short(tested)
     for page in steps.pages():
         task = steps.task_of(page)
         if short(page) in renew:

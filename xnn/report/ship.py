@@ -28,7 +28,7 @@ from ..explain.integrated import integrated_gradients
 from ..explain.sample import run_baseline
 from ..explain.target import explained
 from ..models import cards, kept, prediction
-from ..models.classifier import Classifier, load_model, logits, probabilities, to_input
+from ..models.classifier import Classifier, answers, load_model, logits, to_input
 from ..models.distance import QUANTILE, distance_of_study
 from ..models.kept import CARD, CONFIG, METRICS, SHIPPED, STATISTICS, WEIGHTS
 
@@ -114,7 +114,7 @@ def effect_of_rounding(run: Run, rounded: Classifier) -> dict:
     """Return how far rounding changes the run's predictions of its test split."""
     before = prediction.read(run.reports / "predictions.csv")
     rows = load_records(run.study).set_index("path").row[before.path].to_numpy()
-    after = probabilities(logits(rounded, load_images(run.study)[rows], run.evaluation.flip))
+    after = answers(rounded, load_images(run.study)[rows], run.evaluation.flip)
     before = before[run.study.classes].to_numpy()
     change, changed = np.abs(after - before), after.argmax(axis=1) != before.argmax(axis=1)
     sizes = {"largest": float(change.max()), "mean": float(change.mean())}

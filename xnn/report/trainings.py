@@ -8,6 +8,12 @@ from ..config.schema import Run
 from ..models import kept, prediction
 from .steps import StepError, Task
 
+ASKED = {  # whether what a step asks a run's network is kept
+    "3-train": prediction.are_kept,
+    "4-evaluate": lambda run: prediction.are_kept(run) and prediction.are_kept(run, "val"),
+    "4-regions": prediction.regions_are_kept,
+}
+
 
 def needed(tasks: Iterable[Task]) -> list[Run]:
     """Runs that must be trained before some tasks can be executed, in order."""
@@ -20,10 +26,9 @@ def _needs_training(task: Task) -> bool:
     run, now = task.subject, kept.inputs(task.subject)
     if kept.model(run, now):
         return False
-    splits = {"3-train": ("test",), "4-evaluate": ("test", "val")}.get(task.step)
-    if splits is None or not kept.record(run, now):  # other steps ask the model itself
+    if task.step not in ASKED or not kept.record(run, now):  # other steps ask the model itself
         return True
-    return now["records"] is not None and not all(prediction.are_kept(run, split) for split in splits)
+    return now["records"] is not None and not ASKED[task.step](run)
 
 
 def _untrained(run: Run) -> Iterator[Run]:

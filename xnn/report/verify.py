@@ -141,12 +141,12 @@ def answers_again(run: Run) -> Check:
     record = run.artifacts / "training.json"
     if not record.exists() or read_json(record)["key"] != read_json(run.reports / "training.json")["key"]:
         return Check(what, why="the model of this training is not here")
-    from ..models.classifier import load_model, logits, probabilities  # takes seconds to import
+    from ..models.classifier import answers, load_model  # takes seconds to import
 
     committed = read(run.reports / "predictions.csv").set_index("path")
     records = load_records(run.study).set_index("path")
     images = load_images(run.study)[records.row[committed.index].to_numpy()]
-    again = probabilities(logits(load_model(run), images, run.evaluation.flip))
+    again = answers(load_model(run), images, run.evaluation.flip)
     apart = float(np.abs(again - committed[run.study.classes].to_numpy()).max())
     return Check(what, again.size, apart, ANOTHER_PROCESSOR, "another processor rounds differently")
 
