@@ -55,9 +55,9 @@ def test_the_composition_counts_images_and_each_patient_once():
     table = audit.composition(pd.DataFrame(rows, columns=["split", "label", "patient"]))
     assert table.index.tolist() == ["train", "test", "all"]
     assert table.loc["train"].to_dict() == {
-        "normal": "1 (1 patients)",
-        "virus": "2 (1 patients)",
-        "all": "3 (1 patients)",
+        "normal": "1 (1 patient)",
+        "virus": "2 (1 patient)",
+        "all": "3 (1 patient)",
     }
     assert table.loc["test", "virus"] == "0 (0 patients)"
     assert table.loc["all", "all"] == "4 (2 patients)"

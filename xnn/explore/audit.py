@@ -83,7 +83,7 @@ def composition(records: pd.DataFrame) -> pd.DataFrame:
     images = pd.crosstab(records.split, records.label, **margins)
     patients = pd.crosstab(records.split, records.label, records.patient, aggfunc="nunique", **margins)
     patients = patients.reindex_like(images).fillna(0).astype(int)
-    table = images.astype(str) + patients.map(" ({} patients)".format)
+    table = images.astype(str) + patients.map(lambda n: f" ({n} patient{'s' * (n != 1)})")
     return table.reindex([name for name in (*SPLITS, EXAMPLE, "all") if name in table.index])
 
 

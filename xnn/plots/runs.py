@@ -112,6 +112,7 @@ def score_by_size(table: pd.DataFrame, score: str):
     shown = {"palette": colours, "s": 45, "alpha": 0.7}
     sns.scatterplot(table, x="parameters", y="value", hue="weights", style="backbone", ax=axes, **shown)
     axes.set(xscale="log", xlabel="parameters of the network (log scale)")
+    axes.margins(x=0.1)  # room for a round number beyond the smallest network
     axes.set(
         ylabel=f"{score}; higher is better", title=f"{score[0].upper()}{score[1:]} by size of the network"
     )

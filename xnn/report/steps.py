@@ -42,6 +42,7 @@ STEPS = {
     "8-sweep": Step("sweep", ("4-evaluate", "5-explain"), COMPARED),
 }
 ON_METHODS = Step("")
+ORIGIN = ("provenance", "key")  # of a result: where it is from
 ANSWERS = "xnn/explain/answers.py"  # sentences from result files, in cells tagged `answer`
 ANSWER_CELL = r'^# %% tags=\["answer"\]$'
 
@@ -291,13 +292,13 @@ def _read(of: Task, code: freshness.Key) -> tuple[dict[str, Study | Run | Sweep]
 
 
 def result_sha256(file: Path) -> str:
-    """Hash of a result without its provenance; the key of a training record."""
+    """Hash of a result without what says where it is from; the key of a training record."""
     if file.suffix != ".json":
         return provenance.file_sha256(file)
     content = json.loads(file.read_text())
     if file.name == "training.json":
         return content["key"]
-    return freshness.digest({name: part for name, part in content.items() if name != "provenance"})
+    return freshness.digest({name: part for name, part in content.items() if name not in ORIGIN})
 
 
 def words(of: Task) -> str:
