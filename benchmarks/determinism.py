@@ -46,7 +46,7 @@ def run_of(backbone: str, setting: dict, turn: int) -> schema.Run:
         "training": {"epochs": EPOCHS, "early_stopping": 0, **setting},
     }
     name = f"{backbone}-{setting['deterministic']}-{setting['workers']}-{turn}".lower()
-    (schema.ROOT / f"params/benchmark/{name}.yaml").write_text(json.dumps(text))
+    (schema.root() / f"params/benchmark/{name}.yaml").write_text(json.dumps(text))
     return xnn.load_run("benchmark", name)
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    folder = schema.ROOT / "params/benchmark"
+    folder = schema.root() / "params/benchmark"
     folder.mkdir(parents=True)
     (folder / "study.yaml").write_text(STUDY)
     study = xnn.load_study("benchmark")

@@ -28,7 +28,7 @@ import pandas as pd
 
 import xnn
 from support import hostile, hostile_archives
-from xnn.config.schema import ROOT, ParameterError
+from xnn.config.schema import ParameterError, root
 from xnn.data.images import ImageError, decode
 from xnn.evaluation import comparison
 
@@ -70,7 +70,7 @@ def image(file: tuple[str, bytes]) -> str:
 
 
 def archive(file: tuple[str, bytes]) -> str:
-    (ROOT / "a.zip").write_bytes(file[1])
+    (root() / "a.zip").write_bytes(file[1])
     before = outside()
     try:
         xnn.wrangle(xnn.load_study("hostile"))
@@ -82,12 +82,12 @@ def archive(file: tuple[str, bytes]) -> str:
 
 def outside() -> set[Path]:
     """Return all files in and next to the root, except the study's artifacts."""
-    own = {each for each in ROOT.rglob("*") if "artifacts" not in each.relative_to(ROOT).parts}
-    return own | set(ROOT.parent.glob("*.jpeg"))
+    own = {each for each in root().rglob("*") if "artifacts" not in each.relative_to(root()).parts}
+    return own | set(root().parent.glob("*.jpeg"))
 
 
 def parameters(text: bytes) -> str:
-    (ROOT / "params/hostile/it.yaml").write_bytes(text)
+    (root() / "params/hostile/it.yaml").write_bytes(text)
     return "read" if xnn.load_run("hostile", "it").name == "it" else "lost"
 
 
@@ -125,9 +125,9 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=3000)
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # Pillow's warnings about damaged files
-    (ROOT / "params/hostile").mkdir(parents=True)
-    (ROOT / "params/hostile/study.yaml").write_text(STUDY)
-    os.environ["ARCHIVE"] = str(ROOT / "a.zip")
+    (root() / "params/hostile").mkdir(parents=True)
+    (root() / "params/hostile/study.yaml").write_text(STUDY)
+    os.environ["ARCHIVE"] = str(root() / "a.zip")
     rows = [
         row("parameter files", parameters, changed(given.parameters), ParameterError),
         row("images", image, hostile.corpus(given.images), ImageError),

@@ -40,7 +40,7 @@ from PIL import Image
 
 import xnn
 from xnn.config import provenance
-from xnn.config.schema import ROOT
+from xnn.config.schema import root
 from xnn.evaluation import comparison
 from xnn.report import steps
 
@@ -155,7 +155,7 @@ def asked(name: str, argument, **environment) -> dict:
 
 def archive(count: int) -> Path:
     """Return the path of a new zip of JPEG noise, two images per patient, a third of each class."""
-    rng, file = np.random.default_rng(count), ROOT / f"{count}.zip"
+    rng, file = np.random.default_rng(count), root() / f"{count}.zip"
     with zipfile.ZipFile(file, "w") as zipped:
         for number in range(count):
             data = io.BytesIO()
@@ -167,7 +167,7 @@ def archive(count: int) -> Path:
 
 
 def write(where: str, **files: str) -> None:
-    folder = ROOT / "params" / where
+    folder = root() / "params" / where
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / f"{name}.yaml").write_text(text)
@@ -187,7 +187,7 @@ def of_images(sizes: list[int]) -> pd.DataFrame:
             if name == "train":
                 rows.append({"phase": "(of it one epoch)", "size": count, "seconds": found["epoch"]})
         file.unlink()
-        (ROOT / "artifacts" / study / "images.npy").unlink()
+        (root() / "artifacts" / study / "images.npy").unlink()
     return pd.DataFrame(rows)
 
 

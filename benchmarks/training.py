@@ -69,7 +69,7 @@ class Plain(Dataset):
 
 def study(images: int) -> schema.Study:
     """Return a wrangled study of phantoms, most of them in the training split."""
-    folder = schema.ROOT / "params/benchmark"
+    folder = schema.root() / "params/benchmark"
     folder.mkdir(parents=True)
     text = f"{{title: benchmark, source: phantom, image_size: {SIZE}, patients: {images // 2}, "
     (folder / "study.yaml").write_text(text + "fractions: [0.8, 0.1, 0.1]}")

@@ -23,8 +23,8 @@ def mine(tmp_path_factory):
     """The study of the page, of a folder of images as the page describes it."""
     for block in blocks("yaml"):
         name = re.match(r"# (params/\S+)", block)[1]
-        (schema.ROOT / name).parent.mkdir(parents=True, exist_ok=True)
-        (schema.ROOT / name).write_text(block)
+        (schema.root() / name).parent.mkdir(parents=True, exist_ok=True)
+        (schema.root() / name).write_text(block)
     folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
     for number in range(40):

@@ -13,7 +13,7 @@ import typer
 
 from .config import files
 from .config.errors import UserError
-from .config.schema import ROOT
+from .config.schema import root
 from .report import pipeline, steps
 from .report.steps import StepError, Task
 
@@ -193,7 +193,7 @@ def ship(study: Study, run: RunName, folder: Path | None = None) -> None:
     """Package a trained run's model for the app, small enough to ship."""
     from .report.ship import ship
 
-    print(ship(files.load_run(study, run), folder or ROOT / "models" / f"{study}-{run}"))
+    print(ship(files.load_run(study, run), folder or root() / "models" / f"{study}-{run}"))
 
 
 @cli.command("ship-lungs")
@@ -201,7 +201,7 @@ def ship_lungs(study: Study, folder: Path | None = None) -> None:
     """Package a study's lung segmenter for the app."""
     from .report.ship import ship_lungs
 
-    print(ship_lungs(files.load_study(study), folder or ROOT / "models/lungs"))
+    print(ship_lungs(files.load_study(study), folder or root() / "models/lungs"))
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def notebook(network, run, images, targets):
 
 def test_a_shipped_model_gets_the_results_of_a_new_evaluation(run, shipped, monkeypatch):
     values = provenance.read_json(shipped / "shipped.json") | {"training_key": "k"}
-    copied = shutil.copytree(shipped, schema.ROOT / "models" / f"{run.study.name}-{run.name}")
+    copied = shutil.copytree(shipped, schema.root() / "models" / f"{run.study.name}-{run.name}")
     provenance.write_json(values, copied / "shipped.json")
     monkeypatch.setattr(kept, "folder", lambda _: copied)
     smooth = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"smooth": 1.0})})

@@ -49,7 +49,7 @@ def repository(folder) -> str:
 
 
 def stamped(monkeypatch, folder) -> dict:
-    monkeypatch.setattr(provenance, "ROOT", folder)
+    monkeypatch.setenv("XNN_ROOT", str(folder))
     return provenance._git()
 
 

@@ -43,8 +43,7 @@ def error_of(load, text):
 
 
 def test_every_shipped_parameter_file_loads(monkeypatch):
-    for module in (files, schema):
-        monkeypatch.setattr(module, "ROOT", PROJECT)
+    monkeypatch.setenv("XNN_ROOT", str(PROJECT))
     assert {"phantom", "kermany"} <= set(files.studies())
     for study in files.studies():
         assert load_study(study).name == study
@@ -312,7 +311,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from([*FRAGMENTS.split(), "\n",
 @example(text="seed: !!bool x")
 def test_any_text_is_a_run_or_a_parameter_error(text):
     write_study("any", STUDY)
-    (schema.ROOT / "params/any/it.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
+    (schema.root() / "params/any/it.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
     with contextlib.suppress(ParameterError):
         assert isinstance(load_run("any", "it"), Run)
 

@@ -53,7 +53,7 @@ def test_lungs_of_a_study_without_masks_are_found_by_the_shipped_segmenter(run, 
     drawn = sample.draw(predicted(run, records[records.split == "test"]), run)
     monkeypatch.setattr(sample, "load_lungs", lambda *_: None)
     assert sample.load_sample(run, drawn).lungs is None, "this project ships none"
-    monkeypatch.setattr(segmenter, "ROOT", PROJECT)
+    monkeypatch.setattr(segmenter, "root", lambda: PROJECT)
     found = sample.load_sample(run, drawn).lungs
     assert (found.shape, found.dtype) == ((len(drawn), 32, 32), bool)
 

@@ -102,11 +102,11 @@ def test_the_committed_report_is_whole():
 
 
 STALE = """
-from xnn.config.schema import ROOT
+from xnn.config.schema import root
 from xnn.report import site
-for page in sorted(ROOT.glob("reports/kermany*/**/[!.]*.ipynb")):
+for page in sorted(root().glob("reports/kermany*/**/[!.]*.ipynb")):
     for doubt in site.doubts(page):
-        print(page.relative_to(ROOT), doubt)
+        print(page.relative_to(root()), doubt)
 """
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from support.project import PROJECT, SMALL, write_study
+from support.project import PROJECT, ROOT, SMALL, write_study
 from xnn import load_run, load_study
 from xnn.config import files, names
 from xnn.report import landing, origin, present, steps, tables
-from xnn.report.steps import ROOT, Task
+from xnn.report.steps import Task
 
 MARKDOWN, CODE = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
 

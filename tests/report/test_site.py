@@ -17,7 +17,7 @@ import bs4
 import nbformat
 import pytest
 
-from support.project import CHROMIUM, PROJECT, SMALL, write_study
+from support.project import CHROMIUM, PROJECT, ROOT, SMALL, write_study
 from xnn import load_run, load_study
 from xnn.config import freshness
 from xnn.report import site, steps
@@ -316,7 +316,7 @@ def test_an_opened_source_line_shows_the_code_of_its_cell(browser, address):
 
 
 def test_the_site_refuses_a_notebook_that_was_cut_off():
-    file = steps.ROOT / "reports/cut/1-wrangle.ipynb"
+    file = ROOT / "reports/cut/1-wrangle.ipynb"
     file.parent.mkdir(parents=True)
     notebook = nbformat.v4.new_notebook(metadata={"papermill": {"end_time": None, "exception": None}})
     nbformat.write(notebook, file)

@@ -10,7 +10,7 @@ import pytest
 
 from xnn import load_run, load_study
 from xnn.config import provenance
-from xnn.config.schema import ROOT
+from xnn.config.schema import root
 from xnn.report import tracking
 
 PIXEL = base64.b64encode(b"\x89PNG not really").decode()
@@ -68,7 +68,7 @@ def test_a_run_is_logged_with_all_that_belongs_to_it(client, small):
     (figure,) = client.list_artifacts(run.info.run_id, "figures")
     file = client.download_artifacts(run.info.run_id, figure.path)
     assert Path(file).read_bytes() == base64.b64decode(PIXEL)
-    assert list((ROOT / "artifacts/mlflow" / small).rglob("figures/4-evaluate-1.png"))
+    assert list((root() / "artifacts/mlflow" / small).rglob("figures/4-evaluate-1.png"))
 
 
 def test_photographs_are_figures_too(tmp_path):
@@ -102,9 +102,9 @@ def test_a_half_logged_run_is_logged_again(client, small):
 
 
 def test_a_moved_project_logs_into_its_new_place(client, small, monkeypatch, tmp_path):
-    monkeypatch.setattr(tracking, "ROOT", tmp_path)
+    monkeypatch.setattr(tracking, "root", lambda: tmp_path)
     (tmp_path / "artifacts").mkdir()
-    shutil.copy(ROOT / "artifacts/mlflow.db", tmp_path / "artifacts")
+    shutil.copy(root() / "artifacts/mlflow.db", tmp_path / "artifacts")
     assert "tracked" in tracking.track(load_study(small))
     (after,) = tracked(type(client)(tracking.uri()), small)
     assert after.info.artifact_uri.startswith(tmp_path.as_uri())

@@ -17,7 +17,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, Field, ValidationError
 from safetensors.numpy import load_file
 
 from ..config.provenance import file_sha256
-from ..config.schema import ROOT
+from ..config.schema import root
 from ..explain.target import Evidence
 from ..models.classifier import Classifier, logits
 from ..models.distance import Distance, features
@@ -115,7 +115,7 @@ def load(source: str, lungs: str = LUNGS) -> LoadedModel:
 
 
 def _folder(source: str) -> Path:
-    for folder in (Path(source).expanduser(), ROOT / source):
+    for folder in (Path(source).expanduser(), root() / source):
         if folder.is_dir():
             return folder
     if not HUB_ID.fullmatch(source):
@@ -145,7 +145,7 @@ def _network(folder: Path) -> Classifier:
 
 
 def _segmenter(source: str, info: ServingConfig) -> Segmenter | None:
-    folder = ROOT / Path(source).expanduser()
+    folder = root() / Path(source).expanduser()
     if not folder.is_dir():
         return None
     try:

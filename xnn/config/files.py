@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from .schema import FLOAT, NAME, ROOT, ParameterError, Run, Study, choice, leaves, short, validated
+from .schema import FLOAT, NAME, ParameterError, Run, Study, choice, leaves, root, short, validated
 from .sweep import Point, Sweep
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
@@ -15,23 +15,23 @@ __by_value__ = True  # pages depend on the values, not on the code that reads th
 
 def studies() -> list[str]:
     """Return the names of the studies that have a parameter folder."""
-    return sorted(p.parent.name for p in (ROOT / "params").glob("*/study.yaml"))
+    return sorted(p.parent.name for p in (root() / "params").glob("*/study.yaml"))
 
 
 def runs(study: str) -> list[str]:
     """Return the names of a study's runs."""
-    return sorted(p.stem for p in (ROOT / "params" / study).glob("*.yaml") if p.stem != "study")
+    return sorted(p.stem for p in (root() / "params" / study).glob("*.yaml") if p.stem != "study")
 
 
 def sweeps() -> list[str]:
     """Return the names of all sweeps."""
-    return sorted(p.stem for p in (ROOT / "params/sweeps").glob("*.yaml"))
+    return sorted(p.stem for p in (root() / "params/sweeps").glob("*.yaml"))
 
 
 def load_study(study: str) -> Study:
     """Return the study of ``params/<study>/study.yaml``; raise ParameterError if it is missing or wrong."""
     _check_name("study", study, studies())
-    file = ROOT / "params" / study / "study.yaml"
+    file = root() / "params" / study / "study.yaml"
     loaded = validated(Study, _values(file), short(file), name=study)
     others = [each for each in studies() if each != study]
     for other in loaded.compare_with:
@@ -71,7 +71,7 @@ def recipe(file: Path) -> dict:
 def load_sweep(name: str) -> Sweep:
     """Return the sweep of ``params/sweeps/<name>.yaml``; raise ParameterError if one of its runs is wrong."""
     _check_name("sweep", name, sweeps())
-    file = ROOT / "params/sweeps" / f"{name}.yaml"
+    file = root() / "params/sweeps" / f"{name}.yaml"
     sweep = validated(Sweep, _values(file), short(file), name=name)
     try:
         base = load_run(sweep.study, sweep.base)

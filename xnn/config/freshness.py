@@ -21,13 +21,13 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from . import schema
 from .provenance import write_json
-from .schema import ROOT
 
 __by_value__ = True  # decides what is kept, and no number
 
 PACKAGE = Path(__file__).parents[1]
-MEMORY = ROOT / "artifacts/code-keys.json"
+MEMORY = "artifacts/code-keys.json"
 ROUNDS = 4  # how many references away a change still shows where it is referred to
 SKIPPED = ("ctx", "kind", "type_comment", "type_params", "returns")  # fields of syntax trees
 EFFECTS = ""  # the name for what a module does when it is imported
@@ -70,8 +70,8 @@ def _remembered(name: str, compute: Callable[[], Key]) -> Key:
         key = compute()
         keys[name] = [key.sha256, sorted(key.attributes), sorted(key.reached)]
         with contextlib.suppress(OSError):  # it is computed again
-            MEMORY.parent.mkdir(exist_ok=True)
-            write_json({"sources": sources_sha256(), "keys": keys}, MEMORY)
+            (schema.root() / MEMORY).parent.mkdir(exist_ok=True)
+            write_json({"sources": sources_sha256(), "keys": keys}, schema.root() / MEMORY)
     sha256, *names = keys[name]
     return Key(sha256, *map(frozenset, names))
 
@@ -80,7 +80,7 @@ def _remembered(name: str, compute: Callable[[], Key]) -> Key:
 def _memory() -> dict[str, list]:
     """Return the keys of the sources as they are that were computed before."""
     with contextlib.suppress(OSError, ValueError, KeyError):  # it was never written, or by another version
-        if (kept := json.loads(MEMORY.read_text()))["sources"] == sources_sha256():
+        if (kept := json.loads((schema.root() / MEMORY).read_text()))["sources"] == sources_sha256():
             return kept["keys"]
     return {}
 

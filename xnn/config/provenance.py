@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import schema
-from .schema import ROOT, Run, Study
+from .schema import Run, Study, root
 
 __by_value__ = True  # the provenance of a result decides no number
 STAMPED = ("torch", "torchvision", "lightning", "transformers", "captum", "scikit-learn", "numpy")
@@ -82,14 +82,15 @@ def _git() -> dict:
     # an inherited GIT_DIR would lead to another repository, and the owner of the folder does not matter
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment["LC_ALL"] = "C"  # for messages in English
-    command = ["git", "--no-optional-locks", "-c", f"safe.directory={ROOT.resolve().as_posix()}", "-C", ROOT]
+    safe = f"safe.directory={root().resolve().as_posix()}"
+    command = ["git", "-C", root(), "--no-optional-locks", "-c", safe]
 
     def git(*arguments):
         options = {"capture_output": True, "text": True, "check": True, "env": environment}
         return subprocess.run([*command, *arguments], **options).stdout.strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")).samefile(ROOT):
+        if Path(git("rev-parse", "--show-toplevel")).samefile(root()):
             changes = git("status", "--porcelain", "--", "xnn", "notebooks", "methods", "params")
             return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
         reason = "the project is inside another git repository"

@@ -23,9 +23,6 @@ from .errors import UserError
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
 
-# tests and tools may use another project folder with the same layout
-ROOT = Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[2]))
-
 FLOAT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$")  # text in YAML 1.1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -36,9 +33,14 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # NumPy's range
 CONTEXT = Field(exclude=True)
 
 
+def root() -> Path:
+    """Return the project's folder; tests and tools may use another one with the same layout."""
+    return Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[2]))
+
+
 def short(path: Path) -> str:
     """Return a path relative to the project's folder, if it is inside."""
-    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+    return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
 
 
 class ParameterError(UserError, ValueError):
@@ -144,15 +146,15 @@ class Study(Parameters):
 
     @property
     def file(self) -> Path:
-        return ROOT / "params" / self.name / "study.yaml"
+        return root() / "params" / self.name / "study.yaml"
 
     @property
     def artifacts(self) -> Path:
-        return ROOT / "artifacts" / self.name
+        return root() / "artifacts" / self.name
 
     @property
     def reports(self) -> Path:
-        return ROOT / "reports" / self.name
+        return root() / "reports" / self.name
 
 
 class Lora(Parameters):
@@ -316,7 +318,7 @@ class Run(Parameters):
     def file(self) -> Path:
         """The file with its parameters; for a run of a sweep, the sweep's."""
         folder, _, name = self.name.rpartition("/")
-        return ROOT / "params" / f"{folder}.yaml" if folder else self.study.file.with_name(f"{name}.yaml")
+        return root() / "params" / f"{folder}.yaml" if folder else self.study.file.with_name(f"{name}.yaml")
 
     @property
     def artifacts(self) -> Path:

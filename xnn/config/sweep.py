@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import model_validator
 
-from .schema import CONTEXT, NAME, ROOT, Parameters, Run
+from .schema import CONTEXT, NAME, Parameters, Run, root
 
 __by_value__ = True  # pages depend on the values
 
@@ -61,7 +61,7 @@ class Sweep(Parameters):
 
     @property
     def file(self) -> Path:
-        return ROOT / "params/sweeps" / f"{self.name}.yaml"
+        return root() / "params/sweeps" / f"{self.name}.yaml"
 
     @property
     def artifacts(self) -> Path:

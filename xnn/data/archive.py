@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from ..config.errors import UserError
-from ..config.schema import ROOT, Study
+from ..config.schema import Study, root
 from .images import MAX_BYTES, ImageError
 
 SPLITS = ("train", "val", "test")
@@ -30,10 +30,10 @@ class Archive:
         self.path, self.zip, self.labels = Path(path), None, b""
         files, self.links = {}, []
         if self.path.is_dir():
-            root = os.path.realpath(path)
+            inside = os.path.realpath(path)
             for file in self.path.rglob("*"):
                 name = file.relative_to(path).as_posix()
-                if not Path(os.path.realpath(file)).is_relative_to(root):
+                if not Path(os.path.realpath(file)).is_relative_to(inside):
                     self.links.append(name)
                 elif file.is_file():  # a pipe or a device would block
                     files[name] = file.stat().st_size, file
@@ -50,9 +50,9 @@ class Archive:
         self.files = {name: files[name] for name in sorted(files) if not LITTER.search(name)}
         if labels:
             try:
-                self.labels = self.read(labels) if labels in self.files else (ROOT / labels).read_bytes()
+                self.labels = self.read(labels) if labels in self.files else (root() / labels).read_bytes()
             except (ImageError, OSError) as error:
-                raise DataError(f"archive.labels: no table {labels} in {path} or {ROOT} ({error})") from None
+                raise DataError(f"archive.labels: no table {labels} in {path} or {root()}: {error}") from None
             self.files.pop(labels, None)
 
     def names(self) -> list[str]:
@@ -79,7 +79,7 @@ class Archive:
 def archive(study: Study) -> Archive:
     """Return the study's archive: ``ARCHIVE`` if it is set, else the download."""
     given = os.environ.get("ARCHIVE")
-    return Archive(ROOT / Path(given).expanduser() if given else download(study), study.archive.labels)
+    return Archive(root() / Path(given).expanduser() if given else download(study), study.archive.labels)
 
 
 def download(study: Study) -> Path:
@@ -90,7 +90,7 @@ def download(study: Study) -> Path:
     if not source.url:
         raise DataError(f"{study.file}: no archive.url: set ARCHIVE to a zip or folder of radiographs")
     known = source.sha256 and f"sha256:{source.sha256}"
-    place = {"path": ROOT / "artifacts/downloads", "fname": f"{study.name}.zip"}
+    place = {"path": root() / "artifacts/downloads", "fname": f"{study.name}.zip"}
     try:
         path = Path(pooch.retrieve(source.url, known, **place, progressbar=True))
     except Exception as error:  # requests, urllib3, pooch and the file system have errors of their own

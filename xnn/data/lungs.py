@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..config.schema import ROOT, Study
+from ..config.schema import Study, root
 from .archive import Archive, DataError
 from .images import ImageError, write_images
 from .records import write_csv
@@ -36,7 +36,7 @@ class Lungs(NamedTuple):
 def masks_source() -> Archive | None:
     """Return the masks in ``MASKS``, a zip or folder; None if it is not set."""
     given = os.environ.get("MASKS")
-    return Archive(ROOT / Path(given).expanduser()) if given else None
+    return Archive(root() / Path(given).expanduser()) if given else None
 
 
 def join(study: Study, records: pd.DataFrame, source: Archive) -> pd.DataFrame:

@@ -53,7 +53,7 @@ def model(run: Run, now: dict) -> dict | None:
 
 def folder(run: Run) -> Path | None:
     """Return the folder of the run's model: in its artifacts, else the rounded copy in models/, if any."""
-    own, shipped = run.artifacts / "model", schema.ROOT / "models" / f"{run.study.name}-{run.name}"
+    own, shipped = run.artifacts / "model", schema.root() / "models" / f"{run.study.name}-{run.name}"
     if own.exists():
         return own
     origin, reported = read_json(shipped / "shipped.json"), read_json(run.reports / "training.json")

@@ -9,7 +9,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_model
 from torch import nn
 
-from ..config.schema import ROOT
+from ..config.schema import root
 from .weights import WeightsError
 
 SIDE = 112  # of its input in pixels; maps inside have half of it and less
@@ -99,5 +99,5 @@ def segment(model: Segmenter, images: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def shipped_masks(images: np.ndarray) -> np.ndarray | None:
     """Return the lungs that the segmenter in models/ finds, as `segment`; None if there is none."""
-    folder = ROOT / "models/lungs"
+    folder = root() / "models/lungs"
     return segment(Segmenter.from_pretrained(folder), images)[0] if folder.is_dir() else None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..config.backbones import TIMM
 from ..config.errors import UserError
 from ..config.provenance import file_sha256
-from ..config.schema import ROOT, Model
+from ..config.schema import Model, root
 
 HUB = {"convnextv2": "facebook/convnextv2-tiny-1k-224"}  # what "imagenet" means for backbones of the hub
 
@@ -45,7 +45,7 @@ def find(spec: Model) -> Weights:
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(state[name].contiguous().numpy().tobytes())
-    folder = ROOT / spec.weights
+    folder = root() / spec.weights
     source = f"{folder.name}: a local folder" if folder.is_dir() else f"{spec.weights}: downloaded"
     return Weights(state, source, digest.hexdigest())
 
@@ -57,11 +57,11 @@ def local_file(spec: Model) -> Path | None:
     """
     names = [_file(spec) if spec.weights == "imagenet" else spec.weights]
     if folder := os.environ.get("WEIGHTS"):
-        place = ROOT / Path(folder).expanduser()
+        place = root() / Path(folder).expanduser()
         if not place.is_dir():
             raise WeightsError(f"WEIGHTS={place}: no such folder")
         names = [place / names[0], *names]
-    return next((ROOT / name for name in names if (ROOT / name).is_file()), None)
+    return next((root() / name for name in names if (root() / name).is_file()), None)
 
 
 def _file(spec: Model) -> str:
@@ -77,7 +77,7 @@ def _download(spec: Model) -> dict:
             from transformers import ConvNextV2Model, logging
 
             logging.set_verbosity_error()  # its report on the weights left out names the folder
-            place = ROOT / source if (ROOT / source).is_dir() else source
+            place = root() / source if (root() / source).is_dir() else source
             return ConvNextV2Model.from_pretrained(place, use_safetensors=True).state_dict()
         if spec.backbone.startswith(TIMM):
             if spec.weights != "imagenet":

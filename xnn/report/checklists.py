@@ -6,7 +6,6 @@ from pathlib import Path
 import yaml
 
 from ..config.provenance import whole
-from ..config.schema import ROOT
 from .steps import StepError
 
 KINDS = {"answer": "", "not_applicable": "Not applicable: ", "missing": "**Missing:** "}
@@ -15,7 +14,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)#?([^)]*)\)")  # [text](path#anchor),
 PAGES = (".ipynb", ".qmd", ".md")
 
 
-def write(root: Path = ROOT) -> Path:
+def write(root: Path) -> Path:
     """Write ``pages/_checklists.md``, the filled checklists of ``checklists/*.yaml``.
 
     Raises StepError if an answer's key is not in its file.
@@ -27,7 +26,7 @@ def write(root: Path = ROOT) -> Path:
     return target
 
 
-def check(site: Path, root: Path = ROOT) -> None:
+def check(site: Path, root: Path) -> None:
     """Raise StepError if an answer links to a page, file or anchor that a rendered site does not have."""
     for file in sorted((root / "checklists").glob("*.yaml")):
         for item in load(file)["items"]:

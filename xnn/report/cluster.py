@@ -19,9 +19,9 @@ from dask.distributed import Client, Future, LocalCluster, as_completed
 from dask.system import CPU_COUNT
 from distributed.scheduler import KilledWorker
 
-from ..config import leash
+from ..config import leash, schema
 from ..config.provenance import read_json
-from ..config.schema import ROOT, Run
+from ..config.schema import Run
 from ..config.sweep import Sweep
 from . import pipeline, warm
 from .steps import StepError, Task, doubts
@@ -126,7 +126,7 @@ def make(sweep: Sweep, jobs: int = 2, scheduler: str | None = None, steps: tuple
         print(f"dashboard: {client.dashboard_link}", flush=True)
         options = {"pure": False, "retries": RETRIES}
         futures = {
-            client.submit(work, str(ROOT), study.name, run.name, list(steps), handed, **options): run
+            client.submit(work, str(schema.root()), study.name, run.name, list(steps), handed, **options): run
             for run in left
         }
         for number, future in enumerate(as_completed(futures), len(runs) - len(left) + 1):

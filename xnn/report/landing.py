@@ -9,7 +9,7 @@ import yaml
 from .. import plots
 from ..config import files, names
 from ..config.provenance import read_json
-from ..config.schema import ROOT, Study
+from ..config.schema import Study, root
 from ..evaluation import comparison, seeds
 
 TITLE = "Explainable neural networks on chest radiographs"
@@ -224,16 +224,16 @@ def cite() -> str:
 
 
 def _citation() -> dict:
-    return yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    return yaml.safe_load((root() / "CITATION.cff").read_text())
 
 
-def galleries(root: Path) -> str:
+def galleries(folder: Path) -> str:
     """Return the script that lists the runs with a gallery and their names, the main study's best first."""
     study, found = main_study(), []
     best = [study.reports / run for runs in ranked(study).runs for run in runs] if study else []
-    for file in sorted(root.glob("reports/*/*/gallery/data.js")):
-        run = files.load_run(*file.relative_to(root).parts[1:3])
+    for file in sorted(folder.glob("reports/*/*/gallery/data.js")):
+        run = files.load_run(*file.relative_to(folder).parts[1:3])
         name = f"{names.of_run(run)} ({names.of_study(run.study).lower()})"
         rank = best.index(run.reports) if run.reports in best else len(best)
-        found.append([rank, file.parent.relative_to(root).as_posix(), name])
+        found.append([rank, file.parent.relative_to(folder).as_posix(), name])
     return f"list({json.dumps([each[1:] for each in sorted(found)])});\n"

@@ -10,13 +10,12 @@ import pandas as pd
 import yaml
 
 from ..config.provenance import file_sha256, write_json
-from ..config.schema import ROOT
 from .steps import StepError
 
 DESCRIBED = (".html", ".ipynb", ".csv", ".json")
 
 
-def write(site: Path, root: Path = ROOT) -> None:
+def write(site: Path, root: Path) -> None:
     """Write ``croissant.json``, ``llms.txt`` and ``ro-crate-metadata.json`` into a rendered site."""
     known = yaml.safe_load((root / "_quarto.yml").read_text())["website"]
     (site / "llms.txt").write_text(llms(site, known))
@@ -43,7 +42,7 @@ def _title(file: Path) -> str:
     return html.unescape(found[1]).strip() if found else ""
 
 
-def croissant(about: dict, root: Path = ROOT) -> dict:
+def croissant(about: dict, root: Path) -> dict:
     """Return the Croissant description of a table, from ``metadata/croissant.yaml`` and the table itself.
 
     Raises StepError if the table has other columns than those described.

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..config.schema import ROOT, short
+from ..config.schema import root, short
 from .steps import Task
 
 HASHES = {"commit": "commit", "params_sha256": "parameters", "records_sha256": "records"}  # of a stamp
@@ -14,7 +14,7 @@ NAMED = re.compile(r'\bxnn\.(\w+)\(|"(\w+)\.(?:csv|json)"')  # a function is nam
 
 def up_from(page: Path) -> str:
     """Return the way from a page to the top of the site."""
-    return "../" * (len(page.relative_to(ROOT).parts) - 1)
+    return "../" * (len(page.relative_to(root()).parts) - 1)
 
 
 def results(task: Task, page: Path) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ..config import files, leash
-from ..config.schema import ROOT, Run
+from ..config.schema import Run, root
 from . import steps
 from .steps import StepError, Task
 
@@ -165,7 +165,7 @@ def _ended(running: dict[Task, subprocess.Popen]) -> list[Task]:
 
 def make_page(file: Path, jobs: int) -> None:
     """Make a page of reports/ and the pages that it depends on."""
-    wanted = steps.task_of((ROOT / file).resolve())
+    wanted = steps.task_of((root() / file).resolve())
     if wanted.study is None or wanted.spec.per == "sweep":
         make(wanted)
         return

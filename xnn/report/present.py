@@ -13,7 +13,7 @@ import yaml
 
 from ..config import files, names
 from ..config.provenance import read_json
-from ..config.schema import ROOT, Run, Study
+from ..config.schema import Run, Study, root
 from ..evaluation import comparison
 from . import origin, tables
 from .execute import PICTURES
@@ -105,7 +105,7 @@ def named(study: Study | None, up: str) -> dict[str, tuple[str, str]]:
 def _address(subject: Study | Run, step: str, up: str) -> str:
     """The address of a page from another one; empty if the page was not made."""
     file = subject.reports / f"{step}.ipynb"
-    return f"{up}{file.relative_to(ROOT).as_posix()}" if file.exists() else ""
+    return f"{up}{file.relative_to(root()).as_posix()}" if file.exists() else ""
 
 
 def linked(text: str, known: dict[str, tuple[str, str]]) -> str:
@@ -146,7 +146,7 @@ def beside(task: Task, page: Path) -> str:
     ]
     if (page.parent / "gallery/data.js").exists():
         links.append(
-            f"[Gallery]({up_from(page)}pages/gallery.qmd#run={page.parent.relative_to(ROOT).as_posix()}/gallery)"
+            f"[Gallery]({up_from(page)}pages/gallery.qmd#run={page.parent.relative_to(root()).as_posix()}/gallery)"
         )
     return " · ".join(links)
 
@@ -259,7 +259,7 @@ class _Numbered:
         source: Callable[[str, str], str],
     ):
         self.section, self.known, self.up, self.save, self.source = title, known, up, save, source
-        self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (ROOT / GLOSSARY).read_text(), re.MULTILINE))
+        self.terms = dict(re.findall(r"^### (.+) \{#(.+)\}", (root() / GLOSSARY).read_text(), re.MULTILINE))
         self.counts, self.label, self.pictures = Counter(), "", []  # lists of pages show one
 
     def cell(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode:

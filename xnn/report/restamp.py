@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 
 from ..config import files, freshness, provenance
-from ..config.schema import ROOT, short
+from ..config.schema import root, short
 from ..evaluation import predictions
 from ..models import kept, prediction
 from . import steps
@@ -27,8 +27,8 @@ def results(renew: Collection[str] = ()) -> Iterator[str]:
     Results are training records, tables of predictions, region tests and pages, each after those that it is
     made from.
     """
-    for file in sorted((ROOT / "reports").rglob("training.json")):
-        study, *name = file.relative_to(ROOT / "reports").parts[:-1]
+    for file in sorted((root() / "reports").rglob("training.json")):
+        study, *name = file.relative_to(root() / "reports").parts[:-1]
         run = files.load_run(study, "/".join(name))
         if short(file) in renew:
             record = provenance.read_json(file)
@@ -68,11 +68,11 @@ def current_in(commit: str) -> set[str]:
     """Results that were current in a commit, by the rules of that commit, with the records at hand."""
     with tempfile.TemporaryDirectory(prefix="xnn-") as folder:
         tree = Path(folder) / "tree"
-        git = ["git", "-C", ROOT, "worktree"]
+        git = ["git", "-C", root(), "worktree"]
         subprocess.run([*git, "add", "--quiet", "--detach", tree, commit], check=True)
         try:
-            if (ROOT / "artifacts").exists():
-                (tree / "artifacts").symlink_to(ROOT / "artifacts")
+            if (root() / "artifacts").exists():
+                (tree / "artifacts").symlink_to(root() / "artifacts")
             here = {**os.environ, "XNN_ROOT": str(tree), "PYTHONPATH": str(tree)}
             command = [sys.executable, "-m", "xnn", "restamp", "--current"]
             listed = subprocess.run(

@@ -14,13 +14,13 @@ import nbformat
 from filelock import FileLock
 
 from ..config import files, freshness, provenance
-from ..config.schema import ROOT, ParameterError, short
+from ..config.schema import ParameterError, root, short
 from . import checklists, landing, metadata, origin, present, steps
 from .steps import StepError
 
 SITE = "_site"
 INPUTS = ".inputs"  # in it, the hash of what it was made from
-STAGED = ROOT / "artifacts/site"
+STAGED = "artifacts/site"
 COPIED = (
     "_quarto.yml",
     "index.qmd",
@@ -67,64 +67,65 @@ def render(renderer: str | None = None) -> None:
     printed. Raises StepError if a notebook in reports/ did not end well, or if rendering fails.
     """
     renderer = renderer or ("quarto" if shutil.which("quarto") else "smalldocs")
-    (ROOT / "artifacts").mkdir(exist_ok=True)
-    with FileLock(ROOT / "artifacts/.site.lock"):
+    (root() / "artifacts").mkdir(exist_ok=True)
+    with FileLock(root() / "artifacts/.site.lock"):
         notebooks = steps.pages()
         for notebook in notebooks:
             if not steps.metadata(notebook):
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
-        checklists.write()
+        checklists.write(root())
         why = {notebook: doubts(notebook) for notebook in notebooks}
-        made_from, kept = _inputs(why, renderer), ROOT / SITE / INPUTS
+        made_from, kept = _inputs(why, renderer), root() / SITE / INPUTS
         if kept.exists() and kept.read_text() == made_from:
             print(f"the site is in {SITE}/index.html, and nothing that it shows has changed")
             return
         stage(notebooks)
         _run(renderer)
-        shutil.rmtree(ROOT / SITE, ignore_errors=True)
-        shutil.move(STAGED / SITE, ROOT / SITE)
-        checklists.check(ROOT / SITE)
-        for file in (ROOT / SITE).rglob("*.html"):
+        shutil.rmtree(root() / SITE, ignore_errors=True)
+        shutil.move(root() / STAGED / SITE, root() / SITE)
+        checklists.check(root() / SITE, root())
+        for file in (root() / SITE).rglob("*.html"):
             file.write_text(finished(file.read_text()))
         for notebook in notebooks:
             _complete(notebook, why[notebook])
             if why[notebook]:
                 print(f"{short(notebook)} carries a banner: {why[notebook][0]}")
-        metadata.write(ROOT / SITE)
+        metadata.write(root() / SITE, root())
         kept.write_text(made_from)
         print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
 
 def _inputs(why: dict[Path, list[str]], renderer: str) -> str:
     """Hash of all that a rendered site depends on: copied files, pages and their doubts, and all code."""
-    found = sorted({*why, *(file for name in COPIED for file in ROOT.glob(name))})
+    found = sorted({*why, *(file for name in COPIED for file in root().glob(name))})
     contents = [[str(file), provenance.file_sha256(file)] for file in found if file.is_file()]
     return freshness.digest([renderer, freshness.sources_sha256(), contents, [*why.values()]])
 
 
 def stage(notebooks: list[Path]) -> None:
     """Copy what the site is made of to artifacts/site/, with the notebooks as readers see them."""
-    shutil.rmtree(STAGED, ignore_errors=True)
+    staged = root() / STAGED
+    shutil.rmtree(staged, ignore_errors=True)
     for name in COPIED:
-        for file in ROOT.glob(name):
-            target = STAGED / file.relative_to(ROOT)
+        for file in root().glob(name):
+            target = staged / file.relative_to(root())
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-    (STAGED / "_quarto.yml.local").write_text(QUARTO)
-    (STAGED / "pages/gallery.js").write_text(landing.galleries(ROOT))
+    (staged / "_quarto.yml.local").write_text(QUARTO)
+    (staged / "pages/gallery.js").write_text(landing.galleries(root()))
     for name in files.studies():
-        if (file := STAGED / "reports" / name / "_findings.md").exists():
+        if (file := staged / "reports" / name / "_findings.md").exists():
             file.write_text(present.linked(file.read_text(), present.named(files.load_study(name), up="")))
-    benchmarks = sorted((STAGED / "benchmarks").glob("*.md"))
+    benchmarks = sorted((staged / "benchmarks").glob("*.md"))
     for file in benchmarks:
         links = (f"[{each.stem}]({each.name})" if each != file else f"**{each.stem}**" for each in benchmarks)
         title, rest = file.read_text().split("\n", 1)
         file.write_text(f"{title}\n\n::: {{.beside}}\n{' · '.join(links)}\n:::\n{rest}")
-    parts = landing.parts(STAGED / "pages")
-    for file in (STAGED / "_quarto.yml", STAGED / "index.qmd"):
+    parts = landing.parts(staged / "pages")
+    for file in (staged / "_quarto.yml", staged / "index.qmd"):
         file.write_text(Template(file.read_text()).safe_substitute(parts))
     for notebook in notebooks:
-        target = STAGED / notebook.relative_to(ROOT)
+        target = staged / notebook.relative_to(root())
         folder = target.with_name(f"{target.stem}-files")
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -134,7 +135,7 @@ def stage(notebooks: list[Path]) -> None:
 
         page = present.shown(nbformat.read(notebook, as_version=4), steps.task_of(notebook), notebook, save)
         nbformat.write(page, target)
-    for file in (STAGED / "pages").glob("*.qmd"):
+    for file in (root() / STAGED / "pages").glob("*.qmd"):
         file.write_text(without_empty_list(file.read_text(), file.parent))
 
 
@@ -150,7 +151,7 @@ def _run(renderer: str) -> None:
     beside = {"smalldocs": str(Path(sys.executable).with_name("smalldocs"))}
     command = [beside.get(renderer, renderer), "render"]
     plain = {**os.environ, "NO_COLOR": "1"}
-    result = subprocess.run(command, cwd=STAGED, env=plain, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=root() / STAGED, env=plain, capture_output=True, text=True)
     if result.returncode:
         raise StepError(f"{renderer} render failed:\n{result.stdout}{result.stderr}")
     for line in result.stderr.splitlines():
@@ -236,15 +237,15 @@ def marked(page: str, doubts: list[str], links: dict[str, str], read: list[str] 
 
 def _complete(notebook: Path, why: list[str]) -> None:
     """Add banners for doubts and links to a rendered page, and the files that they lead to."""
-    file = ROOT / SITE / notebook.relative_to(ROOT).with_suffix(".html")
+    file = root() / SITE / notebook.relative_to(root()).with_suffix(".html")
     if not file.exists():
         raise StepError(f"{short(notebook)} was not rendered: is it in _quarto.yml?")
     task = steps.task_of(notebook)
     beside = sorted(each for kind in ("*.json", "*.csv") for each in notebook.parent.glob(kind))
-    read = [ROOT / name for name in steps.metadata(notebook)["xnn"].get("results", ())]
+    read = [root() / name for name in steps.metadata(notebook)["xnn"].get("results", ())]
     read = [each for each in read if each.exists() and each not in beside]
     for each in (notebook, task.source, *origin.parameters(task), *beside, *read):
-        copy = ROOT / SITE / short(each)
+        copy = root() / SITE / short(each)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(each, copy)
     up = origin.up_from(notebook)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..config import files, freshness, provenance, schema
 from ..config.errors import UserError
-from ..config.schema import ROOT, Run, Study, short
+from ..config.schema import Run, Study, root, short
 from ..config.sweep import Sweep
 
 # of sweeps of real radiographs only these are committed, and the summary page
@@ -63,17 +63,17 @@ class Task(NamedTuple):
     @property
     def source(self) -> Path:
         """The text of the notebook."""
-        return ROOT / ("notebooks" if self.subject else "methods") / f"{self.step}.py"
+        return root() / ("notebooks" if self.subject else "methods") / f"{self.step}.py"
 
     @property
     def page(self) -> Path:
         """The executed notebook."""
-        folder = self.subject.reports if self.subject else ROOT / "reports/methods"
+        folder = self.subject.reports if self.subject else root() / "reports/methods"
         return folder / f"{self.step}.ipynb"
 
     @property
     def artifacts(self) -> Path:
-        return self.subject.artifacts if self.subject else ROOT / "artifacts/methods"
+        return self.subject.artifacts if self.subject else root() / "artifacts/methods"
 
     @property
     def study(self) -> Study | None:
@@ -127,12 +127,12 @@ def task(step: str, subject: str = "", run: str | None = None) -> Task:
 
 def on_methods() -> list[str]:
     """The names of the pages on methods."""
-    return sorted(file.stem for file in (ROOT / "methods").glob("*.py"))
+    return sorted(file.stem for file in (root() / "methods").glob("*.py"))
 
 
 def task_of(page: Path) -> Task:
     """The task of an executed notebook in reports/; raise ParameterError if there is none."""
-    first, *rest = page.relative_to(ROOT / "reports").parts[:-1]
+    first, *rest = page.relative_to(root() / "reports").parts[:-1]
     if first == "methods":
         return Task(page.stem, None)
     if STEPS[page.stem].per == "sweep":
@@ -143,7 +143,7 @@ def task_of(page: Path) -> Task:
 
 def pages() -> list[Path]:
     """All executed notebooks in reports/."""
-    found = sorted((ROOT / "reports").rglob("[!.]*.ipynb"))
+    found = sorted((root() / "reports").rglob("[!.]*.ipynb"))
     return [page for page in found if not re.search(r"\.failed\.|\.ipynb_checkpoints", short(page))]
 
 
@@ -304,7 +304,7 @@ def result_sha256(file: Path) -> str:
 def words(of: Task) -> str:
     """Hash of a page's source text, parameters and sentences, which its key does not cover."""
     text = of.source.read_text()
-    told = [(ROOT / ANSWERS).read_text()] if re.search(ANSWER_CELL, text, re.MULTILINE) else []
+    told = [(root() / ANSWERS).read_text()] if re.search(ANSWER_CELL, text, re.MULTILINE) else []
     return freshness.digest([text, of.values, *told])
 
 

@@ -12,7 +12,7 @@ from pandas import json_normalize
 
 from ..config import files, freshness, schema
 from ..config.provenance import read_json
-from ..config.schema import ROOT, Run, Study
+from ..config.schema import Run, Study, root
 from ..config.sweep import STEPS
 
 KEY = "xnn.results"  # tag with the hash of the result files; set last, so it marks a complete log
@@ -22,7 +22,7 @@ RESULTS = ("training.json", "metrics.json", "explanations.json")
 
 def uri() -> str:
     """Address of the MLflow database of all studies."""
-    return f"sqlite:///{ROOT / 'artifacts/mlflow.db'}"
+    return f"sqlite:///{root() / 'artifacts/mlflow.db'}"
 
 
 def track(study: Study) -> list[str]:
@@ -33,11 +33,11 @@ def track(study: Study) -> list[str]:
     """
     from mlflow import MlflowClient
 
-    (ROOT / "artifacts").mkdir(exist_ok=True)
+    (root() / "artifacts").mkdir(exist_ok=True)
     runs = [files.load_run(study.name, name) for name in files.runs(study.name)]
     runs = [run for run in runs if (run.reports / "training.json").exists()]
     try:
-        with FileLock(ROOT / "artifacts/.mlflow.lock"):  # the first user makes the tables
+        with FileLock(root() / "artifacts/.mlflow.lock"):  # the first user makes the tables
             client = MlflowClient(uri())
             experiment = _experiment(client, study)
             return [run.name for run in runs if _log(client, experiment, run)]
@@ -49,7 +49,7 @@ def track(study: Study) -> list[str]:
 
 def _experiment(client, study: Study) -> str:
     """Id of the study's experiment; a new one if the project was moved, since MLflow keeps absolute paths."""
-    place = (ROOT / "artifacts/mlflow" / study.name).as_uri()
+    place = (root() / "artifacts/mlflow" / study.name).as_uri()
     found = client.get_experiment_by_name(study.name)
     if found and found.artifact_location == place:
         return found.experiment_id

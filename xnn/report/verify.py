@@ -21,7 +21,7 @@ import pandas as pd
 
 from ..config import files
 from ..config.provenance import file_sha256, read_json, stamp, whole
-from ..config.schema import ROOT, Run, Study
+from ..config.schema import Run, Study, root
 from ..data.features import original_sizes
 from ..data.records import load_images, load_records
 from ..evaluation import comparison, intervals, result
@@ -159,7 +159,7 @@ def training_again(study: Study, runs: list[Run], folder: Path) -> Iterator[Chec
         yield from (Check(what, why=why) for what in ("records", f"{run.name}, trained again"))
         return
     for name in ("params", "notebooks"):
-        shutil.copytree(ROOT / name, folder / name)
+        shutil.copytree(root() / name, folder / name)
     here = {**os.environ, "XNN_ROOT": str(folder)}
     made = folder / "reports" / study.name / run.name
     page = f"reports/{study.name}/{run.name}/4-evaluate.ipynb"  # and those that it follows
