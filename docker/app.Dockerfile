@@ -1,6 +1,9 @@
 # The API with the bundled model. From the project's root:
 #   docker build -f docker/app.Dockerfile -t xnn-api . && docker run --rm -p 127.0.0.1:8000:8000 xnn-api
-FROM python:3.11-slim AS packages
+# a newer digest: docker buildx imagetools inspect python:3.11-slim
+FROM python:3.11.16-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7 AS python
+
+FROM python AS packages
 COPY requirements.lock docker/app.txt /build/
 WORKDIR /build
 # the locked version of uv, which checks every package against the lock's version and hashes
@@ -9,7 +12,7 @@ RUN awk '/^uv==/ {p = 1} p {print} p && !/\\$/ {exit}' requirements.lock > uv.lo
  && uv venv /packages \
  && uv pip install --no-cache --compile-bytecode --python /packages/bin/python -c requirements.lock -r app.txt
 
-FROM python:3.11-slim
+FROM python
 COPY --from=packages /packages /packages
 COPY xnn /app/xnn
 COPY models /app/models

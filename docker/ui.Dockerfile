@@ -1,5 +1,8 @@
 # The page, a client of the API at XNN_API. It needs no torch.
-FROM python:3.11-slim AS packages
+# a newer digest: docker buildx imagetools inspect python:3.11-slim
+FROM python:3.11.16-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7 AS python
+
+FROM python AS packages
 COPY requirements.lock docker/ui.txt /build/
 WORKDIR /build
 RUN awk '/^uv==/ {p = 1} p {print} p && !/\\$/ {exit}' requirements.lock > uv.lock \
@@ -7,7 +10,7 @@ RUN awk '/^uv==/ {p = 1} p {print} p && !/\\$/ {exit}' requirements.lock > uv.lo
  && uv venv /packages \
  && uv pip install --no-cache --compile-bytecode --python /packages/bin/python -c requirements.lock -r ui.txt
 
-FROM python:3.11-slim
+FROM python
 COPY --from=packages /packages /packages
 COPY xnn /app/xnn
 WORKDIR /app

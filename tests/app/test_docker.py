@@ -58,6 +58,10 @@ def test_an_image_runs_as_nobody_and_is_looked_after(name):
     assert "USER xnn" in text
     assert "HEALTHCHECK" in text
     assert "-c requirements.lock" in text
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE)
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - {*stages}
+    assert bases, "it is built from nothing"
+    assert all(re.fullmatch(r"python:[\d.]+-slim@sha256:[0-9a-f]{64}", base) for base in bases)
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
     assert all((PROJECT / each).exists() for line in copied for each in line.split())
 
