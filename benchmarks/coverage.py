@@ -5,10 +5,15 @@ patient tend to be classified correctly or wrongly together. For many simulated 
 the share of intervals that contain the population's score: resampling patients, as the report does, and
 resampling images, as if they were independent.
 
+The same is asked of the means of measures of explanations, over as many images as a run's page explains: of
+values that are spread evenly or have a long tail, alike within a patient or not, and with limits for one
+question or for the eight that a verdict on controls asks.
+
     python benchmarks/coverage.py --splits 1000
 """
 
 import argparse
+import itertools
 import time
 
 import numpy as np
@@ -18,10 +23,15 @@ from tqdm import tqdm
 
 from xnn.evaluation.intervals import interval, patient_weights
 from xnn.evaluation.scoring import scores
+from xnn.explain.card import mean_interval
 
 CLASSES = ("bacteria", "normal", "virus")
 SHARES = (0.47, 0.27, 0.26)  # shares of the classes, as in the radiographs of Kermany et al.
 SIGNAL, OF_PATIENT, OF_IMAGE = 1.5, 1.0, 0.5  # of the logits: class effect, and standard deviations
+EXPLAINED, A_PATIENT = 150, 1.3  # images whose explanations are measured, and how many of them a patient has
+QUESTIONS = (1, 8)  # whose limits hold together; two measures by four controls are eight
+ALIKE = (0.0, 0.5)  # share of the variance that images of a patient have in common
+TAILS = {"even": lambda normal: normal, "long tail": np.exp}  # of a standard normal value; exp: skewness 6
 
 
 def draw(patients: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -57,12 +67,37 @@ def coverage(splits: int, patients: int, resamples: int, seed: int = 0) -> dict[
     return {name: {way: n / splits for way, n in each.items()} for name, each in counts.items()}
 
 
-def answer(table: pd.DataFrame) -> str:
+def measured(tail: str, alike: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a measure (EXPLAINED,) of images drawn at random, and their patients."""
+    owner = rng.integers(0, pool := round(EXPLAINED / A_PATIENT * 2), EXPLAINED)
+    shared, own = rng.normal(size=pool)[owner], rng.normal(size=EXPLAINED)
+    return TAILS[tail](alike**0.5 * shared + (1 - alike) ** 0.5 * own), owner
+
+
+def of_means(splits: int, seed: int = 0) -> pd.DataFrame:
+    """Return the share of intervals that contain a measure's true mean, a row a kind of measure."""
+    rng, rows = np.random.default_rng(seed), []
+    for tail, alike in itertools.product(TAILS, ALIKE):
+        truth = TAILS[tail](rng.normal(size=2_000_000)).mean()
+        row = {"values": tail, "alike": alike} | dict.fromkeys(QUESTIONS, 0)
+        for _ in tqdm(range(splits), unit="sample", leave=False):
+            values, patients = measured(tail, alike, rng)
+            for questions in QUESTIONS:
+                limits = mean_interval(values, patients, questions)
+                row[questions] += (limits["low"] <= truth <= limits["high"]) / splits
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def answer(table: pd.DataFrame, means: pd.DataFrame) -> str:
     own, naive = (table.drop("ece")[way] for way in ("patients", "images"))
+    even, long = (means[means["values"] == tail][1] for tail in TAILS)
     return (
         f"Yes, if patients are resampled: the 95 % intervals of all scores but the calibration error contain "
         f"the true score in {own.min():.1%} to {own.max():.1%} of splits; if images are resampled, in only "
-        f"{naive.min():.1%} to {naive.max():.1%}."
+        f"{naive.min():.1%} to {naive.max():.1%}. Those of explanations, over {EXPLAINED} images, contain "
+        f"the true mean in {even.min():.1%} to {even.max():.1%} where values are spread evenly, and in "
+        f"{long.min():.1%} to {long.max():.1%} where they have a long tail."
     )
 
 
@@ -73,7 +108,8 @@ def main() -> None:
     given = parser.parse_args()
     began = time.time()
     found = coverage(given.splits, given.patients, given.resamples)
-    print(f"# Do the intervals contain the true scores?\n\n{answer(pd.DataFrame(found).T)}\n")
+    means = of_means(given.splits)
+    print(f"# Do the intervals contain the true scores?\n\n{answer(pd.DataFrame(found).T, means)}\n")
     print(f"Output of `python benchmarks/coverage.py --splits {given.splits}`, which describes the method.\n")
     print(
         f"{given.splits} test splits of {given.patients} patients with 3 images each on average, "
@@ -85,8 +121,17 @@ def main() -> None:
         print(f"| {name} | {each['patients']:.1%} | {each['images']:.1%} |")
     print(
         "\nThe calibration error (`ece`) is the exception: it is higher in a sample than in the population, "
-        "and higher still in a resample, since fewer distinct images make its bins noisier."
+        "and higher still in a resample, since fewer distinct images make its bins noisier.\n"
     )
+    print(
+        f"## Means of measures of explanations\n\n{EXPLAINED} images, {A_PATIENT} of a patient on average; "
+        f"{given.splits} samples a row. *Alike*: share of the variance that images of a patient have in "
+        "common. Last column: limits that hold for eight questions together; each alone should hold in "
+        f"{1 - 0.05 / QUESTIONS[1]:.1%}.\n\n"
+        "| values | alike | one question | eight questions |\n| --- | --- | --- | --- |"
+    )
+    for row in means.itertuples(index=False):
+        print(f"| {row[0]} | {row[1]} | {row[2]:.1%} | {row[3]:.1%} |")
 
 
 if __name__ == "__main__":
