@@ -172,5 +172,5 @@ def _errors(told: dict[str, dict]) -> str:
     helps = "They improve" if gain["low"] > 0 else "They do not measurably improve"
     return (
         f"Explanations of wrong and of correct predictions {differ}. {helps} the detection of errors by the "
-        f"probability alone (AUROC {gain['value']:+.2f}, {gain['low']:+.2f} to {gain['high']:+.2f}{count})."
+        f"probability alone (AUROC {gain['value']:+.3f}, {gain['low']:+.3f} to {gain['high']:+.3f}{count})."
     )
