@@ -11,7 +11,7 @@ from ..models.classifier import BATCH, channels_last
 
 # images in one pass on a GPU, forwards and with gradients: several pages share its memory
 FORWARD, BACKWARD = 64, 32
-PIXELS = 4 * 224**2  # of a batch of gradients on a CPU: with more they leave its caches and become slower
+PIXELS = 2 * 224**2  # of a batch of gradients on a CPU: with more it needs memory, and is hardly faster
 SEGMENTS = 8  # equal parts of the path at first, fewer if the gradients do not suffice
 HALVED = 8  # segments of an image halved in one round at most: more would be chosen on stale evidence
 GROUP = 8  # images worked on side by side, on a CPU: their gradients fit into memory
