@@ -98,6 +98,7 @@ def load(source: str, lungs: str = LUNGS) -> LoadedModel:
     if found.shape != (1, len(info.classes)) or not np.isfinite(found).all():
         raise SettingsError(f"{folder}: expected {len(info.classes)} finite logits, got {found.tolist()}")
     evidence, segmenter = Evidence(network, flip=info.flip), _segmenter(lungs, info)
+    evidence.places *= 2  # batches of half the size need 0.14 GB less, and hardly more time
     for part in evidence.modules():
         if hasattr(part, "inplace"):
             part.inplace = False  # autograd would copy what is replaced

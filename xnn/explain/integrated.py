@@ -11,7 +11,7 @@ from ..models.classifier import BATCH, channels_last
 
 # images in one pass on a GPU, forwards and with gradients: several pages share its memory
 FORWARD, BACKWARD = 64, 32
-PIXELS = 2 * 224**2  # of a batch of gradients on a CPU: with more it needs memory, and is hardly faster
+PIXELS = 4 * 224**2  # of a batch of gradients on a CPU: with more they leave its caches and become slower
 SEGMENTS = 8  # equal parts of the path at first, fewer if the gradients do not suffice
 HALVED = 8  # segments of an image halved in one round at most: more would be chosen on stale evidence
 GROUP = 8  # images worked on side by side, on a CPU: their gradients fit into memory
@@ -150,7 +150,7 @@ def _sample(model, start, change, targets, paths: dict[int, _Path]) -> None:
     numbers = torch.cat([torch.full((len(path.wanted),), number) for number, path in paths.items()])
     alphas = torch.as_tensor(np.concatenate([path.wanted for path in paths.values()]))
     found = []
-    pixels = start[0, 0].numel() * getattr(model, "passes", 1)
+    pixels = start[0, 0].numel() * getattr(model, "places", 1)
     size = batch_size(model, max(1, PIXELS // pixels), BACKWARD)
     for rows, part in zip(numbers.split(size), alphas.split(size), strict=True):
         logits, gradient = evaluate(model, along(start[rows], change[rows], part), targets[rows])

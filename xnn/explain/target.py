@@ -42,7 +42,7 @@ class Evidence(nn.Module):
         super().__init__()
         self.network = fused(network)
         self.explains, self.flip = explains, flip
-        self.passes = 2 if flip else 1  # of the network for each image
+        self.places = 2 if flip else 1  # that an image takes in a batch
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.logits(images)
