@@ -108,7 +108,7 @@ plots.region_scores(removal.by_score(scores, "f1_weighted"), "weighted F1, three
 removal.shown(found["changes"])
 
 # %%
-result = {"study": study, "run": run, **found, "provenance": xnn.timed(origin)}
+result = {"study": study, "run": run, "provenance": xnn.timed(origin), **found}  # kept ones have their own
 xnn.write_json(result, settings.reports / "regions.json")
 
 # %% tags=["answer"]

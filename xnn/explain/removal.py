@@ -65,7 +65,7 @@ def examples(tested: Tested) -> tuple[list[np.ndarray], list[str]]:
 
 
 def results(run: Run, tested: Tested) -> dict:
-    """Return what `measured` does: what regions.json has, unless what decides it has changed."""
+    """Return what `measured` does, or what regions.json has, with its provenance, if nothing has changed."""
     kept.check_recipe(run)
     if prediction.regions_are_kept(run):
         return read_json(run.reports / prediction.REGIONS)
@@ -76,10 +76,10 @@ def measured(run: Run, tested: Tested) -> dict:
     """Return the results of a run's network: n, patients, scores by fill (inputs: mean) and changes."""
     network = fused(load_model(run))
     whole = answers(network, tested.images, run.evaluation.flip)
-    by_fill = region_test(run, network, tested, whole)
+    scores = region_test(run, network, tested, whole)
     changes = small_changes(run, network, tested, whole).to_dict("records")
     found = {"n": len(tested.records), "patients": tested.records.patient.nunique()}
-    return found | {"inputs": by_fill["mean"], "inpainted": by_fill["inpainted"], "changes": changes}
+    return found | {"inputs": scores["mean"], "inpainted": scores["inpainted"], "changes": changes}
 
 
 def region_test(run: Run, network: Classifier, tested: Tested, whole: np.ndarray) -> dict[str, dict]:
