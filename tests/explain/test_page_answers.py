@@ -145,7 +145,7 @@ def test_measures_that_disagree_are_told_one_by_one(run, insertion, words):
 def test_what_explanations_do_not_support_is_said(run):
     assert "are not shown to depend on the learnt weights" in explanations(run, random=0.89)
     assert "They improve the detection" in explanations(run, gain=(0.1, 0.05))
-    assert "+0.05 to +0.20; 585 test images, 104 of them wrong)" in explanations(run, gain=(0.1, 0.05))
+    assert "+0.050 to +0.200; 585 test images, 104 of them wrong)" in explanations(run, gain=(0.1, 0.05))
     assert "Too few predictions are wrong" in explanations(run, errors={})
     alarm = {"fires": True, "value": 0.3}
     assert "Alarm: 30% of the attribution lies on the marker" in explanations(run, alarm=alarm)
