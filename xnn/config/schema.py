@@ -23,6 +23,7 @@ from .errors import UserError
 
 __by_value__ = True  # pages depend on the values, not on the code that reads them
 
+CHECKOUT = Path(__file__).resolve().parents[2]  # the folder that this code stands in
 FLOAT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$")  # text in YAML 1.1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -35,7 +36,7 @@ CONTEXT = Field(exclude=True)
 
 def root() -> Path:
     """Return the project's folder; tests and tools may use another one with the same layout."""
-    return Path(os.environ.get("XNN_ROOT", Path(__file__).resolve().parents[2]))
+    return Path(os.environ.get("XNN_ROOT", CHECKOUT))
 
 
 def short(path: Path) -> str:

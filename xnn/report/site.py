@@ -67,30 +67,31 @@ def render(renderer: str | None = None) -> None:
     printed. Raises StepError if a notebook in reports/ did not end well, or if rendering fails.
     """
     renderer = renderer or ("quarto" if shutil.which("quarto") else "smalldocs")
-    (root() / "artifacts").mkdir(exist_ok=True)
-    with FileLock(root() / "artifacts/.site.lock"):
+    project, made = root(), root() / SITE
+    (project / "artifacts").mkdir(exist_ok=True)
+    with FileLock(project / "artifacts/.site.lock"):
         notebooks = steps.pages()
         for notebook in notebooks:
             if not steps.metadata(notebook):
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
-        checklists.write(root())
+        checklists.write(project)
         why = {notebook: doubts(notebook) for notebook in notebooks}
-        made_from, kept = _inputs(why, renderer), root() / SITE / INPUTS
+        made_from, kept = _inputs(why, renderer), made / INPUTS
         if kept.exists() and kept.read_text() == made_from:
             print(f"the site is in {SITE}/index.html, and nothing that it shows has changed")
             return
         stage(notebooks)
         _run(renderer)
-        shutil.rmtree(root() / SITE, ignore_errors=True)
-        shutil.move(root() / STAGED / SITE, root() / SITE)
-        checklists.check(root() / SITE, root())
-        for file in (root() / SITE).rglob("*.html"):
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.move(project / STAGED / SITE, made)
+        checklists.check(made, project)
+        for file in made.rglob("*.html"):
             file.write_text(finished(file.read_text()))
         for notebook in notebooks:
             _complete(notebook, why[notebook])
             if why[notebook]:
                 print(f"{short(notebook)} carries a banner: {why[notebook][0]}")
-        metadata.write(root() / SITE, root())
+        metadata.write(made, project)
         kept.write_text(made_from)
         print(f"the site is in {SITE}/index.html, rendered by {renderer}")
 
