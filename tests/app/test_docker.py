@@ -58,12 +58,17 @@ def test_an_image_runs_as_nobody_and_is_looked_after(name):
     assert "USER xnn" in text
     assert "HEALTHCHECK" in text
     assert "-c requirements.lock" in text
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    assert all((PROJECT / each).exists() for line in copied for each in line.split())
+
+
+@pytest.mark.parametrize(("name", "tag"), [("app", "slim"), ("ui", "slim"), ("fiftyone", "slim-bookworm")])
+def test_the_base_of_an_image_is_pinned_by_digest(name, tag):
+    text = (PROJECT / f"docker/{name}.Dockerfile").read_text()
     stages = re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE)
     bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - {*stages}
     assert bases, "it is built from nothing"
-    assert all(re.fullmatch(r"python:[\d.]+-slim@sha256:[0-9a-f]{64}", base) for base in bases)
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
-    assert all((PROJECT / each).exists() for line in copied for each in line.split())
+    assert all(re.fullmatch(rf"python:[\d.]+-{tag}@sha256:[0-9a-f]{{64}}", base) for base in bases)
 
 
 def test_the_health_of_the_api_is_seen(tmp_path):

@@ -88,7 +88,7 @@ def test_changes_count_the_answers_that_they_move(run, tested):
     }
 
 
-def test_results_are_kept_until_what_decides_them_changes(run, tested, monkeypatch):
+def test_results_are_kept_until_what_decides_them_changes(run, monkeypatch):
     provenance.write_json(fit(run), run.reports / "training.json")
     tested = removal.load(run)
     first = removal.results(run, tested)
