@@ -117,7 +117,7 @@ PAGE = """# How good is the recipe on every patient?
 
 **Answer.** {answer}
 
-Output of `python benchmarks/folds.py report`, which describes the method.
+Output of `python benchmarks/folds.py report --run {run}`, which describes the method.
 
 The recipe is that of `{run}`, trained {folds} times; every radiograph is tested by the network that has not
 seen its patient. Scores of all {n} radiographs of {patients} patients, with 95 % intervals over patients:
