@@ -5,9 +5,9 @@ patient tend to be classified correctly or wrongly together. For many simulated 
 the share of intervals that contain the population's score: resampling patients, as the report does, and
 resampling images, as if they were independent.
 
-The same is asked of the means of measures of explanations, over as many images as a run's page explains: of
-values that are spread evenly or have a long tail, alike within a patient or not, and with limits for one
-question or for the eight that a verdict on controls asks.
+A second table asks the same of the means of explanation measures over 150 images, as many as a page explains.
+Their values are spread evenly or have a long tail, and images of a patient are alike or not. Limits are those
+for one question, or for the eight that a verdict on controls asks.
 
     python benchmarks/coverage.py --splits 1000
 """
@@ -28,7 +28,7 @@ from xnn.explain.card import mean_interval
 CLASSES = ("bacteria", "normal", "virus")
 SHARES = (0.47, 0.27, 0.26)  # shares of the classes, as in the radiographs of Kermany et al.
 SIGNAL, OF_PATIENT, OF_IMAGE = 1.5, 1.0, 0.5  # of the logits: class effect, and standard deviations
-EXPLAINED, A_PATIENT = 150, 1.3  # images whose explanations are measured, and how many of them a patient has
+EXPLAINED, POOL = 150, 275  # images explained, and patients they are drawn from: 1.3 images of each drawn
 QUESTIONS = (1, 8)  # whose limits hold together; two measures by four controls are eight
 ALIKE = (0.0, 0.5)  # share of the variance that images of a patient have in common
 TAILS = {"even": lambda normal: normal, "long tail": np.exp}  # of a standard normal value; exp: skewness 6
@@ -69,8 +69,8 @@ def coverage(splits: int, patients: int, resamples: int, seed: int = 0) -> dict[
 
 def measured(tail: str, alike: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return a measure (EXPLAINED,) of images drawn at random, and their patients."""
-    owner = rng.integers(0, pool := round(EXPLAINED / A_PATIENT * 2), EXPLAINED)
-    shared, own = rng.normal(size=pool)[owner], rng.normal(size=EXPLAINED)
+    owner = rng.integers(0, POOL, EXPLAINED)
+    shared, own = rng.normal(size=POOL)[owner], rng.normal(size=EXPLAINED)
     return TAILS[tail](alike**0.5 * shared + (1 - alike) ** 0.5 * own), owner
 
 
@@ -124,7 +124,7 @@ def main() -> None:
         "and higher still in a resample, since fewer distinct images make its bins noisier.\n"
     )
     print(
-        f"## Means of measures of explanations\n\n{EXPLAINED} images, {A_PATIENT} of a patient on average; "
+        f"## Means of measures of explanations\n\n{EXPLAINED} images drawn from {POOL} patients; "
         f"{given.splits} samples a row. *Alike*: share of the variance that images of a patient have in "
         "common. Last column: limits that hold for eight questions together; each alone should hold in "
         f"{1 - 0.05 / QUESTIONS[1]:.1%}.\n\n"
