@@ -12,7 +12,7 @@ SCHEDULER ?=## tcp://...: make the sweep on the workers of this dask scheduler
 BENCH ?= report training## names of benchmarks to run
 ONLY ?=## parts that verify recomputes, of scores, predictions and training; by default all
 JOBS ?= 2## steps, and runs of a sweep, to execute in parallel
-MODEL ?= models/kermany-mobilenetv2-robust## model that the app serves: a folder, or a Hugging Face id
+MODEL ?= models/kermany-mobilenetv2-112-robust## model that the app serves: a folder, or a Hugging Face id
 LOCK ?= requirements.lock## packages to install; requirements-report.lock is enough for reports and smaller
 PYTHON ?= python3## Python (3.11 or later) that creates the environment
 export ARCHIVE MASKS WEIGHTS ONLINE TRAIN JOBS SCHEDULER ONLY

@@ -1,6 +1,7 @@
 """How much blur before the network steadies its answers? Asked of validation images alone.
 
     python benchmarks/smoothing.py > benchmarks/smoothing.md
+    python benchmarks/smoothing.py --run mobilenetv2-112-robust > benchmarks/smoothing-112.md
 
 The trained run predicts each validation image as it is, and after each change that should not matter
 (xnn/data/changes.py), with several values of evaluation.smooth. Intervals are 95 %, over patients.
@@ -26,7 +27,7 @@ PAGE = """# How much blur steadies the answers?
 
 **Answer.** {answer}
 
-Output of `python benchmarks/smoothing.py`, which describes the method. Run `{run}` of study `{study}`, {n}
+Output of `python benchmarks/smoothing.py --run {run}`, which describes the method. Study `{study}`, {n}
 validation images of {patients} patients; no test image was used. The columns of changes are shares of answers
 that become another class.
 

@@ -156,9 +156,9 @@ plots.photograph(figure)
 # the highest superpixels are put into the blurred image, or taken out of the image and replaced by it.
 # On phantoms, where the truth is known, these order a map and degraded copies, and methods and controls,
 # as the truth does ([how measures were validated](../../../benchmarks/measures.md)), so these judge. *mean*
-# (mean grey as fill) and *removal* (the correlation of what a map gives to random quarters of the superpixels
-# with what removing them does) do not for every network: they are rejected, measured on fewer images, and
-# decide nothing.
+# (mean grey as fill) does not for every network; *removal* (the correlation of what a map gives to random
+# quarters of the superpixels with what removing them does) does with two seeds of each network, but did not
+# with one. Both are rejected, measured on fewer images, and decide nothing.
 #
 # *lung share*: share of the smoothed map's magnitude within the lungs. On phantoms, whose lesions are known:
 # *pointing game*, *relevance mass* and *rank*, for correctly classified images.

@@ -31,7 +31,7 @@ def asked(loaded, file: bytes) -> answers.Answer:
 def test_it_says_what_it_is_and_is_small(loaded):
     folder = PROJECT / settings.MODEL
     assert sum(file.stat().st_size for file in folder.iterdir()) < 6_000_000
-    assert loaded.info.id == "kermany/mobilenetv2-robust"
+    assert loaded.info.id == "kermany/mobilenetv2-112-robust"
     assert loaded.info.flip
     assert 0.3 < loaded.info.temperature < 3
     assert loaded.info.shipped["rounding"]["largest"] < 0.05

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-MODEL, LUNGS = "models/kermany-mobilenetv2-robust", "models/lungs"
+MODEL, LUNGS = "models/kermany-mobilenetv2-112-robust", "models/lungs"
 # what a question may choose; here because the page needs them, and the page works without torch
 Method = Literal[
     "integrated_gradients", "saliency", "gradient_x_input", "smoothgrad_ig", "grad_cam", "occlusion"
