@@ -12,11 +12,13 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from xnn import load_images, load_model, load_records, load_run
+from xnn import load_images, load_model, load_records, load_run, original_sizes
 from xnn.config.schema import Run
 from xnn.data import changes
+from xnn.evaluation import groups
 from xnn.evaluation.comparison import markdown, signed, with_interval
 from xnn.evaluation.intervals import all_and_resampled, summary
+from xnn.evaluation.predictions import predictions_table
 from xnn.evaluation.scoring import mean, scores
 from xnn.explain.target import fused
 from xnn.models import classifier
@@ -28,8 +30,9 @@ PAGE = """# How much blur steadies the answers?
 **Answer.** {answer}
 
 Output of `python benchmarks/smoothing.py --run {run}`, which describes the method. Study `{study}`, {n}
-validation images of {patients} patients; no test image was used. The columns of changes are shares of answers
-that become another class.
+validation images of {patients} patients; no test image was used. The worst group is the accuracy, normal against
+pneumonia, in the worst quarter of size, by which runs are chosen. The columns of changes are shares of answers that
+become another class.
 
 {table}"""
 
@@ -50,6 +53,13 @@ def changed(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     return {"": images, **kinds}
 
 
+def worst_group(run: Run, records: pd.DataFrame, plain: np.ndarray) -> dict:
+    """Return the accuracy in the worst group of class and size, from the probabilities (N, C) of validation."""
+    table = predictions_table(records, plain, run.study.classes)
+    images = groups.quartered(run.study, {"val": table}, original_sizes(run.study))
+    return groups.worst(groups.by_size(images, RESAMPLES, run.seed), "val")
+
+
 def page(run: Run, records: pd.DataFrame, found: dict[float, dict[str, np.ndarray]]) -> str:
     """Return the benchmark as Markdown, from the probabilities of each sigma."""
     classes, rows, f1, moved = run.study.classes, [], {}, {}
@@ -62,7 +72,9 @@ def page(run: Run, records: pd.DataFrame, found: dict[float, dict[str, np.ndarra
             kind: mean(each.argmax(1) != plain.argmax(1), weights) for kind, each in by_kind.items() if kind
         }
         shares = {kind: with_interval(summary(each)) for kind, each in moved[sigma].items()}
-        rows.append({"blur, px": sigma, "weighted F1": with_interval(summary(f1[sigma]))} | shares)
+        told = {"weighted F1": summary(f1[sigma]), "worst group": worst_group(run, records, plain)}
+        told = {name: with_interval(each) for name, each in told.items()}
+        rows.append({"blur, px": sigma} | told | shares)
     given = run.evaluation.smooth
     falls = " and ".join(
         f"{kind} by {signed(summary(moved[given][kind] - moved[0][kind]))}" for kind in list(moved[0])[:2]
