@@ -30,9 +30,9 @@ PAGE = """# How much blur steadies the answers?
 **Answer.** {answer}
 
 Output of `python benchmarks/smoothing.py --run {run}`, which describes the method. Study `{study}`, {n}
-validation images of {patients} patients; no test image was used. The worst group is the accuracy, normal against
-pneumonia, in the worst quarter of size, by which runs are chosen. The columns of changes are shares of answers that
-become another class.
+validation images of {patients} patients; no test image was used. The worst group is the lowest accuracy, normal
+against pneumonia, in a quarter of size, by which runs are chosen. The columns of changes are shares of
+answers that become another class.
 
 {table}"""
 
@@ -54,7 +54,7 @@ def changed(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def worst_group(run: Run, records: pd.DataFrame, plain: np.ndarray) -> dict:
-    """Return the accuracy in the worst group of class and size, from the probabilities (N, C) of validation."""
+    """Return the accuracy in the worst group of class and size, from probabilities (N, C)."""
     table = predictions_table(records, plain, run.study.classes)
     images = groups.quartered(run.study, {"val": table}, original_sizes(run.study))
     return groups.worst(groups.by_size(images, RESAMPLES, run.seed), "val")
