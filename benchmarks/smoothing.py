@@ -30,8 +30,8 @@ PAGE = """# How much blur steadies the answers?
 **Answer.** {answer}
 
 Output of `python benchmarks/smoothing.py --run {run}`, which describes the method. Study `{study}`, {n}
-validation images of {patients} patients; no test image was used. The worst group is the lowest accuracy, normal
-against pneumonia, in a quarter of size, by which runs are chosen. The columns of changes are shares of
+validation images of {patients} patients; no test image was used. The worst group is the lowest accuracy,
+normal against pneumonia, in a quarter of size, by which runs are chosen. The columns of changes are shares of
 answers that become another class.
 
 {table}"""
