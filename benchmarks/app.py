@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from support import hostile
 from xnn.app.__main__ import ALLOCATION
+from xnn.app.settings import Settings
 from xnn.config import provenance
 from xnn.data import examples
 from xnn.evaluation import comparison
@@ -67,7 +68,8 @@ def main() -> None:
     print("\n".join(["# What the app costs\n", answer(table), about, comparison.markdown(table)]))
     if before:
         old = [line for line in before.splitlines() if line.startswith("|")]
-        print("", "## Before the change", "", *old, "", sep="\n")
+        model = [line for line in before.splitlines() if line.startswith("Model ")]
+        print("", "## Before the change", "", *model, "", *old, "", sep="\n")
     print(files)
     print(f"\nLoad average at the end {os.getloadavg()[0]:.1f}.")
 
@@ -85,6 +87,7 @@ def heading() -> str:
     return (
         f"\nOutput of `python benchmarks/app.py {' '.join(sys.argv[1:])}`; the method is described at the "
         "top of that file.\n\n"
+        f"Model `{Settings().model}`.\n\n"
         f"{provenance.device()}, the API on {CORES} of {os.cpu_count()} cores, which its clients share; load "
         f"average {os.getloadavg()[0]:.1f} at the start. {SOURCE}\n"
     )
