@@ -22,7 +22,8 @@ It is no medical device and must not guide care.
 
 {attribution}
 """
-CLASSIFIER_LIMITS = """Fitted to {title}: {patients} patients of the training split, from one archive.
+CLASSIFIER_LIMITS = """Fitted to {title}: {patients} patients of the training split, from one archive,
+at {side} x {side} pixels.
 It names one of {classes} for any image, also for one of another age, view, disease or body part. It may read
 borders, markers and exposure rather than the lungs. It cannot know the patient, earlier images or the
 laboratory. The app raises flags with limits measured on the validation split (benchmarks/flags.md), but was
@@ -51,6 +52,7 @@ def of_run(run: Run, text: str, metrics: dict, shipped: dict) -> ModelCard:
     limits = CLASSIFIER_LIMITS.format(
         title=study.title,
         patients=records.patient[records.split == "train"].nunique(),
+        side=run.model.image_size or study.image_size,
         classes=", ".join(study.classes),
         far=shipped["far_test_images"],
         **shipped["rounding"],
