@@ -53,14 +53,14 @@ def changed(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     return {"": images, **kinds}
 
 
-def worst_group(run: Run, records: pd.DataFrame, plain: np.ndarray) -> dict:
-    """Return the accuracy in the worst group of class and size, from probabilities (N, C)."""
+def worst_group(run: Run, records: pd.DataFrame, sizes: pd.Series | None, plain: np.ndarray) -> dict | None:
+    """Return the accuracy in the worst group of class and size, if sizes are known."""
     table = predictions_table(records, plain, run.study.classes)
-    images = groups.quartered(run.study, {"val": table}, original_sizes(run.study))
+    images = groups.quartered(run.study, {"val": table}, sizes)
     return groups.worst(groups.by_size(images, RESAMPLES, run.seed), "val")
 
 
-def page(run: Run, records: pd.DataFrame, found: dict[float, dict[str, np.ndarray]]) -> str:
+def page(run: Run, records: pd.DataFrame, sizes, found: dict[float, dict[str, np.ndarray]]) -> str:
     """Return the benchmark as Markdown, from the probabilities of each sigma."""
     classes, rows, f1, moved = run.study.classes, [], {}, {}
     labels = records.label.map(classes.index).to_numpy()
@@ -72,9 +72,9 @@ def page(run: Run, records: pd.DataFrame, found: dict[float, dict[str, np.ndarra
             kind: mean(each.argmax(1) != plain.argmax(1), weights) for kind, each in by_kind.items() if kind
         }
         shares = {kind: with_interval(summary(each)) for kind, each in moved[sigma].items()}
-        told = {"weighted F1": summary(f1[sigma]), "worst group": worst_group(run, records, plain)}
-        told = {name: with_interval(each) for name, each in told.items()}
-        rows.append({"blur, px": sigma} | told | shares)
+        quality = {"weighted F1": summary(f1[sigma]), "worst group": worst_group(run, records, sizes, plain)}
+        quality = {name: with_interval(each) for name, each in quality.items() if each}
+        rows.append({"blur, px": sigma} | quality | shares)
     given = run.evaluation.smooth
     falls = " and ".join(
         f"{kind} by {signed(summary(moved[given][kind] - moved[0][kind]))}" for kind in list(moved[0])[:2]
@@ -100,7 +100,8 @@ def main() -> None:
     run = load_run(given.study, given.run)
     records = load_records(run.study).query("split == 'val'").reset_index(drop=True)
     images = changed(load_images(run.study)[records.row.to_numpy()])
-    print(page(run, records, {sigma: answers(run, sigma, images) for sigma in SIGMAS}), end="")
+    found = {sigma: answers(run, sigma, images) for sigma in SIGMAS}
+    print(page(run, records, original_sizes(run.study), found), end="")
 
 
 if __name__ == "__main__":

@@ -27,11 +27,16 @@ def test_the_page_counts_the_answers_that_change(small):
     run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"smooth": 1.0})})
     labels = np.arange(100) % 3
     patients = [f"p{number}" for number in range(100)]
-    records = pd.DataFrame({"label": np.array(CLASSES)[labels], "patient": patients})
+    paths = [f"{number}.png" for number in range(100)]
+    records = pd.DataFrame({"path": paths, "label": np.array(CLASSES)[labels], "patient": patients})
     kinds = list(changes.CHANGES)
     plain = {"": certain(labels), **{kind: certain(labels, wrong=20) for kind in kinds}}
     better = {"": certain(labels), **{kind: certain(labels, wrong=5) for kind in kinds}}
-    page = SMOOTHING.page(run, records, {0: plain, 1.0: better})
+    sizes = pd.Series(range(1, 101), paths)
+    page = SMOOTHING.page(run, records, sizes, {0: plain, 1.0: better})
+    assert "worst group" in page
+    assert "| 1.0 | 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) |" in page
+    assert "worst group |" not in SMOOTHING.page(run, records, None, {0: plain, 1.0: better})
     assert f"{kinds[0]} by -0.150 (-0.2" in page
     assert "Weighted F1 changes by +0.000 (+0.000 to +0.000)" in page
     assert "100\nvalidation images of 100 patients" in page
