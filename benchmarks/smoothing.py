@@ -60,8 +60,10 @@ def worst_group(run: Run, records: pd.DataFrame, sizes: pd.Series | None, plain:
     return groups.worst(groups.by_size(images, RESAMPLES, run.seed), "val")
 
 
-def page(run: Run, records: pd.DataFrame, sizes, found: dict[float, dict[str, np.ndarray]]) -> str:
-    """Return the benchmark as Markdown, from the probabilities of each sigma."""
+def page(
+    run: Run, records: pd.DataFrame, sizes: pd.Series | None, found: dict[float, dict[str, np.ndarray]]
+) -> str:
+    """Return the benchmark as Markdown, from the originals' sizes and the probabilities of each sigma."""
     classes, rows, f1, moved = run.study.classes, [], {}, {}
     labels = records.label.map(classes.index).to_numpy()
     weights = all_and_resampled(records.patient, RESAMPLES, run.seed)
