@@ -17,6 +17,8 @@ controls. It may rank methods if that with the methods lies above 0.5.
 """
 
 import argparse
+import contextlib
+import sys
 import time
 from itertools import combinations
 
@@ -186,7 +188,8 @@ def main() -> None:
             if seed != run.seed:
                 run = run.model_copy(update={"seed": seed, "name": f"{name}-seed{seed}"})
             if not (run.artifacts / "model").exists():
-                provenance.write_json(fit(run), run.reports / "training.json")
+                with contextlib.redirect_stdout(sys.stderr):  # the training's progress output
+                    provenance.write_json(fit(run), run.reports / "training.json")
             tables.append(agreements(run, given.images).assign(network=name))
     rows = [
         dict(zip(("measure", "network", "truth"), key, strict=True))

@@ -61,6 +61,14 @@ def test_nothing_large_and_no_cache_is_committed():
     assert not [file for file in files if file.suffix == ".ckpt" or "artifacts" in file.parts]
 
 
+@pytest.mark.parametrize("page", sorted((PROJECT / "benchmarks").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_of_a_benchmark_begins_with_its_title_and_its_answer(page):
+    title, empty, answer, *_ = page.read_text().splitlines()
+    assert title.startswith("# ")
+    assert not empty
+    assert answer
+
+
 def test_help_lists_every_goal_and_variable():
     found = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True).stdout
     for word in (
