@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from support.packages import with_dependencies
 from support.project import PROJECT
 from support.serving import folder_of, free_port, healthcheck, serving
+from xnn.app import settings
 
 LOCK = (PROJECT / "requirements.lock").read_text()
 FILES = ("app", "ui")
@@ -85,6 +86,12 @@ def test_compose_starts_both_on_this_machine_only():
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
         assert (PROJECT / service["build"]["dockerfile"]).exists()
+
+
+def test_make_and_compose_serve_the_model_of_the_settings():
+    (volume,) = yaml.safe_load((PROJECT / "docker/compose.yaml").read_text())["services"]["api"]["volumes"]
+    assert volume == f"${{MODEL:-../{settings.MODEL}}}:/model:ro"
+    assert f"\nMODEL ?= {settings.MODEL}##" in (PROJECT / "Makefile").read_text()
 
 
 def test_the_served_package_loads_no_pickle():
