@@ -5,9 +5,9 @@ patient tend to be classified correctly or wrongly together. For many simulated 
 the share of intervals that contain the population's score: resampling patients, as the report does, and
 resampling images, as if they were independent.
 
-A second table asks the same of the means of explanation measures over 150 images, as many as a page explains.
-Their values are spread evenly or have a long tail, and images of a patient are alike or not. Limits are those
-for one question, or for the eight that a verdict on controls asks.
+A second table does the same for explanation measures, averaged over 150 images, the number that a page
+explains. Their values are spread evenly or have a long tail, and images of a patient are alike or not. Limits
+are those for one question, or for the eight that a verdict on controls asks.
 
     python benchmarks/coverage.py --splits 1000
 """

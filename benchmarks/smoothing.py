@@ -30,9 +30,9 @@ PAGE = """# How much blur steadies the answers?
 **Answer.** {answer}
 
 Output of `python benchmarks/smoothing.py --run {run}`, which describes the method. Study `{study}`, {n}
-validation images of {patients} patients; no test image was used. The worst group is the lowest accuracy,
-normal against pneumonia, in a quarter of size, by which runs are chosen. The columns of changes are shares of
-answers that become another class.
+validation images of {patients} patients; no test image was used. *Worst group*: the lowest
+accuracy, normal against pneumonia, among the quarters of healthy and of ill images by size; runs are chosen
+by it. The columns of changes are shares of answers that become another class.
 
 {table}"""
 

@@ -156,8 +156,8 @@ plots.photograph(figure)
 # the highest superpixels are put into the blurred image, or taken out of the image and replaced by it.
 # On phantoms, where the truth is known, these order a map and degraded copies, and methods and controls,
 # as the truth does ([how measures were validated](../../../benchmarks/measures.md)), so these judge. *mean*
-# (mean grey as fill) does not for every network; *removal* (the correlation of what a map gives to random
-# quarters of the superpixels with what removing them does) does with two seeds of each network, but did not
+# (mean grey as fill) fails for some networks; *removal* (the correlation of what a map gives to random
+# quarters of the superpixels with what removing them does) passed with two seeds of each network, but not
 # with one. Both are rejected, measured on fewer images, and decide nothing.
 #
 # *lung share*: share of the smoothed map's magnitude within the lungs. On phantoms, whose lesions are known:
