@@ -129,7 +129,8 @@ def page():
     ]
     notebook = nbformat.v4.new_notebook(cells=cells)
     where = run.reports / "4-evaluate.ipynb"
-    return present.shown(notebook, Task("4-evaluate", run), where, lambda name, _: f"files/{name}")
+    known = present.named("shown", origin.up_from(where))
+    return present.shown(notebook, Task("4-evaluate", run), where, lambda name, _: f"files/{name}", known)
 
 
 def test_the_answer_comes_first_and_the_provenance_last(page):

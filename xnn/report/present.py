@@ -38,15 +38,20 @@ STEPS_SHOWN = {
 }
 
 
-def shown(notebook: nbformat.NotebookNode, task: Task, page: Path, save: Callable[[str, bytes], str]):
+def shown(
+    notebook: nbformat.NotebookNode,
+    task: Task,
+    page: Path,
+    save: Callable[[str, bytes], str],
+    known: dict[str, tuple[str, str]],
+):
     """Return the notebook that is rendered as a page.
 
-    `save` keeps a file beside the page under a name and returns its address.
+    `save` keeps a file beside the page under a name and returns its address; `known` is as `named` gives it.
     """
     title = TITLE.search(notebook.cells[0].source)[1]
     cells = [part for cell in notebook.cells[1:] for part in _parts(cell)]
     answer, stamp, cells = _taken(cells)
-    known = named(task.study, up_from(page))
     answer = linked(answer, known)
     numbered = _Numbered(title, known, up_from(page), save, origin.lines(task, page, stamp))
     for cell in cells:
@@ -86,18 +91,16 @@ def sentence(text: str) -> str:
 # ---- names and links -------------------------------------------------------------------------------
 
 
-def named(study: Study | None, up: str) -> dict[str, tuple[str, str]]:
+def named(study: str, up: str) -> dict[str, tuple[str, str]]:
     """Return readable name and address of every run and study that a page of a study may mention.
 
     `up` leads from the page to the top of the site.
     """
-    if not study:
-        return {}
     found = {}
     for each in map(files.load_study, files.studies()):
         found[each.name] = (names.of_study(each), _address(each, "6-compare", up))
-    for run in files.runs(study.name):
-        run = files.load_run(study.name, run)
+    for run in files.runs(study):
+        run = files.load_run(study, run)
         found[run.name] = (names.of_run(run), _address(run, "4-evaluate", up))
     return found
 

@@ -1,5 +1,6 @@
 """Rendering of the site: broken pages are refused, stale ones get a banner."""
 
+import functools
 import glob
 import html
 import os
@@ -7,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from string import Template
 
@@ -114,9 +116,10 @@ def stage(notebooks: list[Path]) -> None:
             shutil.copyfile(file, target)
     (staged / "_quarto.yml.local").write_text(QUARTO)
     (staged / "pages/gallery.js").write_text(landing.galleries(root()))
+    named = functools.cache(present.named)  # every page of a study has the same names
     for name in files.studies():
         if (file := staged / "reports" / name / "_findings.md").exists():
-            file.write_text(present.linked(file.read_text(), present.named(files.load_study(name), up="")))
+            file.write_text(present.linked(file.read_text(), named(name, up="")))
     benchmarks = sorted((staged / "benchmarks").glob("*.md"))
     for file in benchmarks:
         links = (f"[{each.stem}]({each.name})" if each != file else f"**{each.stem}**" for each in benchmarks)
@@ -126,18 +129,23 @@ def stage(notebooks: list[Path]) -> None:
     for file in (staged / "_quarto.yml", staged / "index.qmd"):
         file.write_text(Template(file.read_text()).safe_substitute(parts))
     for notebook in notebooks:
-        target = staged / notebook.relative_to(root())
-        folder = target.with_name(f"{target.stem}-files")
-        folder.mkdir(parents=True, exist_ok=True)
-
-        def save(name: str, content: bytes, folder=folder) -> str:
-            (folder / name).write_bytes(content)
-            return f"{folder.name}/{name}"
-
-        page = present.shown(nbformat.read(notebook, as_version=4), steps.task_of(notebook), notebook, save)
-        nbformat.write(page, target)
-    for file in (root() / STAGED / "pages").glob("*.qmd"):
+        _stage_notebook(notebook, staged / notebook.relative_to(root()), named)
+    for file in (staged / "pages").glob("*.qmd"):
         file.write_text(without_empty_list(file.read_text(), file.parent))
+
+
+def _stage_notebook(notebook: Path, target: Path, named: Callable[..., dict]) -> None:
+    """Write an executed notebook as readers see it, with its pictures in a folder beside it."""
+    folder, task = target.with_name(f"{target.stem}-files"), steps.task_of(notebook)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def save(name: str, content: bytes) -> str:
+        (folder / name).write_bytes(content)
+        return f"{folder.name}/{name}"
+
+    known = named(task.study.name, origin.up_from(notebook)) if task.study else {}
+    page = present.shown(nbformat.read(notebook, as_version=4), task, notebook, save, known)
+    nbformat.write(page, target)
 
 
 def without_empty_list(page: str, folder: Path) -> str:
