@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[1]
+LIBRARIES = "filelock, pydantic.main, typer, yaml"  # of the command line and of parameters
 COMMANDS = {
     "make report, in a fresh clone": ("make", f"BIN={Path(sys.executable).parent}", "report"),
     "make report, again": ("make", f"BIN={Path(sys.executable).parent}", "report"),
     "xnn report, which checks every page": (sys.executable, "-m", "xnn", "report", "phantom"),
     "xnn run, of a step that is current": (sys.executable, "-m", "xnn", "run", "1-wrangle", "phantom"),
+    "of it, importing the libraries that it needs": (sys.executable, "-c", f"import {LIBRARIES}"),
 }
+# of the caller, that a user does not have; without compiled files every command would compile xnn again
+FOREIGN = ("ARCHIVE", "MASKS", "WEIGHTS", "PYTHONDONTWRITEBYTECODE")
 
 
 class Cost(NamedTuple):
@@ -37,7 +41,7 @@ class Cost(NamedTuple):
 def measure(command: tuple[str, ...], folder: Path) -> Cost:
     """Return the cost of a command in a folder; end with its output if it fails."""
     here = {**os.environ, "XNN_ROOT": str(folder), "PYTHONPATH": str(folder)}
-    here = {name: value for name, value in here.items() if name not in ("ARCHIVE", "MASKS", "WEIGHTS")}
+    here = {name: value for name, value in here.items() if name not in FOREIGN}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     result = subprocess.run(command, cwd=folder, env=here, capture_output=True, text=True)
     if result.returncode:

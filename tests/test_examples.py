@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support.project import PROJECT
+from support.project import PROJECT, ROOT
+from support.report import running
 from xnn import BACKBONES, METHODS, load_study
 from xnn.config import schema
-from xnn.report import pipeline, steps
+from xnn.report import steps
 
 TEXT = (PROJECT / "pages/reproduce.qmd").read_text()
 
@@ -44,11 +45,11 @@ def registries(monkeypatch):
             monkeypatch.delitem(registry, name)
 
 
-def test_own_images_and_classes_make_a_report_and_own_code_runs(mine, registries, monkeypatch, root):
+def test_own_images_and_classes_make_a_report_and_own_code_runs(mine, registries, monkeypatch):
     monkeypatch.setenv("ARCHIVE", str(mine))
-    for step in ("1-wrangle", "3-train", "4-evaluate"):
-        pipeline.run_step(step, "mine", *(["small"] if steps.STEPS[step].per == "run" else []))
-    pipeline.run_step("6-compare", "mine")
+    with running(ROOT) as run:
+        for step in ("1-wrangle", "3-train", "4-evaluate", "6-compare"):
+            run("run", step, "mine", *(["small"] if steps.STEPS[step].per == "run" else []))
     assert "accuracy" in (load_study("mine").reports / "results.csv").read_text()
     namespace = {}
     for block in blocks("python"):

@@ -147,39 +147,6 @@ def test_a_note_makes_the_run_s_pages_stale_and_trains_nothing(copy):
     assert "no training is needed" in told
 
 
-@pytest.fixture(scope="module")
-def named(copied):
-    """The report of one run, by a caller with settings of his own; the project and what make printed."""
-    folder = copied()
-    reports = folder / "reports" / STUDY
-    shutil.rmtree(reports / "second")
-    (reports / "first/4-evaluate.ipynb").unlink()
-    (folder / "rc").write_text("figure.facecolor: red\n")
-    own = {"MPLBACKEND": "Agg", "MATPLOTLIBRC": str(folder / "rc"), "LC_ALL": "C", "TZ": "Asia/Tokyo"}
-    return folder, make(folder, "report", "RUNS=first", **own)
-
-
-def test_named_runs_are_made_and_no_others(named):
-    _, output = named
-    assert "second" not in output
-    assert sorted(executed(output)) == ["6-compare", "7-protocol", "first/4-evaluate"]
-
-
-def test_the_caller_s_settings_change_no_page(built, named):
-    folder, _ = named
-    before, after = (
-        pictures(each / "reports" / STUDY / "first/4-evaluate.ipynb") for each in (built, folder)
-    )
-    assert before == after
-    assert len(before) > 4
-
-
-def pictures(page) -> list[str]:
-    cells = nbformat.read(page, as_version=4).cells
-    shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    return [data["image/png"] for data in shown if "image/png" in data]
-
-
 def test_figures_have_two_pixels_for_each_that_a_notebook_shows(built):
     cells = nbformat.read(built / "reports" / STUDY / "first/4-evaluate.ipynb", as_version=4).cells
     outputs = [output for cell in cells for output in cell.get("outputs", []) if "data" in output]

@@ -142,32 +142,64 @@ def test_an_edit_makes_stale_what_it_reaches_and_nothing_else(copy, what):
     assert expected in told
 
 
-def test_figures_are_drawn_again_from_kept_results_and_words_without_execution(copy):
-    """In a clone: models are not there, the records are made again."""
-    ANOTHER_FIGURE(copy)
-    A_WORD(copy)
-    reports = copy / "reports" / STUDY / "first"
-    words, figure = (reports / f"{step}.ipynb" for step in ("5-explain", "3-train"))
-    (old_words, old_figure), training = map(read, (words, figure)), (reports / "training.json").read_text()
-    told = make(copy, "report", "RUNS=first")
-    assert executed(told) == ["first/3-train"]
+@pytest.fixture(scope="module")
+def named(copied):
+    """The report of one run in a clone, with another figure and other words, by a caller with own settings.
+
+    Models are not there. Gives the project and what make printed.
+    """
+    folder = copied()
+    ANOTHER_FIGURE(folder)
+    A_WORD(folder)
+    shutil.rmtree(folder / "reports" / STUDY / "second")
+    (folder / "reports" / STUDY / "first/4-evaluate.ipynb").unlink()
+    (folder / "rc").write_text("figure.facecolor: red\n")
+    own = {"MPLBACKEND": "Agg", "MATPLOTLIBRC": str(folder / "rc"), "LC_ALL": "C", "TZ": "Asia/Tokyo"}
+    return folder, make(folder, "report", "RUNS=first", **own)
+
+
+def test_named_runs_are_made_and_no_others(named):
+    _, told = named
+    assert "second" not in told
+    assert sorted(executed(told)) == ["6-compare", "7-protocol", "first/3-train", "first/4-evaluate"]
+
+
+def test_the_caller_s_settings_change_no_page(built, named):
+    before, after = (pictures(page) for page in both(built, named, "4-evaluate"))
+    assert before == after
+    assert len(before) > 4
+
+
+def test_figures_are_drawn_again_from_kept_results(built, named):
+    folder, told = named
     assert "training is" not in told
-    assert not (copy / "artifacts" / STUDY / "first/model").exists()
-    assert (reports / "training.json").read_text() == training
-    new_words, new_figure = map(read, (words, figure))
-    assert "**Whence? " in new_words.cells[1].source
-    (answer,) = [new for old, new in zip(outputs(old_words), outputs(new_words), strict=True) if old != new]
-    assert "Seen on 3 test images" in answer[0].data["text/markdown"]
-    differ = [old != new for old, new in zip(outputs(old_figure), outputs(new_figure), strict=True)]
+    assert not (folder / "artifacts" / STUDY / "first/model").exists()
+    before, after = ((each / "reports" / STUDY / "first/training.json") for each in (built, folder))
+    assert before.read_text() == after.read_text()
+    differ = [old != new for old, new in zip(*map(outputs, both(built, named, "3-train")), strict=True)]
     assert differ.count(True) == 2, "the figure, and the provenance"
 
 
-def read(page):
-    return nbformat.read(page, as_version=4)
+def test_words_change_without_execution(built, named):
+    before, after = both(built, named, "5-explain")
+    assert "**Whence? " in after.cells[1].source
+    (answer,) = [new for old, new in zip(outputs(before), outputs(after), strict=True) if old != new]
+    assert "Seen on 3 test images" in answer[0].data["text/markdown"]
+
+
+def both(built, named, step: str) -> list[nbformat.NotebookNode]:
+    """A page of the first run, before and after."""
+    pages = [folder / "reports" / STUDY / f"first/{step}.ipynb" for folder in (built, named[0])]
+    return [nbformat.read(page, as_version=4) for page in pages]
 
 
 def outputs(notebook):
     return [cell.get("outputs") for cell in notebook.cells]
+
+
+def pictures(notebook) -> list[str]:
+    shown = [each.get("data", {}) for cell in notebook.cells for each in cell.get("outputs", [])]
+    return [data["image/png"] for data in shown if "image/png" in data]
 
 
 def test_a_clone_without_artifacts_makes_what_a_stale_page_needs(copy):

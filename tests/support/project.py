@@ -11,6 +11,7 @@ os.environ["XNN_ROOT"] = tempfile.mkdtemp(prefix="xnn-tests-")
 os.environ.pop("ARCHIVE", None)
 os.environ.pop("WEIGHTS", None)
 os.environ.pop("MASKS", None)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of many processes would compile xnn again
 os.environ["TQDM_DISABLE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as `make test` has it: workers share the cores
 os.environ.setdefault("PYTHONHASHSEED", "0")  # too: steps are forks then

@@ -1,11 +1,14 @@
 """A small study in a project folder of its own, whose report the real make makes."""
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from support.project import PROJECT, SMALL, TINY, environment
+from support.project import PROJECT, SMALL, TINY, command, environment
+from xnn.report import warm
 
 STUDY = "tiny"
 STEPS_OF_A_RUN = ("3-train", "4-evaluate", "4-regions", "5-explain")
@@ -73,6 +76,24 @@ def make(folder: Path, *names: str, expect: int = 0, **more: str) -> str:
     output = result.stdout + result.stderr
     assert result.returncode == expect, output
     return output
+
+
+@contextlib.contextmanager
+def running(folder: Path):
+    """Function that runs `xnn ARGUMENTS...`; where they can be, commands are forks that need not import."""
+    here = environment(folder, PYTHONPATH=os.pathsep.join(sys.path))
+    if not warm.forking:
+        yield lambda *words: subprocess.run(command(*words), cwd=folder, env=here, check=True)
+        return
+    server, log = warm.Server(folder, here), folder / "commands.log"
+
+    def run(*words: str) -> None:
+        assert server.run(log, "xnn", *words) == 0, log.read_text()
+
+    try:
+        yield run
+    finally:
+        server.close()
 
 
 def executed(output: str) -> list[str]:

@@ -190,7 +190,7 @@ class _Module:
     def __init__(self, path: Dotted, tree: ast.Module, package: bool = False):
         self.path, self.tree = path, tree
         parent = path if package else path[:-1]  # where its relative imports start
-        self.imports = dict(binding for node in ast.walk(tree) for binding in _imported(node, parent))
+        self.imports = dict(binding for node in _statements(tree) for binding in _imported(node, parent))
         self.definitions: dict[str, list[ast.stmt]] = {}
         self.effects: list[ast.stmt] = []
         for node in tree.body:
@@ -200,6 +200,14 @@ class _Module:
             if not names and not _is_passive(node):
                 self.effects.append(node)
         self.by_value = "__by_value__" in self.definitions
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Yield all statements in a node, also inner ones: without the expressions, which are most of a tree."""
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for inner in getattr(node, name, ()):
+            yield inner
+            yield from _statements(inner)
 
 
 def _imported(node: ast.AST, parent: Dotted) -> Iterator[tuple[str, Dotted]]:
@@ -382,6 +390,8 @@ def _methods() -> dict[str, set[str]]:
     """Map each method and property of classes in modules by value to the attributes it reads."""
     found = defaultdict(set)
     for file in PACKAGE.rglob("*.py"):
+        if "__by_value__" not in file.read_text(encoding="utf-8"):
+            continue  # parsing takes longer
         module = _module((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts))
         if module and module.by_value:
             classes = (node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef))

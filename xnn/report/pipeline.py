@@ -188,7 +188,9 @@ def status(tasks: list[Task]) -> None:
             reason = "; ".join(why[task][:3]) or "only if an upstream result changes"
             print(f"{task}: {reason}{f' (took {took / 60:.1f} min)' if took else ''}")
     print(f"{len(tasks) - len(stale)} of {len(tasks)} pages are current")
-    from . import trainings
+    needed = []
+    if remade := [task for task in tasks if why[task]]:
+        from . import trainings  # pandas takes half a second to import
 
-    needed = trainings.needed(task for task in tasks if why[task])
+        needed = trainings.needed(remade)
     print(trainings.announcement(needed) if needed else "no training is needed")
