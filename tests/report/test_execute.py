@@ -32,6 +32,14 @@ def test_a_figure_without_a_picture_is_an_error(root, shown, fails):
         execute._check_figures(notebook, root / "reports/a.ipynb")
 
 
+def test_a_kernel_keeps_its_memory_unless_the_caller_says_otherwise(monkeypatch):
+    for name in execute.MEMORY:
+        monkeypatch.delenv(name, raising=False)
+        assert int(execute.kernel_environment()[name]) > 2**30
+        monkeypatch.setenv(name, "1")
+        assert execute.kernel_environment()[name] == "1"
+
+
 def test_streams_are_joined_and_progress_is_dropped():
     out = nbformat.v4.new_output
     outputs = [

@@ -31,6 +31,9 @@ SETTINGS = {
     "PYTHONHASHSEED": "0",
     "TQDM_MININTERVAL": "10",  # fewer lines of progress in logs
 }
+# by default glibc returns the memory of each large tensor to the system and requests it again, which takes as
+# long as the work of a network on a CPU; a caller may have other thresholds, as Make has
+MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(8 * 2**30))  # bytes
 UNSET = ("PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONOPTIMIZE", "NO_COLOR", "FORCE_COLOR")
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -122,7 +125,7 @@ def _shown(notebook: nbformat.NotebookNode) -> list:
 
 def kernel_environment() -> dict[str, str]:
     """The environment of this process as notebooks get it."""
-    return {name: value for name, value in os.environ.items() if name not in UNSET} | SETTINGS
+    return MEMORY | {name: value for name, value in os.environ.items() if name not in UNSET} | SETTINGS
 
 
 def _papermill(notebook: nbformat.NotebookNode, output: Path, task: Task) -> nbformat.NotebookNode:

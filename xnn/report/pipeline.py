@@ -1,6 +1,7 @@
 """Making of the report: execute stale pages in order, keep current ones."""
 
 import itertools
+import os
 import subprocess
 import time
 from collections import Counter
@@ -68,7 +69,7 @@ def provide(task: Task) -> None:
     if not isinstance(task.subject, Run):
         return
     from ..models import kept  # pandas takes half a second to import
-    from . import trainings
+    from . import execute, trainings
 
     if needed := trainings.needed([task]):
         trainings.allow(needed)
@@ -76,7 +77,7 @@ def provide(task: Task) -> None:
             needed.remove(task.subject)  # its notebook trains it
         if names := [run.name for run in needed]:
             print(f"{study.name}: models that are not here: {', '.join(names)}; training ...", flush=True)
-            if leash.start("xnn", "train", study.name, *names).wait():
+            if leash.start("xnn", "train", study.name, *names, env=execute.MEMORY | os.environ).wait():
                 raise StepError(f"training of {' or '.join(names)} failed: see above")
 
 

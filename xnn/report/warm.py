@@ -25,7 +25,7 @@ from unittest import mock
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 from ..config.leash import GRACE
-from .execute import SETTINGS, UNSET, kernel_environment
+from .execute import MEMORY, SETTINGS, UNSET, kernel_environment
 
 MODULES = (
     "ipykernel.kernelapp",  # first: progress bars are widgets where it is
@@ -99,7 +99,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import serve; serve()"],
             cwd=folder,
-            env=plain | {"PYTHONHASHSEED": SETTINGS["PYTHONHASHSEED"]},
+            env=MEMORY | plain | {"PYTHONHASHSEED": SETTINGS["PYTHONHASHSEED"]},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
