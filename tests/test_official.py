@@ -1,5 +1,6 @@
 """The benchmark on the publishers' test, from the results of a small made-up sweep."""
 
+import re
 import runpy
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from support.project import PROJECT, ROOT
 from support.samples import CLASSES, table
-from xnn import in_words, load_sweep
+from xnn import in_words, load_run, load_sweep
 from xnn.config.provenance import write_json
 from xnn.data.records import write_csv
 from xnn.evaluation import intervals
@@ -25,9 +26,23 @@ points:
 """
 
 
+def write_results(run, given, validation: float) -> None:
+    """Write the results of a run from its predictions and its score on validation."""
+    write_csv(given, run.reports / "predictions.csv")
+    metrics = intervals.metrics(given, CLASSES, resamples=20)
+    score = {"value": validation, "low": 0.6, "high": 0.9}
+    metrics["validation"] = {"f1_weighted": score, "worst_group_accuracy": score}
+    write_json(metrics | {"worst_group_accuracy": score}, run.reports / "metrics.json")
+    training = {"history": [{"seconds": 1.0}], "frozen_seconds": 0, "parameters": {"trained": 1}}
+    write_json(training, run.reports / "training.json")
+
+
 @pytest.fixture
 def sweep(small):
-    """Three arms of three seeds: the last is right of more healthy images, and worse on validation."""
+    """Three arms of three seeds: the last is right of more healthy images, and worse on validation.
+
+    The study's one network is right of all healthy images, and the worst on validation.
+    """
     folder = ROOT / "params/sweeps"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "arms.yaml").write_text(SWEEP.format(study=small))
@@ -38,14 +53,12 @@ def sweep(small):
         if point.setting == "better":
             healthy = (given.label == "normal") & (rng.random(len(given)) < 0.5)
             given.loc[healthy, CLASSES] = [0.1, 0.8, 0.1]
-        write_csv(given, run.reports / "predictions.csv")
-        metrics = intervals.metrics(given, CLASSES, resamples=20)
-        score = {"value": 0.7 if point.setting == "better" else 0.8, "low": 0.6, "high": 0.9}
-        metrics["validation"] = {"f1_weighted": score, "worst_group_accuracy": score}
-        write_json(metrics | {"worst_group_accuracy": score}, run.reports / "metrics.json")
-        training = {"history": [{"seconds": 1.0}], "frozen_seconds": 0, "parameters": {"trained": 1}}
-        write_json(training, run.reports / "training.json")
-    return found
+        write_results(run, given, 0.7 if point.setting == "better" else 0.8)
+    given.loc[given.label == "normal", CLASSES] = [0.1, 0.8, 0.1]
+    write_results(load_run(small, "plain"), given, 0.6)
+    yield found
+    for name in ("predictions.csv", "metrics.json", "training.json"):
+        (load_run(small, "plain").reports / name).unlink()
 
 
 def test_rows_are_in_the_order_of_validation_with_intervals(sweep):
@@ -64,3 +77,12 @@ def test_the_page_gives_changes_that_exceed_chance(sweep):
     assert any(line.startswith("- `better`: +0.") for line in lines)
     assert "- no measurable change: `same`" in lines
     assert "The setting chosen by worst-group accuracy on validation is `plain`:" in lines
+
+
+def test_the_page_tells_how_far_scores_go_and_that_validation_does_not_find_them(sweep):
+    text = OFFICIAL["page"](sweep)
+    assert "The highest of 4 settings and networks" in text
+    assert "- specificity for pneumonia: 1.000 (MobileNetV2, all layers, random start)" in text
+    (rank,) = re.findall(r"each score on the test: .*specificity for pneumonia (\S+),", text)
+    assert float(rank) < 0
+    assert "| MobileNetV2, all layers, random start | 0.600 | " in text
