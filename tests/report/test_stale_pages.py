@@ -212,7 +212,7 @@ def test_a_clone_without_artifacts_makes_what_a_stale_page_needs(copy):
     page.with_name("regions.json").unlink()
     told = make(copy, f"reports/{STUDY}/second/4-regions.ipynb")
     assert "2 trainings are needed" in told
-    assert executed(told) == ["second/4-regions"]
+    assert executed(told) == ["1-wrangle", "second/4-regions"]
 
 
 def test_results_on_real_radiographs_are_not_trained_again_unasked(copy):
