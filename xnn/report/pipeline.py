@@ -69,15 +69,17 @@ def provide(task: Task) -> None:
     if not isinstance(task.subject, Run):
         return
     from ..models import kept  # pandas takes half a second to import
-    from . import execute, trainings
+    from . import trainings
 
     if needed := trainings.needed([task]):
         trainings.allow(needed)
         if task.step == "3-train" and not kept.record(task.subject, kept.inputs(task.subject)):
             needed.remove(task.subject)  # its notebook trains it
         if names := [run.name for run in needed]:
+            from .execute import MEMORY
+
             print(f"{study.name}: models that are not here: {', '.join(names)}; training ...", flush=True)
-            if leash.start("xnn", "train", study.name, *names, env=execute.MEMORY | os.environ).wait():
+            if leash.start("xnn", "train", study.name, *names, env=MEMORY | os.environ).wait():
                 raise StepError(f"training of {' or '.join(names)} failed: see above")
 
 
