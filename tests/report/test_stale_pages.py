@@ -211,7 +211,7 @@ def test_a_clone_without_artifacts_makes_what_a_stale_page_needs(copy):
     assert "no training is needed" in told, "what its network was asked is kept"
     page.with_name("regions.json").unlink()
     told = make(copy, f"reports/{STUDY}/second/4-regions.ipynb")
-    assert "2 trainings are needed" in told
+    assert "models that are not here: first, second; training" in told
     assert executed(told) == ["1-wrangle", "second/4-regions"]
 
 
