@@ -1,9 +1,10 @@
 """Time, CPU time and memory of the phantom report: made in a fresh clone, made again, and a step alone.
 
 `make report` executes two steps at once, as it does by default. The printed tables are committed, so that
-their history shows how the cost changes.
+their history shows how the cost changes. Where study kermany was made and its radiographs are given, its
+report is checked too, with the runs of which every page is committed.
 
-    python benchmarks/report.py
+    ARCHIVE=... MASKS=... WEIGHTS=... python benchmarks/report.py
 """
 
 import json
@@ -26,8 +27,9 @@ COMMANDS = {
     "xnn run, of a step that is current": (sys.executable, "-m", "xnn", "run", "1-wrangle", "phantom"),
     "of it, importing the libraries that it needs": (sys.executable, "-c", f"import {LIBRARIES}"),
 }
-# of the caller, that a user does not have; without compiled files every command would compile xnn again
-FOREIGN = ("ARCHIVE", "MASKS", "WEIGHTS", "PYTHONDONTWRITEBYTECODE")
+REAL = ("ARCHIVE", "MASKS", "WEIGHTS")  # of real radiographs: the phantom report needs none
+# of the caller; without compiled files every command would compile xnn again
+FOREIGN = (*REAL, "PYTHONDONTWRITEBYTECODE")
 
 
 class Cost(NamedTuple):
@@ -38,10 +40,13 @@ class Cost(NamedTuple):
     megabytes: float  # of the largest process until now, so of the first command
 
 
-def measure(command: tuple[str, ...], folder: Path) -> Cost:
-    """Return the cost of a command in a folder; end with its output if it fails."""
+def measure(command: tuple[str, ...], folder: Path, given: tuple[str, ...] = ()) -> Cost:
+    """Return the cost of a command in a folder; end with its output if it fails.
+
+    Of FOREIGN variables it sees the `given` ones only.
+    """
     here = {**os.environ, "XNN_ROOT": str(folder), "PYTHONPATH": str(folder)}
-    here = {name: value for name, value in here.items() if name not in FOREIGN}
+    here = {name: value for name, value in here.items() if name in given or name not in FOREIGN}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     result = subprocess.run(command, cwd=folder, env=here, capture_output=True, text=True)
     if result.returncode:
@@ -49,6 +54,18 @@ def measure(command: tuple[str, ...], folder: Path) -> Cost:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(time.time() - began, cpu, after.ru_maxrss / 1024)
+
+
+def real(folder: Path) -> dict[str, Cost]:
+    """Return the cost of a real study's report that is current; nothing where its records are not here."""
+    made = PROJECT / "artifacts/kermany"
+    if not (made / "images.npy").exists() or "ARCHIVE" not in os.environ:
+        return {}
+    (folder / "artifacts/kermany").symlink_to(made)
+    runs = sorted(page.parent.name for page in (folder / "reports/kermany").glob("*/5-explain.ipynb"))
+    command = (sys.executable, "-m", "xnn", "report", "kermany", *runs)
+    measure(command, folder, REAL)  # logs the runs to MLflow
+    return {f"xnn report kermany, {len(runs)} runs, all current": measure(command, folder, REAL)}
 
 
 def pages(folder: Path) -> dict[str, float]:
@@ -77,7 +94,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xnn-report-") as name:
         folder = Path(name) / "xnn"
         subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(folder)], check=True)
-        costs = {what: measure(command, folder) for what, command in COMMANDS.items()}
+        costs = {what: measure(command, folder) for what, command in COMMANDS.items()} | real(folder)
         seconds = pages(folder)
     print(f"# What does the report cost?\n\n{answer(costs)}\n")
     print("Output of `python benchmarks/report.py`, which describes the method.\n")
