@@ -82,9 +82,9 @@ def limit(settings: pd.DataFrame, means: pd.DataFrame, others: pd.DataFrame) -> 
     ranks = test.corrwith(validation, method="spearman").map("{:+.2f}".format).rename(in_words)
     told = ", ".join(f"{name} {rank}" for name, rank in ranks.items())
     return (
-        f"What limits the scores is the choice. The highest of {len(test)} settings and networks, which no "
-        f"choice may use, are:\n\n{highest}\nDoes validation find them? Spearman's correlation of the score "
-        f"that chooses with each score on the test: {told}.\n"
+        f"How far does each score go? The highest of {len(test)} settings and networks, which no choice may "
+        f"use, are:\n\n{highest}\nDoes validation find them? Spearman's correlation of the score that chooses "
+        f"with each score on the test: {told}.\n"
     )
 
 
