@@ -83,8 +83,8 @@ def limit(settings: pd.DataFrame, means: pd.DataFrame, others: pd.DataFrame) -> 
     told = ", ".join(f"{name} {rank}" for name, rank in ranks.items())
     return (
         f"How far does each score go? The highest of {len(test)} settings and networks, which no choice may "
-        f"use, are:\n\n{highest}\nDoes validation find them? Spearman's correlation of the score that chooses "
-        f"with each score on the test: {told}.\n"
+        f"use, are:\n\n{highest}\nDoes validation find them? Spearman's correlation of the score that "
+        f"chooses with each score on the test: {told}.\n"
     )
 
 
