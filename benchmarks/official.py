@@ -69,7 +69,7 @@ def networks(study: Study) -> pd.DataFrame:
     return order[["validation"]].join(pd.DataFrame.from_dict(scores, orient="index")).rename(index=names)
 
 
-def limit(settings: pd.DataFrame, means: pd.DataFrame, others: pd.DataFrame) -> str:
+def how_far(settings: pd.DataFrame, means: pd.DataFrame, others: pd.DataFrame) -> str:
     """Return how far each score goes over settings and networks, and whether validation finds the best."""
     of_settings = means.pivot(index="setting", columns="score", values="value")[[*SCORES]]
     of_networks = others[[*SCORES]].map(lambda each: each["value"])
@@ -104,7 +104,7 @@ def page(sweep: Sweep) -> str:
     return (
         f"# Which inputs change the scores on the publishers' own test?\n\n"
         f"The setting chosen by {criterion} is `{best}`:\n\n{scores}\n{changes(means)}\n"
-        f"{limit(settings, means, others)}\n"
+        f"{how_far(settings, means, others)}\n"
         f"Output of `python benchmarks/official.py --sweep {sweep.name}`, which describes the method.\n\n"
         "Settings are in the order of validation. Scores are means over seeds, with 95 % intervals over "
         "patients and seeds (with a single seed, over patients).\n\n"
