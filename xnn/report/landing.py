@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from .. import plots
 from ..config import files, names
 from ..config.provenance import read_json
 from ..config.schema import Study, root
@@ -86,6 +85,8 @@ def lungs(study: Study, run: str, target: Path) -> str:
         fill: pd.DataFrame([{"input": part, **scores[score]} for part, scores in tested[key].items()])
         for fill, key in (("mean", "inputs"), ("inpainted", "inpainted"))
     }
+    from .. import plots  # seaborn takes two seconds to import
+
     figure = plots.region_scores(tables, names.in_words(score))
     figure.set_size_inches(3.9, 3.4)
     (axes,) = figure.axes
@@ -141,6 +142,8 @@ def forest(study: Study, metrics: dict, target: Path) -> None:
             {"run": f"{each.source}, {each.differs.split(',')[0].split(';')[0]}", "value": each.auroc}
             for each in sorted(known, key=lambda each: -each.auroc)
         ]
+    from .. import plots  # seaborn takes two seconds to import
+
     figure = plots.beside_published(pd.DataFrame(rows), names.in_words(score))
     figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
 
