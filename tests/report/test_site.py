@@ -243,38 +243,22 @@ KINDS = [
 ]
 
 
-CONTRAST = "color-contrast"
-
-
-# colours depend on the scheme, the rest on the width: each is asked where its answer may differ
-@pytest.mark.parametrize(
-    ("scheme", "size", "rules"),
-    [
-        ("light", LARGE, {}),
-        ("dark", LARGE, {"runOnly": [CONTRAST]}),
-        ("light", PHONE, {"rules": {CONTRAST: {"enabled": False}}}),
-    ],
-    ids=["desktop", "dark", "phone"],
-)
-def test_axe_finds_nothing_serious(browser, address, scheme, size, rules):
+@pytest.mark.parametrize("size", [LARGE, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, address, scheme, size):
     from axe_playwright_python.sync_playwright import Axe
 
-    found, grounds = [], set()
+    found = []
     tab = browser.new_page(viewport=size, color_scheme=scheme)
     for name in KINDS:
         tab.goto(f"{address}/{name}")
         tab.wait_for_load_state("networkidle")
-        grounds.add(tab.evaluate("getComputedStyle(document.body).backgroundColor"))
-        answer = Axe().run(tab, options=rules).response
-        assert CONTRAST in rules.get("rules", ()) or any(each["id"] == CONTRAST for each in answer["passes"])
         found += [
             (name, each["id"], each["nodes"][0]["html"][:100])
-            for each in answer["violations"]
+            for each in Axe().run(tab).response["violations"]
             if each["impact"] in ("serious", "critical")
         ]
     tab.close()
-    assert len(grounds) == 1
-    assert (sum(map(int, re.findall(r"\d+", grounds.pop())[:3])) < 3 * 128) == (scheme == "dark")
     assert found == []
 
 
