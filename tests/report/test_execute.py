@@ -1,10 +1,12 @@
 """What is made of a notebook and of its outputs."""
 
 import contextlib
+import re
 
 import nbformat
 import pytest
 
+from support.project import PROJECT
 from xnn.report import execute, steps
 
 
@@ -38,6 +40,11 @@ def test_a_kernel_keeps_its_memory_unless_the_caller_says_otherwise(monkeypatch)
         assert int(execute.kernel_environment()[name]) > 2**30
         monkeypatch.setenv(name, "1")
         assert execute.kernel_environment()[name] == "1"
+
+
+def test_make_and_what_it_did_not_start_keep_the_same_memory():
+    told = re.findall(r"^export (MALLOC\w+) \?= (\d+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert dict(told) == execute.MEMORY
 
 
 def test_streams_are_joined_and_progress_is_dropped():
