@@ -1,12 +1,17 @@
-"""Cost of complete attributions: uniform steps (Captum), non-uniform steps and adaptive steps (ours).
+"""Cost of complete attributions: uniform steps (Captum) and adaptive steps (ours), from every baseline.
 
-    python benchmarks/attribution.py --runs mobilenetv2-full ... > benchmarks/attribution.md
+    python benchmarks/attribution.py --runs mobilenetv2-112-robust ... > benchmarks/attribution.md
 
-Every scheme explains the same random test images of a trained run, for the predicted class and from a black
-baseline, one scheme after the other in one process. `within 1 %` is the share of images whose attributions
-sum to F(x) - F(x') to within 1 %; `local gap` the median over images of the summed absolute gaps of the
-path's segments; `map off` the median relative L1 distance to the map of the most uniform steps in the table,
-which is itself not exact. Gradients and seconds are means per image.
+Every scheme explains the same random test images of a trained run for the predicted class, in one process:
+what a run's pages explain (the log-odds, averaged over the mirror image where its answers are), from each
+baseline that a run may choose. Of `expected` each image has one healthy training image, so that every scheme
+has one path an image from every baseline. `within 1 %` is the share of images whose attributions sum to
+F(x) - F(x') to within 1 %; `local gap` the median over images of the summed absolute gaps of the path's
+segments; `map off` the median relative L1 distance to the map of the most uniform steps in the table, which
+is itself not exact. Gradients and CPU seconds are means per image. Captum's steps are computed image by image
+in its batches, ours over all images. `The card` is all that a page of explanations measures on an image;
+measures that are asked of one image in four, and the traits of the whole test split, are divided by the
+images of the card, too.
 """
 
 import argparse
@@ -18,17 +23,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 import xnn
 from xnn.config import provenance
 from xnn.evaluation import comparison
-from xnn.explain import integrated
+from xnn.explain import errors, evidence, integrated, sample, target
+from xnn.explain.methods import BASELINES
+from xnn.explain.target import Evidence
 
 sys.path.append(str(Path(__file__).parents[1] / "methods"))
 from demo import fixed
 
-STEPS, NON_UNIFORM, TOLERANCES, BATCHES = (20, 50, 100, 200, 400), (50, 200), (0.05, 0.01), (8, 16, 50)
-INTERNAL = 2  # images in the comparison of internal batch sizes
+STEPS, TOLERANCES, BATCHES, SIDES = (20, 50, 100, 200, 400), (0.05, 0.01), (8, 16, 50), (224, 320, 512)
+FEW = 2  # images where throughput is measured
 
 
 def main() -> None:
@@ -37,25 +45,36 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", required=True, help="trained runs of the study")
     parser.add_argument("--images", type=int, default=12)
     options = parser.parse_args()
-    ratios, parts = [], [heading()]
+    ratios, parts = [], []
     for name in options.runs:
         run = xnn.load_run(options.study, name)
-        given = problem(run, options.images)
-        table = pd.DataFrame(curve(given))
-        ratios.append({"run": name, **ratio(table)})
-        parts.append(f"## {name}: {run.model.backbone}, {len(given[1])} images\n")
-        tables = table, pd.DataFrame(growth(given)), pd.DataFrame(internal(given))
-        parts += map(comparison.markdown, tables)
-    parts += ["## Ours at 1 % against uniform steps\n", comparison.markdown(pd.DataFrame(ratios))]
-    print("\n".join(["# What complete attributions cost\n", answer(pd.DataFrame(ratios)), *parts]), end="")
+        model, given = problem(run, options.images)
+        mirrored = ", averaged over the mirror image" if run.evaluation.flip else ""
+        size = run.model.image_size or run.study.image_size
+        parts.append(f"## {name}: {run.model.backbone} at {size} px{mirrored}, {options.images} images\n")
+        for baseline in BASELINES:
+            table = pd.DataFrame(curve(path(model, run, given, baseline)))
+            ratios.append({"run": name, "from": baseline, **ratio(table)})
+            parts += [f"### From {baseline}\n", comparison.markdown(table)]
+        asked = path(model, run, given)
+        parts += ["### The card\n", comparison.markdown(pd.DataFrame(card(model, run, given)))]
+        tables = growth(asked), internal(asked), pixels(asked)
+        parts += ["### What grows\n", *(comparison.markdown(pd.DataFrame(each)) for each in tables)]
+    ratios = pd.DataFrame(ratios)
+    summary = ["## Ours at 1 % against uniform steps\n", comparison.markdown(ratios)]
+    title = "# What complete attributions cost\n"
+    print("\n".join([title, answer(ratios), heading(), *summary, *parts]), end="")
 
 
 def answer(table: pd.DataFrame) -> str:
-    """Return the answer from the ratios of all runs."""
-    each = zip(table["gradients, ratio"], table.run, strict=True)
+    """Return the answer from the ratios of all runs and baselines."""
+    times = table["gradients, ratio"].str.removeprefix("> ").astype(float)
+    least, most = (table.loc[times == each].iloc[0] for each in (times.min(), times.max()))
+    ends = (f"{each['gradients, ratio']} times ({each.run}, from {each['from']})" for each in (least, most))
     return (
-        "To complete as many maps to 1 % as adaptive steps do, uniform steps need more gradients: "
-        f"{', '.join(f'{ratio} times ({run})' for ratio, run in each)}."
+        "To complete as many maps to 1 % as adaptive steps do, uniform steps need more gradients for "
+        f"{(times > 1).sum()} of {len(table)} pairs of network and baseline: {' to '.join(ends)}, "
+        f"{times.median():.1f} times in the median."
     )
 
 
@@ -69,40 +88,46 @@ def heading() -> str:
     )
 
 
-def problem(run, count: int) -> tuple:
-    """Return model, images, targets and baseline, after a warm-up pass."""
-    model, records = xnn.load_model(run), xnn.load_records(run.study)
-    drawn = records[records.split == "test"].sort_values("path").sample(count, random_state=0)
-    images = xnn.to_input(xnn.load_images(run.study)[drawn.row.to_numpy()])
-    with torch.inference_mode():
-        targets = torch.cat([model(batch) for batch in images.split(integrated.BATCH)]).argmax(1)
-    baseline = xnn.baseline("black", images)
-    fixed.uniform(model, images[:1], targets[:1], baseline, integrated.BATCH)
-    return model, images, targets, baseline
+def problem(run, count: int) -> tuple[Evidence, sample.Sample]:
+    """Return what a run's pages explain, and test images drawn at random, for their predicted classes."""
+    model = target.explained(run, xnn.load_model(run))
+    drawn = sample.answered(xnn.predictions(run), run.study.classes).sort_values("path")
+    given = sample.load_sample(run, drawn.sample(count, random_state=0))
+    first = given.images[:1]
+    fixed.uniform(model, first, given.targets[:1], first / 2, integrated.BATCH)  # the first pass is slow
+    return model, given
+
+
+def path(model, run, given: sample.Sample, baseline: str | None = None) -> tuple:
+    """Return model, images, targets, and where each path starts, of the run's baseline or the one named."""
+    start = sample.run_baseline(run, given.images, baseline)
+    if start.ndim == 5:
+        start = start[0, torch.arange(len(given.images)) % start.shape[1]]
+    return model, given.images, given.targets, start.expand(given.images.shape)
 
 
 def curve(given: tuple) -> list[dict]:
     """Return completeness and cost, one row per scheme and setting."""
     found = [(f"uniform, {n} steps", *timed(fixed.uniform, *given, n)) for n in STEPS]
     finest = found[-1][2].maps
-    found += [(f"non-uniform, {n} steps", *timed(fixed.non_uniform, *given, n)) for n in NON_UNIFORM]
     for tolerance in TOLERANCES:
         found.append((f"ours, {tolerance:.0%}", *timed(xnn.integrated_gradients, *given, tolerance)))
     return [row(*each, finest) for each in found]
 
 
 def timed(function, *given) -> tuple[float, integrated.Attribution]:
-    began = time.perf_counter()
+    """Return the CPU seconds of a call, and its result."""
+    began = time.process_time()
     result = function(*given)
-    return time.perf_counter() - began, result
+    return time.process_time() - began, result
 
 
 def row(scheme: str, seconds: float, result: integrated.Attribution, finest: np.ndarray) -> dict:
     off = np.abs(result.maps - finest).sum((1, 2)) / np.abs(finest).sum((1, 2))
     return {
         "scheme": scheme,
-        "gradients": round(result.gradients.mean(), 1),
-        "s": round(seconds / len(result.gap), 2),
+        "gradients": round(np.mean(result.gradients), 1),
+        "CPU s": round(seconds / len(result.gap), 2),
         "within 1 %": round((result.gap <= 0.01).mean(), 3),
         "within 5 %": round((result.gap <= 0.05).mean(), 3),
         "largest gap": f"{result.gap.max():.2%}",
@@ -124,31 +149,73 @@ def ratio(table: pd.DataFrame) -> dict:
         "against": other.scheme,
         "theirs within 1 %": other["within 1 %"],
         "gradients, ratio": f"{bound}{other.gradients / ours.gradients:.1f}",
-        "seconds, ratio": f"{bound}{other.s / ours.s:.1f}",
+        "CPU s, ratio": f"{bound}{other['CPU s'] / ours['CPU s']:.1f}",
     }
+
+
+def card(model, run, given: sample.Sample) -> list[dict]:
+    """Return the CPU seconds an image of each part of the card, and of all of them."""
+    seconds, own = timed(evidence.integrate, model, run, given)
+    found, maps = {evidence.METHOD: seconds}, {evidence.METHOD: own.maps}
+    for name in (*evidence.CARD_METHODS[1:], "controls"):
+        asked = evidence.CONTROLS if name == "controls" else (name,)
+        found[name], new = timed(evidence.explain_all, model, run, given, own.maps, asked)
+        maps |= new
+    few = slice(None, None, evidence.SHARE_MEASURED)
+    found["measures"], _ = timed(evidence.measure_all, model, given, maps, evidence.SHARE_MEASURED)
+    found["whether maps repeat"], _ = timed(evidence.repeats, model, run, given.take(few), own.maps[few])
+    quick = evidence.quick(run, gradients=errors.GRADIENTS)
+    seconds, _ = timed(quick, model, given.images, given.targets)
+    tested = len(xnn.predictions(run))
+    found[f"traits of {tested} test images"] = seconds * tested / run.explanation.measured
+    found["all"] = sum(found.values())
+    count = len(given.images)
+    return [{"part": name, "CPU s an image": round(each / count, 2)} for name, each in found.items()]
 
 
 def growth(given: tuple) -> list[dict]:
     """Return the time of ours at 1 % for growing numbers of images."""
-    model, images, targets, baseline = given
-    rows = []
-    for count in (1, len(images) // 2, len(images)):
-        seconds, found = timed(xnn.integrated_gradients, model, images[:count], targets[:count], baseline)
-        total = int(found.gradients.sum())
-        rows.append({"images": count, "gradients in all": total, "s in all": round(seconds, 1)})
-        rows[-1]["gradients/s"] = round(total / seconds, 1)
-    return rows
+    model, *each = given
+    return [
+        cost({"images": count}, *timed(xnn.integrated_gradients, model, *(part[:count] for part in each)))
+        for count in (1, len(each[0]) // 2, len(each[0]))
+    ]
+
+
+def cost(asked: dict, seconds: float, found: integrated.Attribution) -> dict:
+    total = int(found.gradients.sum())
+    return asked | {
+        "gradients": total,
+        "CPU s": round(seconds, 1),
+        "gradients a CPU s": round(total / seconds, 1),
+    }
 
 
 def internal(given: tuple) -> list[dict]:
     """Return the throughput of 100 uniform steps by the number of points per pass."""
-    model, images, targets, baseline = given
-    rows = []
+    model, *each = given
+    found = []
     for batch in BATCHES:
-        part = model, images[:INTERNAL], targets[:INTERNAL], baseline, 100, 0.01, batch
-        seconds, _ = timed(fixed.uniform, *part)
-        rows.append({"points together": batch, "gradients/s": round(100 * INTERNAL / seconds, 1)})
-    return rows
+        seconds, _ = timed(fixed.uniform, model, *(part[:FEW] for part in each), 100, 0.01, batch)
+        rate = round(100 * FEW / seconds, 1)
+        found.append({"points together": batch, "gradients a CPU s": rate})
+    return found
+
+
+def pixels(given: tuple) -> list[dict]:
+    """Return the time of ours at 1 % for the same images at growing sizes, each seen by the network whole."""
+    model, images, targets, first = given
+    usual, found = model.network.prepare.size, []
+    for side in SIDES:
+        model.network.prepare.size = (side, side)
+        images_, first_ = (nn.functional.interpolate(each[:FEW], (side, side)) for each in (images, first))
+        asked = {"side in pixels": side, "images": FEW}
+        found.append(cost(asked, *timed(xnn.integrated_gradients, model, images_, targets[:FEW], first_)))
+        found[-1]["gradients a CPU s, by megapixel"] = round(
+            found[-1]["gradients a CPU s"] * side**2 / 1e6, 2
+        )
+    model.network.prepare.size = usual
+    return found
 
 
 if __name__ == "__main__":

@@ -31,8 +31,10 @@ from xnn.explain.methods import METHODS
 from xnn.explain.sample import Sample
 from xnn.models.classifier import logits, to_input
 
-SWEEP = "sweeps/kermany-full-seeds"
-RUNS = (*(f"{SWEEP}/robust_seed-{n}" for n in range(3)), *(f"{SWEEP}/robust-112_seed-{n}" for n in range(2)))
+RUNS = tuple(
+    f"sweeps/kermany-sizes/image_size-{side}_seed-{seed}"
+    for side, seed in itertools.product((112, 224), (0, 1))
+)
 SEED, ACROSS = "another seed", "another resolution"
 PATIENT, EDGES, FINE = "another patient's map", "edges of the image", "nothing, but finer integration"
 GRAINS = ("smoothed", "superpixels")
