@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", required=True, help="trained runs of the study")
     parser.add_argument("--images", type=int, default=12)
     options = parser.parse_args()
-    ratios, parts = [], []
+    ratios, parts, costs = [], [], {}
     for name in options.runs:
         run = xnn.load_run(options.study, name)
         model, given = problem(run, options.images)
@@ -57,24 +57,27 @@ def main() -> None:
             ratios.append({"run": name, "from": baseline, **ratio(table)})
             parts += [f"### From {baseline}\n", comparison.markdown(table)]
         asked = path(model, run, given)
-        parts += ["### The card\n", comparison.markdown(pd.DataFrame(card(model, run, given)))]
+        table = pd.DataFrame(card(model, run, given))
+        costs[name] = table.iloc[-1, -1]
+        parts += ["### The card\n", comparison.markdown(table)]
         tables = growth(asked), internal(asked), pixels(asked)
         parts += ["### What grows\n", *(comparison.markdown(pd.DataFrame(each)) for each in tables)]
     ratios = pd.DataFrame(ratios)
     summary = ["## Ours at 1 % against uniform steps\n", comparison.markdown(ratios)]
     title = "# What complete attributions cost\n"
-    print("\n".join([title, answer(ratios), heading(), *summary, *parts]), end="")
+    print("\n".join([title, answer(ratios, costs), heading(), *summary, *parts]), end="")
 
 
-def answer(table: pd.DataFrame) -> str:
-    """Return the answer from the ratios of all runs and baselines."""
+def answer(table: pd.DataFrame, costs: dict[str, float]) -> str:
+    """Return the answer from the ratios of all runs and baselines, and the CPU seconds of each run's card."""
     times = table["gradients, ratio"].str.removeprefix("> ").astype(float)
     least, most = (table.loc[times == each].iloc[0] for each in (times.min(), times.max()))
     ends = (f"{each['gradients, ratio']} times ({each.run}, from {each['from']})" for each in (least, most))
     return (
         "To complete as many maps to 1 % as adaptive steps do, uniform steps need more gradients for "
         f"{(times > 1).sum()} of {len(table)} pairs of network and baseline: {' to '.join(ends)}, "
-        f"{times.median():.1f} times in the median."
+        f"{times.median():.1f} times in the median. The whole card of a page takes "
+        f"{' and '.join(f'{cost:.1f} ({run})' for run, cost in costs.items())} CPU seconds an image."
     )
 
 
