@@ -2,11 +2,11 @@
 
     ORIGINALS=chest_xray_fullsize_sample.zip python benchmarks/flags.py > benchmarks/flags.md
 
-The bundled model and segmenter, as the app serves them. Radiographs are those of the model's study, whose
+The model and the segmenter that the app serves by default. Radiographs are those of the model's study, whose
 records must be made, drawn at random from its test split; spoilt ones are the same. Photographs, microscopy
 and faces come with scikit-image and scikit-learn, CT and MR with pydicom; text and noise are drawn here.
 Maps are those of the first images of a kind. With ORIGINALS, a zip or folder of full-size
-originals, these are sent as files, and so are their copies.
+originals, these are sent as files to every model in models/, and so are their copies.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from xnn.data import dicom, phantom
 from xnn.data.archive import Archive
 from xnn.data.images import ImageError, png
 from xnn.evaluation import comparison
+from xnn.explain import card
 from xnn.models import classifier
 from xnn.models.distance import features
 from xnn.models.segmenter import segment
@@ -57,6 +58,14 @@ download. Turned and inverted radiographs were part of the segmenter's training,
 network was trained on images turned by up to 10 degrees, and the distance is from such images."""
 
 
+ORIGINALS = """
+## Originals at full size and their copies
+
+What the app answers to a file as it came from the camera, and to the copy of 224 px that networks are trained
+on, with 95 % intervals by bootstrap over patients.
+"""
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     loaded = model.load(settings.MODEL)
@@ -77,7 +86,7 @@ def main() -> None:
     print(comparison.markdown(pd.DataFrame(rows)))
     print(TAIL)
     if given := os.environ.get("ORIGINALS"):
-        print(originals(loaded, study, Archive(Path(given))))
+        print(originals(study, Archive(Path(given))))
 
 
 def row(loaded, name: str, images: np.ndarray) -> dict:
@@ -196,33 +205,39 @@ def scans(size: int) -> np.ndarray:
     return np.stack(found)
 
 
-def originals(loaded, study, archive: Archive) -> str:
+def originals(study, archive: Archive) -> str:
     """Return a table on full-size originals, sent as files, beside their copies in the study."""
     records, store = load_records(study), load_images(study)
     known = {Path(each.path).name: each for each in records.itertuples()}
-    pairs = []
-    for name in archive.names():
-        if each := known.get(Path(name).name):
-            two = [asked(loaded, file) for file in (archive.read(name), png(store[each.row]))]
-            pairs.append((each.split == "test", *two))
-    rows = [compared("all", pairs), compared("test split", [each for each in pairs if each[0]])]
-    return f"\n## Originals at full size and their copies\n\n{comparison.markdown(pd.DataFrame(rows))}"
+    there = [(name, known[Path(name).name]) for name in archive.names() if Path(name).name in known]
+    patients, tested = (np.array([getattr(each, key) for _, each in there]) for key in ("patient", "split"))
+    rows = []
+    for folder in sorted(Path("models").glob("*/shipped.json")):
+        loaded = model.load(str(folder.parent))
+        files = ((archive.read(name), png(store[each.row])) for name, each in there)
+        found = pd.DataFrame([compared(*(asked(loaded, file) for file in two)) for two in files])
+        for images, rest in (("all", found.index == found.index), ("test split", tested == "test")):
+            first = {"model": loaded.info.id, "images": images, "n": rest.sum()}
+            rows.append(
+                first | {name: percentage(each[rest], patients[rest]) for name, each in found.items()}
+            )
+    return f"{ORIGINALS}\n{comparison.markdown(pd.DataFrame(rows))}"
 
 
-def compared(name: str, pairs) -> dict:
-    """Return a row of the table of originals and copies."""
-    shift = [
-        np.abs(np.subtract([*a.probabilities.values()], [*b.probabilities.values()])) for _, a, b in pairs
-    ]
-    found = {"images": name, "n": len(pairs)}
-    found["another class"] = f"{np.mean([a.predicted != b.predicted for _, a, b in pairs]):.1%}"
-    pneumonia = [(a.predicted == "normal") != (b.predicted == "normal") for _, a, b in pairs]
-    found["normal or not changed"] = f"{np.mean(pneumonia):.1%}"
-    found["mean change of a probability"] = f"{np.mean(shift):.3f}"
-    for flag in FLAGS:
-        for side, title in enumerate(("originals", "copies"), 1):
-            found[f"{flag}, {title}"] = f"{np.mean([flag in each[side].flags for each in pairs]):.1%}"
-    return found
+def compared(original: answers.Answer, copy: answers.Answer) -> dict[str, float]:
+    """Return what differs between the answers to an original and to its copy, and the flags of each."""
+    both = {"originals": original, "copies": copy}
+    shift = np.subtract([*original.probabilities.values()], [*copy.probabilities.values()])
+    return {
+        "another class": original.predicted != copy.predicted,
+        "normal or not changed": (original.predicted == "normal") != (copy.predicted == "normal"),
+        "mean change of a probability": np.abs(shift).mean(),
+    } | {f"{flag}, {title}": flag in each.flags for flag in FLAGS for title, each in both.items()}
+
+
+def percentage(values, patients) -> str:
+    """Return a mean as a percentage, with its interval over patients."""
+    return "{value:.1%} ({low:.1%} to {high:.1%})".format_map(card.mean_interval(values, patients))
 
 
 def asked(loaded, data: bytes) -> answers.Answer:
