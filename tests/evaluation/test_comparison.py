@@ -195,7 +195,11 @@ def test_explanations_of_every_run_in_one_table():
     assert comparison.explanations(study).empty
     found = {"n": 20, "completeness_passed": 0.95, "integrated_gradients": {"steps_median": 24}}
     found["supports"] = {"insertion_auc": {"better": 4, "worse": 0, "verdict": "better"}}
-    provenance.write_json(found, study.reports / "two/explanations.json")
+    share = {"value": 0.5, "low": 0.4, "high": 0.6}
+    for run, measured in {"one": {}, "two": {"lung_share": share}}.items():  # of one no lungs are known
+        methods = {"methods": {"integrated_gradients": measured}}
+        provenance.write_json(found | methods, study.reports / run / "explanations.json")
     table = comparison.explanations(study)
-    assert table.index.tolist() == ["two"]
-    assert table.loc["two"].tolist() == [20, 0.95, 24, "better"]
+    assert table.loc["two"].tolist() == [20, 0.95, 24, "better", "0.500 (0.400 to 0.600)"]
+    assert table.loc["one"].tolist()[:-1] == [20, 0.95, 24, "better"]
+    assert table["lung share"].isna()["one"]

@@ -130,8 +130,8 @@ def worst_groups(result: dict) -> dict[str, str]:
 def explanations(study: Study) -> pd.DataFrame:
     """Return a summary of each run's Integrated Gradients, one row per explained run.
 
-    Columns explained (images), complete (share within the tolerance), gradients (median), and for each
-    measure whether they are better or worse than every control.
+    Columns explained (images), complete (share within the tolerance), gradients (median), for each measure
+    whether they are better or worse than every control, and lung share with its interval if lungs are known.
     """
     rows = {}
     for run, found in read_results(study, "explanations.json").items():
@@ -141,6 +141,8 @@ def explanations(study: Study) -> pd.DataFrame:
             "gradients": found["integrated_gradients"]["steps_median"],
             **{name.replace("_", " "): each["verdict"] for name, each in found["supports"].items()},
         }
+        if "lung_share" in (own := found["methods"]["integrated_gradients"]):
+            rows[run]["lung share"] = with_interval(own["lung_share"])
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
