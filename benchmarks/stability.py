@@ -125,6 +125,8 @@ def margins(found: dict[str, dict], patients, against: str | None = None) -> pd.
     return card.table(gains, patients, questions=len(gains) * len(GRAINS))
 
 
+PRETRAINED = """ They start from the same pretrained weights: another seed
+changes the new layers' first values, the order of the images and their augmentation."""
 PAGE = """# Do maps repeat with another seed or at another resolution?
 
 **Answer.** {answer}
@@ -142,7 +144,7 @@ number of differences):
 {margins}
 Chests resemble each other, and so may maps of different patients: a correlation says nothing without the
 controls. Networks that differ in their seed would have the same maps if these depended on the data alone;
-what is missing to 1 is chance in training.
+what is missing to 1 is chance in training.{pretrained}
 {resolution}
 
 {device}.
@@ -183,6 +185,7 @@ def report(runs: list[Run], sample: Sample, found: dict, command: str) -> tuple[
         right=sample.right.sum(),
         table=wide(table, with_interval, "what differs"),
         margins=wide(against, signed, "more alike"),
+        pretrained="" if runs[0].model.weights == "none" else PRETRAINED,
         resolution=resolution,
         device=provenance.device(),
     )
