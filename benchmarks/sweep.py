@@ -5,13 +5,12 @@
 `xnn sweep` makes 48 runs of a small phantom study on two workers, in a project folder of its own. Cores are
 busy from when the workers are there until the last run has ended, by the kernel's own account of the whole
 machine, so nothing else should run on it. A run's work is what the cells of its two notebooks take; its
-overhead is the rest of the time of its worker. Memory is that of all processes of the sweep, twice a second,
-in which a page that forks share counts once (PSS).
+overhead is the rest of the time of its worker. Memory is that of all processes of the sweep, in which a page
+that forks share counts once (PSS), every ten seconds: looking takes time of the same cores.
 """
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -51,7 +50,7 @@ class Watch(threading.Thread):
     def run(self):
         while self.process.is_running():
             self.seen.append((time.time(), sum(map(_memory, _tree(self.process)))))
-            time.sleep(0.5)
+            time.sleep(10)
 
     def most(self, begin: float, end: float) -> float:
         """Return the highest memory between two times, in MB."""
@@ -72,10 +71,10 @@ def _memory(process: psutil.Process) -> int:
         return 0
 
 
-def make(folder: Path) -> tuple[list[tuple[float, float]], list[float], Watch]:
-    """Make the sweep; return (time, idle CPU seconds of the machine) at its start and ends of runs.
+def make(folder: Path) -> tuple[list[tuple[float, float]], Watch]:
+    """Make the sweep; return (time, idle CPU seconds of the machine) at its start and as each run ends.
 
-    Also the seconds of each run as its worker had it, and the memory.
+    Also the memory.
     """
     for name, text in FILES.items():
         file = folder / "params" / f"{name}.yaml"
@@ -86,18 +85,16 @@ def make(folder: Path) -> tuple[list[tuple[float, float]], list[float], Watch]:
     here |= {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // WORKERS)), "PYTHONHASHSEED": "0"}
     command = [sys.executable, "-m", "xnn", "sweep", "many"]
     process = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, text=True)
-    watch, marks, took = Watch(psutil.Process(process.pid)), [], []
+    watch, marks = Watch(psutil.Process(process.pid)), []
     watch.start()
     for line in process.stdout:
         print(line, end="", file=sys.stderr)
-        ended = re.match(r"\[\d+/\d+\] .*, (\d+) s$", line)
-        if ended or line.startswith("dashboard"):
+        if line.startswith(("dashboard", "[")):
             times = psutil.cpu_times()
             marks.append((time.time(), times.idle + times.iowait))
-            took += [float(ended[1])] if ended else []
     if process.wait():
         sys.exit("the sweep failed")
-    return marks, took, watch
+    return marks, watch
 
 
 def work(folder: Path) -> list[float]:
@@ -112,24 +109,23 @@ def work(folder: Path) -> list[float]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xnn-sweep-") as name:
-        marks, took, watch = make(Path(name))
+        marks, watch = make(Path(name))
         cells = work(Path(name))
     (begin, idle), (end, idle_at_end) = marks[0], marks[-1]
     busy = 1 - (idle_at_end - idle) / (os.cpu_count() * (end - begin))
-    overhead = (WORKERS * (end - begin) - sum(cells)) / len(took)
-    first, last = (
-        watch.most(marks[a][0], marks[b][0]) for a, b in ((0, len(took) // 4), (-len(took) // 4, -1))
-    )
+    count = len(cells)
+    overhead = (WORKERS * (end - begin) - sum(cells)) / count
+    first, last = (watch.most(marks[a][0], marks[b][0]) for a, b in ((0, count // 4), (-count // 4, -1)))
     print("# What does a sweep cost besides its trainings?\n")
     print(
-        f"A sweep of {len(took)} runs on {WORKERS} workers keeps {os.cpu_count()} cores {busy:.0%} busy and "
+        f"A sweep of {count} runs on {WORKERS} workers keeps {os.cpu_count()} cores {busy:.0%} busy and "
         f"adds {overhead:.1f} s to the {np.mean(cells):.1f} s of a run; its memory is {last / first:.2f} "
         "times as large at the end as at the beginning.\n"
     )
     print("Output of `python benchmarks/sweep.py`, which describes the method.\n")
     print(f"{provenance.device()}, {os.cpu_count()} cores, {date.today()}.\n")
     rows = {
-        "runs": f"{len(took)}",
+        "runs": f"{count}",
         "from the first worker to the last run, s": f"{end - begin:.0f}",
         "cores busy": f"{busy:.1%}",
         "work of a run, s": f"{np.mean(cells):.1f} ({min(cells):.1f} to {max(cells):.1f})",
