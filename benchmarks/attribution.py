@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--study", default="kermany")
     parser.add_argument("--runs", nargs="+", required=True, help="trained runs of the study")
-    parser.add_argument("--images", type=int, default=12)
+    parser.add_argument("--images", type=int, default=12, help="a multiple of 4, for exact costs of the card")
     options = parser.parse_args()
     ratios, parts, costs = [], [], {}
     for name in options.runs:
