@@ -9,9 +9,8 @@ has one path an image from every baseline. `within 1 %` is the share of images w
 F(x) - F(x') to within 1 %; `local gap` the median over images of the summed absolute gaps of the path's
 segments; `map off` the median relative L1 distance to the map of the most uniform steps in the table, which
 is itself not exact. Gradients and CPU seconds are means per image. Captum's steps are computed image by image
-in its batches, ours over all images. `The card` is all that a page of explanations measures on an image;
-measures that are asked of one image in four, and the traits of the whole test split, are divided by the
-images of the card, too.
+in its batches, ours over all images. `The card` is all that a page of explanations measures, as the mean cost
+of one of its images: a quarter of what is asked of one image in four, and a share of the whole test split's.
 """
 
 import argparse
@@ -19,6 +18,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,8 +50,8 @@ def main() -> None:
         run = xnn.load_run(options.study, name)
         model, given = problem(run, options.images)
         mirrored = ", averaged over the mirror image" if run.evaluation.flip else ""
-        size = run.model.image_size or run.study.image_size
-        parts.append(f"## {name}: {run.model.backbone} at {size} px{mirrored}, {options.images} images\n")
+        seen = f"{run.model.backbone} at {model.network.image_size} px{mirrored}"
+        parts.append(f"## {name}: {seen}, {options.images} images\n")
         for baseline in BASELINES:
             table = pd.DataFrame(curve(path(model, run, given, baseline)))
             ratios.append({"run": name, "from": baseline, **ratio(table)})
@@ -118,7 +118,7 @@ def curve(given: tuple) -> list[dict]:
     return [row(*each, finest) for each in found]
 
 
-def timed(function, *given) -> tuple[float, integrated.Attribution]:
+def timed(function, *given) -> tuple[float, Any]:
     """Return the CPU seconds of a call, and its result."""
     began = time.process_time()
     result = function(*given)
@@ -129,7 +129,7 @@ def row(scheme: str, seconds: float, result: integrated.Attribution, finest: np.
     off = np.abs(result.maps - finest).sum((1, 2)) / np.abs(finest).sum((1, 2))
     return {
         "scheme": scheme,
-        "gradients": round(np.mean(result.gradients), 1),
+        "gradients": round(result.gradients.mean(), 1),
         "CPU s": round(seconds / len(result.gap), 2),
         "within 1 %": round((result.gap <= 0.01).mean(), 3),
         "within 5 %": round((result.gap <= 0.05).mean(), 3),
@@ -186,6 +186,7 @@ def growth(given: tuple) -> list[dict]:
 
 
 def cost(asked: dict, seconds: float, found: integrated.Attribution) -> dict:
+    """Return a row on what was asked: its gradients and their throughput."""
     total = int(found.gradients.sum())
     return asked | {
         "gradients": total,
@@ -212,11 +213,10 @@ def pixels(given: tuple) -> list[dict]:
     for side in SIDES:
         model.network.prepare.size = (side, side)
         images_, first_ = (nn.functional.interpolate(each[:FEW], (side, side)) for each in (images, first))
-        asked = {"side in pixels": side, "images": FEW}
-        found.append(cost(asked, *timed(xnn.integrated_gradients, model, images_, targets[:FEW], first_)))
-        found[-1]["gradients a CPU s, by megapixel"] = round(
-            found[-1]["gradients a CPU s"] * side**2 / 1e6, 2
-        )
+        timing = timed(xnn.integrated_gradients, model, images_, targets[:FEW], first_)
+        one = cost({"side in pixels": side, "images": FEW}, *timing)
+        rate = round(one["gradients a CPU s"] * side**2 / 1e6, 2)
+        found.append(one | {"gradients a CPU s, by megapixel": rate})
     model.network.prepare.size = usual
     return found
 

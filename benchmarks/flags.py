@@ -211,10 +211,10 @@ def originals(study, archive: Archive) -> str:
     known = {Path(each.path).name: each for each in records.itertuples()}
     there = [(name, known[Path(name).name]) for name in archive.names() if Path(name).name in known]
     patients, tested = (np.array([getattr(each, key) for _, each in there]) for key in ("patient", "split"))
+    files = [(archive.read(name), png(store[each.row])) for name, each in there]
     rows = []
     for shipped in sorted(Path("models").glob("*/shipped.json")):
         loaded = model.load(str(shipped.parent))
-        files = ((archive.read(name), png(store[each.row])) for name, each in there)
         found = pd.DataFrame([compared(*(asked(loaded, file) for file in two)) for two in files])
         for images, rest in (("all", np.full(len(there), True)), ("test split", tested == "test")):
             first = {"model": loaded.info.id, "images": images, "n": rest.sum()}

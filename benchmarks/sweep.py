@@ -20,9 +20,11 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 
 from xnn.config import provenance
+from xnn.evaluation import comparison
 
 PROJECT = Path(__file__).resolve().parents[1]
 WORKERS = 2
@@ -72,10 +74,7 @@ def _memory(process: psutil.Process) -> int:
 
 
 def make(folder: Path) -> tuple[list[tuple[float, float]], Watch]:
-    """Make the sweep; return (time, idle CPU seconds of the machine) at its start and as each run ends.
-
-    Also the memory.
-    """
+    """Make the sweep; return (time, idle CPU seconds) at its start and as each run ends, and its memory."""
     for name, text in FILES.items():
         file = folder / "params" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -133,9 +132,7 @@ def main() -> None:
         "highest memory, first quarter of the runs, MB": f"{first:.0f}",
         "highest memory, last quarter of the runs, MB": f"{last:.0f}",
     }
-    print("| what | value |\n|---|---|")
-    for what, value in rows.items():
-        print(f"| {what} | {value} |")
+    print(comparison.markdown(pd.DataFrame(rows.items(), columns=["what", "value"])), end="")
 
 
 if __name__ == "__main__":
