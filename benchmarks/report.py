@@ -37,7 +37,7 @@ class Cost(NamedTuple):
 
     seconds: float
     cpu: float  # seconds, of all cores
-    megabytes: float  # of the largest process until now, so of the first command
+    megabytes: float  # of the largest process; by `measure`, of all commands until now
 
 
 def measure(command: tuple[str, ...], folder: Path, given: tuple[str, ...] = ()) -> Cost:

@@ -8,7 +8,6 @@ second one has nothing to do. Commands that a commit does not have, or that fail
     ARCHIVE=... MASKS=... WEIGHTS=... python benchmarks/trees.py BEFORE [AFTER]
 """
 
-import json
 import math
 import os
 import statistics
@@ -18,25 +17,16 @@ import tempfile
 import time
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
+from report import REAL, Cost, pages
 from xnn.evaluation import comparison
 
 PROJECT = Path(__file__).resolve().parents[1]
-REAL = ("ARCHIVE", "MASKS", "WEIGHTS")  # of real radiographs
 FOREIGN = (*REAL, "PYTHONDONTWRITEBYTECODE", "XNN_ROOT", "PYTHONPATH", "OMP_NUM_THREADS", "PYTHONHASHSEED")
 TRAINING = ("--images", "96", "--backbones", "mobilenet_v2")
 ROW = "| mobilenet_v2 |"  # of the table of benchmarks/training.py
-
-
-class Cost(NamedTuple):
-    """What a command and its children took."""
-
-    seconds: float
-    cpu: float  # seconds, of all cores
-    megabytes: float  # of the largest process
 
 
 class Tree:
@@ -73,15 +63,14 @@ class Tree:
         """Return the cost of a report of all explained runs that is current."""
         if "ARCHIVE" not in os.environ:
             return None
-        pages = sorted((self.folder / "reports/kermany").glob("*/5-explain.ipynb"))
-        runs = "RUNS=" + " ".join(page.parent.name for page in pages)
-        first = self.cost("make", "report", "STUDY=kermany", runs, given=REAL)
-        return first and self.cost("make", "report", "STUDY=kermany", runs, given=REAL)
+        explained = sorted((self.folder / "reports/kermany").glob("*/5-explain.ipynb"))
+        runs = " ".join(page.parent.name for page in explained)
+        command = ("make", "report", "STUDY=kermany", f"RUNS={runs}")
+        return self.cost(*command, given=REAL) and self.cost(*command, given=REAL)
 
     def explanation(self) -> Cost | None:
         """Return the mean seconds of the pages that explain phantom networks, made beside other steps."""
-        pages = (self.folder / "reports/phantom").glob("*/5-explain.ipynb")
-        took = [json.loads(page.read_text())["metadata"]["papermill"]["duration"] for page in pages]
+        took = [seconds for page, seconds in pages(self.folder).items() if page.endswith("/5-explain")]
         return Cost(statistics.mean(took), math.nan, math.nan) if took else None
 
     def training_ratios(self) -> str:
@@ -123,9 +112,10 @@ def main(before: str, after: str = "HEAD") -> None:
         trees = [Tree(Path(name) / each, commit) for each, commit in (("before", before), ("after", after))]
         costs = {what: tuple(cost(tree) for tree in trees) for what, cost in COMMANDS.items()}
         ratios = [tree.training_ratios() for tree in trees]
-    one, two = (costs["make report, in a fresh clone"][place].seconds / 60 for place in (0, 1))
+    one, two = costs["make report, in a fresh clone"]
     print("# Two commits side by side\n")
-    print(f"The phantom report takes {two:.1f} minutes; it took {one:.1f}.\n")
+    if one and two:
+        print(f"The phantom report takes {two.seconds / 60:.1f} minutes; it took {one.seconds / 60:.1f}.\n")
     print(f"Output of `python benchmarks/trees.py {before} {after}`, which describes the method.\n")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.1f} over 15 minutes, {date.today()}.\n")
     print(comparison.markdown(table(costs)))

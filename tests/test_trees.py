@@ -1,5 +1,6 @@
 """The table of two commits side by side."""
 
+import json
 import math
 import runpy
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from support.project import PROJECT
 
+sys.path.append(str(PROJECT / "benchmarks"))  # as where it runs as a script
 TREES = types.SimpleNamespace(**runpy.run_path(str(PROJECT / "benchmarks/trees.py")))
 
 
@@ -59,3 +61,15 @@ def test_foreign_settings_reach_the_commands_that_need_them(tree, monkeypatch):
     assert tree.output == "\n"
     tree.cost("sh", "-c", 'echo "$ARCHIVE"', given=("ARCHIVE",))
     assert tree.output == "here\n"
+
+
+def test_the_pages_that_explain_phantom_networks_are_averaged(tree):
+    for page, seconds in {
+        "phantom/one/5-explain": 40,
+        "phantom/two/5-explain": 60,
+        "phantom/one/3-train": 9,
+    }.items():
+        file = (tree.folder / "reports" / page).with_suffix(".ipynb")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"metadata": {"papermill": {"duration": seconds}}}))
+    assert tree.explanation().seconds == 50
