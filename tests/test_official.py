@@ -16,13 +16,13 @@ from xnn.evaluation import intervals
 OFFICIAL = runpy.run_path(str(PROJECT / "benchmarks/official.py"))
 SWEEP = """
 title: arms
-study: {study}
+study: arms
 base: plain
-grid: {{seed: [0, 1, 2]}}
+grid: {seed: [0, 1, 2]}
 points:
-  plain: {{augmentation.crop: 0.75}}
-  same: {{augmentation.crop: 0.7}}
-  better: {{augmentation.crop: 0.5}}
+  plain: {augmentation.crop: 0.75}
+  same: {augmentation.crop: 0.7}
+  better: {augmentation.crop: 0.5}
 """
 
 
@@ -38,14 +38,16 @@ def write_results(run, given, validation: float) -> None:
 
 
 @pytest.fixture
-def sweep(small):
+def sweep():
     """Three arms of three seeds: the last is right of more healthy images, and worse on validation.
 
-    The study's one network is right of all healthy images, and the worst on validation.
+    The study's one network is right of all healthy images, and the worst on validation. The study is this
+    file's own, as the page reads all results of a study.
     """
+    write_study("arms", plain="model: {weights: none}")
     folder = ROOT / "params/sweeps"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "arms.yaml").write_text(SWEEP.format(study=small))
+    (folder / "arms.yaml").write_text(SWEEP)
     found, rng = load_sweep("arms"), np.random.default_rng(0)
     for point, run in zip(found.expanded(), found.runs(), strict=True):
         given = table(400, seed=0)
@@ -55,10 +57,8 @@ def sweep(small):
             given.loc[healthy, CLASSES] = [0.1, 0.8, 0.1]
         write_results(run, given, 0.7 if point.setting == "better" else 0.8)
     given.loc[given.label == "normal", CLASSES] = [0.1, 0.8, 0.1]
-    write_results(load_run(small, "plain"), given, 0.6)
-    yield found
-    for name in ("predictions.csv", "metrics.json", "training.json"):
-        (load_run(small, "plain").reports / name).unlink()
+    write_results(load_run("arms", "plain"), given, 0.6)
+    return found
 
 
 def test_rows_are_in_the_order_of_validation_with_intervals(sweep):
