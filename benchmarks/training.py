@@ -33,7 +33,7 @@ from torchvision.transforms import v2
 import xnn
 from xnn.config import provenance, schema
 from xnn.evaluation import comparison
-from xnn.models import classifier
+from xnn.models import backbones
 from xnn.training import fit, recipe
 
 SIZE, BATCH, EPOCHS = 224, 32, 3
@@ -56,7 +56,7 @@ class Plain(Dataset):
                 v2.RandomResizedCrop(SIZE, (0.9, 1)),
                 v2.ToImage(),
                 v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(classifier.MEAN, classifier.STD),
+                v2.Normalize(backbones.MEAN, backbones.STD),
             ]
         )
 

@@ -6,7 +6,7 @@ import runpy
 import numpy as np
 import pytest
 
-from support.project import PROJECT, ROOT
+from support.project import PROJECT, ROOT, write_study
 from support.samples import CLASSES, table
 from xnn import in_words, load_run, load_sweep
 from xnn.config.provenance import write_json
