@@ -1,10 +1,13 @@
 """Fixtures that tests of several packages use."""
 
+import gc
 from pathlib import Path
 
 import pytest
 
 from support.project import QUICK, ROOT, write_study
+
+gc.disable()  # while tests are collected: what they import stays
 
 # the files that take longest begin, or a worker would come to one of them when the others have ended
 SLOW = (
@@ -32,6 +35,15 @@ def pytest_collection_modifyitems(items):
         return next((n for n, name in enumerate(SLOW) if f"tests/{name}" in item.nodeid), len(SLOW))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # else some extensions complain at the end of what was not cleared
 
 
 @pytest.fixture

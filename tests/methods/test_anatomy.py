@@ -55,20 +55,23 @@ def test_layers_add_up_to_the_network():
     assert anatomy.layers(nn.Linear(4, 3), (4,)).multiply_adds.tolist() == [12]
 
 
-class TestLadder:
-    table = modernise.ladder().set_index("step")
+@pytest.fixture(scope="module")
+def ladder():
+    return modernise.ladder().set_index("step")
 
-    def test_it_starts_at_resnet_50_and_passes_convnext(self):
+
+class TestLadder:
+    def test_it_starts_at_resnet_50_and_passes_convnext(self, ladder):
         for step, name in {"ResNet-50": "resnet50", "LayerScale: ConvNeXt-T": "convnext_tiny"}.items():
             known = anatomy.cost(anatomy.outline(getattr(torchvision.models, name)))
-            assert tuple(self.table.loc[step]) == known
+            assert tuple(ladder.loc[step]) == known
 
-    def test_it_ends_at_convnextv2(self):
+    def test_it_ends_at_convnextv2(self, ladder):
         from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
         config = ConvNextV2Config(num_labels=1000)  # tiny, by default
         known = anatomy.cost(anatomy.outline(ConvNextV2ForImageClassification, config))
-        assert tuple(self.table.iloc[-1]) == known
+        assert tuple(ladder.iloc[-1]) == known
         assert known.parameters == 28_635_496
 
     def test_every_step_computes(self):

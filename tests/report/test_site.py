@@ -254,7 +254,7 @@ def test_axe_finds_nothing_serious(browser, address, scheme, size):
         tab.goto(f"{address}/{name}")
         tab.wait_for_load_state("networkidle")
         grounds.add(tab.evaluate("getComputedStyle(document.body).backgroundColor"))
-        answer = Axe().run(tab).response
+        answer = Axe().run(tab, options={"resultTypes": ["violations"]}).response  # one node of what passes
         assert any(each["id"] == "color-contrast" for each in answer["passes"])
         found += [
             (name, each["id"], each["nodes"][0]["html"][:100])
