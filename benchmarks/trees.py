@@ -48,7 +48,7 @@ class Tree:
             _, status, usage = os.wait4(child.pid, 0)
         cost = Cost(time.time() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
         self.output = self.log.read_bytes()[at:].decode()
-        print(f"{self.output[-2000:]}\nfailed" if status else cost, file=sys.stderr, flush=True)
+        print(f"{self.output[-2000:]}\nfailed, {cost}" if status else cost, file=sys.stderr, flush=True)
         return None if status else cost
 
     def python(self, *arguments: str) -> Cost | None:
