@@ -66,7 +66,6 @@ def small():
         lora=f"model: {{weights: none, train: 15, lora: {{rank: 2}}}}\ntraining: {QUICK}, views: 2}}",
         helped=f"model: {{weights: none}}\ntraining: {QUICK}, schedule: plateau, workers: 2}}",
         free=f"model: {{weights: none}}\ntraining: {QUICK}, schedule: plateau, deterministic: false}}",
-        tracked="model: {weights: none}",
         convnext=f"model: {{backbone: convnextv2, weights: none, {tiny}}}\ntraining: {QUICK}}}",
     )
     from xnn import load_study, wrangle

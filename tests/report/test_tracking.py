@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from support.project import write_study
 from xnn import load_run, load_study
 from xnn.config import provenance
 from xnn.config.schema import root
@@ -38,22 +39,29 @@ def results(run, f1=0.5):
     (run.artifacts / "model/config.json").write_text(json.dumps({}))
 
 
+@pytest.fixture(scope="module")
+def study():
+    """A study of its own: other tests read all results of the shared one."""
+    write_study("logged", tracked="model: {weights: none}")
+    return "logged"
+
+
 @pytest.fixture
-def client(small):
+def client(study):
     from mlflow import MlflowClient
 
-    results(load_run(small, "tracked"))
-    tracking.track(load_study(small))
+    results(load_run(study, "tracked"))
+    tracking.track(load_study(study))
     return MlflowClient(tracking.uri())
 
 
-def tracked(client, small):
-    experiment = client.get_experiment_by_name(small).experiment_id
+def tracked(client, study):
+    experiment = client.get_experiment_by_name(study).experiment_id
     return client.search_runs([experiment], "attributes.run_name = 'tracked'")
 
 
-def test_a_run_is_logged_with_all_that_belongs_to_it(client, small):
-    (run,) = tracked(client, small)
+def test_a_run_is_logged_with_all_that_belongs_to_it(client, study):
+    (run,) = tracked(client, study)
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time == 20_000
     assert run.data.params["training.batch_size"] == "32"
@@ -68,7 +76,7 @@ def test_a_run_is_logged_with_all_that_belongs_to_it(client, small):
     (figure,) = client.list_artifacts(run.info.run_id, "figures")
     file = client.download_artifacts(run.info.run_id, figure.path)
     assert Path(file).read_bytes() == base64.b64decode(PIXEL)
-    assert list((root() / "artifacts/mlflow" / small).rglob("figures/4-evaluate-1.png"))
+    assert list((root() / "artifacts/mlflow" / study).rglob("figures/4-evaluate-1.png"))
 
 
 def test_photographs_are_figures_too(tmp_path):
@@ -78,34 +86,34 @@ def test_photographs_are_figures_too(tmp_path):
     assert [kind for kind, _ in tracking._figures(tmp_path / "page.ipynb")] == ["jpeg", "png"]
 
 
-def test_the_same_results_are_logged_once(client, small):
-    before = tracked(client, small)
-    assert tracking.track(load_study(small)) == []
-    assert [run.info.run_id for run in tracked(client, small)] == [run.info.run_id for run in before]
+def test_the_same_results_are_logged_once(client, study):
+    before = tracked(client, study)
+    assert tracking.track(load_study(study)) == []
+    assert [run.info.run_id for run in tracked(client, study)] == [run.info.run_id for run in before]
 
 
-def test_changed_results_take_the_place_of_the_old_ones(client, small):
-    (before,) = tracked(client, small)
-    results(load_run(small, "tracked"), f1=0.7)
-    assert tracking.track(load_study(small)) == ["tracked"]
-    (after,) = tracked(client, small)
+def test_changed_results_take_the_place_of_the_old_ones(client, study):
+    (before,) = tracked(client, study)
+    results(load_run(study, "tracked"), f1=0.7)
+    assert tracking.track(load_study(study)) == ["tracked"]
+    (after,) = tracked(client, study)
     assert after.info.run_id != before.info.run_id
     assert after.data.metrics["test_f1_weighted"] == 0.7
 
 
-def test_a_half_logged_run_is_logged_again(client, small):
-    (before,) = tracked(client, small)
+def test_a_half_logged_run_is_logged_again(client, study):
+    (before,) = tracked(client, study)
     client.delete_tag(before.info.run_id, tracking.KEY)
-    assert tracking.track(load_study(small)) == ["tracked"]
-    (after,) = tracked(client, small)
+    assert tracking.track(load_study(study)) == ["tracked"]
+    (after,) = tracked(client, study)
     assert tracking.KEY in after.data.tags
 
 
-def test_a_moved_project_logs_into_its_new_place(client, small, monkeypatch, tmp_path):
+def test_a_moved_project_logs_into_its_new_place(client, study, monkeypatch, tmp_path):
     monkeypatch.setattr(tracking, "root", lambda: tmp_path)
     (tmp_path / "artifacts").mkdir()
     shutil.copy(root() / "artifacts/mlflow.db", tmp_path / "artifacts")
-    assert "tracked" in tracking.track(load_study(small))
-    (after,) = tracked(type(client)(tracking.uri()), small)
+    assert "tracked" in tracking.track(load_study(study))
+    (after,) = tracked(type(client)(tracking.uri()), study)
     assert after.info.artifact_uri.startswith(tmp_path.as_uri())
-    assert list((tmp_path / "artifacts/mlflow" / small).rglob("metrics.json"))
+    assert list((tmp_path / "artifacts/mlflow" / study).rglob("metrics.json"))
