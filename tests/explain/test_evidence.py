@@ -54,19 +54,6 @@ def test_every_method_has_every_measure(measured, given):
     assert (table.value <= table.high + 1e-9).all()
 
 
-def test_measures_ask_in_bfloat16_where_that_is_fast_and_maps_do_not(run, model, given):
-    fast, asked = target.Evidence(model.network, fast=True), []
-    fast.network.head[-1].register_forward_hook(lambda *call: asked.append(call[-1].dtype))
-    again = evidence.integrate(fast, run, given)
-    assert set(asked) == {torch.float32}
-    asked.clear()
-    values, _ = evidence.measure_all(fast, given, {evidence.METHOD: again.maps})
-    assert set(asked) == {torch.bfloat16}
-    slow, _ = evidence.measure_all(target.Evidence(model.network), given, {evidence.METHOD: again.maps})
-    for name, one in slow[evidence.METHOD].items():
-        assert values[evidence.METHOD][name] == pytest.approx(one, abs=0.05, nan_ok=True), name
-
-
 def test_a_network_without_knowledge_finds_no_lesion_and_raises_no_alarm(measured, given, run, model, found):
     table = card.table(measured[0], given.patients)
     assert not card.alarm(table)["fires"]

@@ -48,19 +48,6 @@ def test_a_mirrored_run_explains_the_mean_of_both_views(network):
         torch.testing.assert_close(evidence(images()), evidence(images().flip(-1)), atol=1e-4, rtol=1e-4)
 
 
-def test_rounded_evidence_is_close_and_leaves_the_other_as_it_was(network):
-    evidence = target.Evidence(network, flip=True, fast=True)
-    with torch.inference_mode():
-        before, rounded = evidence(images()), evidence.rounded()(images())
-        after = evidence(images())
-    assert rounded.dtype == torch.float32
-    torch.testing.assert_close(rounded, before, atol=0.1, rtol=0.02)
-    assert not torch.equal(rounded, before)
-    assert torch.equal(after, before)
-    plain = target.Evidence(network)
-    assert plain.rounded() is plain
-
-
 def test_grad_cam_of_a_mirrored_run_is_mirrored_with_the_image(network):
     evidence, classes = target.Evidence(network, flip=True), torch.tensor([0, 1, 2])
     one = methods.grad_cam(evidence, images(), classes)

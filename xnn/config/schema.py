@@ -234,8 +234,7 @@ class Training(Parameters):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of mix-up (arXiv 1710.09412); 0: none
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' moving average; 0: none
-    # of training, and of what measures of explanations ask; auto: bf16 where the device is fast at it
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the device is fast at it
     # random views per image, with the activations of frozen layers cached for each of them;
     # 0: a new view every epoch, and nothing is cached
     views: Annotated[int, Field(ge=0)] = 0

@@ -108,7 +108,6 @@ def measure_all(model: Evidence, sample: Sample, maps: Mapping, every: int = 1) 
     Maps are compared at one grain: faithfulness by superpixels, places after smoothing. The measures that
     may not judge are computed on one image in ``every``, and NaN elsewhere.
     """
-    model = model.rounded()
     areas, few = scales.superpixels(sample.images[:, 0].numpy()), slice(None, None, every)
     values, curves = {name: {} for name in maps}, {}
     for fill, suffix in FILLS.items():

@@ -9,7 +9,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
 from ..config.schema import Run
-from ..models.classifier import Classifier, bfloat16
+from ..models.classifier import Classifier
 
 
 def fused(network: Classifier) -> Classifier:
@@ -25,18 +25,6 @@ def fused(network: Classifier) -> Classifier:
     return copied.to(memory_format=torch.channels_last)
 
 
-class Rounded(nn.Module):
-    """A network that computes in bfloat16, from images (N, 3, H, W) to logits (N, C) float32."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(images.device.type, torch.bfloat16):
-            return self.network(images).float()
-
-
 class Evidence(nn.Module):
     """A network from radiographs (N, 3, H, W) to the log-odds of each class (N, C).
 
@@ -48,15 +36,12 @@ class Evidence(nn.Module):
     ----------
     network : it is copied, as `fused` has it.
     explains : log_odds, or logit for the plain logits.
-    fast : what `rounded` returns computes in bfloat16.
     """
 
-    def __init__(
-        self, network: Classifier, explains: str = "log_odds", flip: bool = False, fast: bool = False
-    ):
+    def __init__(self, network: Classifier, explains: str = "log_odds", flip: bool = False):
         super().__init__()
         self.network = fused(network)
-        self.explains, self.flip, self.fast = explains, flip, fast
+        self.explains, self.flip = explains, flip
         self.places = 2 if flip else 1  # that an image takes in a batch
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -70,17 +55,6 @@ class Evidence(nn.Module):
         one, other = self.network(torch.cat([images, images.flip(-1)])).chunk(2)  # Grad-CAM reads both halves
         return (one + other) / 2
 
-    def rounded(self) -> "Evidence":
-        """Return what measures ask, many times and without gradients: the same, in bfloat16 if `fast`.
-
-        That moves no score by more than 0.005 (benchmarks/attribution.md).
-        """
-        if not self.fast:
-            return self
-        other = copy.deepcopy(self)
-        other.network = Rounded(other.network)
-        return other
-
 
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
     """Return the log-odds (N, C) of the softmax of logits (N, C), C of 2 or more."""
@@ -90,4 +64,4 @@ def log_odds(logits: torch.Tensor) -> torch.Tensor:
 
 def explained(run: Run, network: Classifier) -> Evidence:
     """Return what a run's pages explain: its answers, averaged over the mirror image if they are."""
-    return Evidence(network, run.explanation.explains, run.evaluation.flip, bfloat16(run))
+    return Evidence(network, run.explanation.explains, run.evaluation.flip)

@@ -189,15 +189,6 @@ def _from_weights(run: Run, size: int) -> InitialisedModel:
     return InitialisedModel(model, found.source, found.sha256)
 
 
-def bfloat16(run: Run) -> bool:
-    """Whether a run computes in bfloat16 what allows it; auto is where the device is fast at it."""
-    if run.training.precision != "auto":
-        return run.training.precision == "bf16"
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu.get_capabilities().get("avx512_bf16", False)
-
-
 def load_model(run: Run) -> Classifier:
     """Return the run's trained model; raise FileNotFoundError before its 3-train was executed."""
     folder = kept.folder(run)

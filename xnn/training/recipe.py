@@ -12,7 +12,7 @@ from torch import nn
 from torchmetrics.classification import MulticlassF1Score
 
 from ..config.schema import ParameterError, Run
-from ..models.classifier import Classifier, bfloat16, channels_last
+from ..models.classifier import Classifier, channels_last
 from .batches import Radiographs, combined_seed
 
 PLATEAU = {"factor": 0.2, "patience": 2}  # of ReduceLROnPlateau, epochs
@@ -113,5 +113,12 @@ def class_weights(run: Run, data: Radiographs) -> torch.Tensor | None:
 
 
 def precision(run: Run) -> str:
-    """Return Lightning's name of the run's precision."""
-    return "bf16-mixed" if bfloat16(run) else "32-true"
+    """Return Lightning's name of the run's precision; auto is bf16 where the device is fast at it."""
+    asked = run.training.precision
+    if asked != "auto":
+        return {"32": "32-true", "bf16": "bf16-mixed"}[asked]
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return "bf16-mixed" if fast else "32-true"
