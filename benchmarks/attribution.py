@@ -11,11 +11,9 @@ segments; `map off` the median relative L1 distance to the map of the most unifo
 is itself not exact. Gradients and CPU seconds are means per image. Captum's steps are computed image by image
 in its batches, ours over all images. `The card` is all that a page of explanations measures, as the mean cost
 of one of its images: a quarter of what is asked of one image in four, and a share of the whole test split's.
-`Measures in bfloat16` are computed in both precisions: how far each moves, and what they take.
 """
 
 import argparse
-import copy
 import os
 import sys
 import time
@@ -31,7 +29,6 @@ import xnn
 from xnn.config import provenance
 from xnn.evaluation import comparison
 from xnn.explain import errors, evidence, integrated, sample, target
-from xnn.explain.card import JUDGES
 from xnn.explain.methods import BASELINES
 from xnn.explain.target import Evidence
 
@@ -60,10 +57,9 @@ def main() -> None:
             ratios.append({"run": name, "from": baseline, **ratio(table)})
             parts += [f"### From {baseline}\n", comparison.markdown(table)]
         asked = path(model, run, given)
-        table, maps = card(model, run, given)
+        table = pd.DataFrame(card(model, run, given))
         costs[name] = table.iloc[-1, -1]
         parts += ["### The card\n", comparison.markdown(table)]
-        parts += ["### Measures in bfloat16\n", comparison.markdown(rounding(model, given, maps))]
         tables = growth(asked), internal(asked), pixels(asked)
         parts += ["### What grows\n", *(comparison.markdown(pd.DataFrame(each)) for each in tables)]
     ratios = pd.DataFrame(ratios)
@@ -160,8 +156,8 @@ def ratio(table: pd.DataFrame) -> dict:
     }
 
 
-def card(model, run, given: sample.Sample) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Return the CPU seconds an image of each part of the card, and of all of them; and the maps."""
+def card(model, run, given: sample.Sample) -> list[dict]:
+    """Return the CPU seconds an image of each part of the card, and of all of them."""
     seconds, own = timed(evidence.integrate, model, run, given)
     found, maps = {evidence.METHOD: seconds}, {evidence.METHOD: own.maps}
     for name in (*evidence.CARD_METHODS[1:], "controls"):
@@ -177,25 +173,7 @@ def card(model, run, given: sample.Sample) -> tuple[pd.DataFrame, dict[str, np.n
     found[f"traits of {tested} test images"] = seconds * tested / run.explanation.measured
     found["all"] = sum(found.values())
     count = len(given.images)
-    table = [{"part": name, "CPU s an image": round(each / count, 2)} for name, each in found.items()]
-    return pd.DataFrame(table), maps
-
-
-def rounding(model: Evidence, given: sample.Sample, maps: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Return how far bfloat16 moves the measures that judge, at most over methods, and the CPU seconds."""
-    found, seconds = [], []
-    for fast in (False, True):
-        asked = copy.copy(model)
-        asked.fast = fast
-        took, (values, _) = timed(evidence.measure_all, asked, given, maps)
-        found.append({name: np.stack([own[name] for own in values.values()]) for name in JUDGES})
-        seconds.append(round(took / len(given.images), 2))
-    rows = []
-    for name in JUDGES:
-        moved = found[1][name] - found[0][name]  # (methods, images)
-        most = {"a mean moves by": np.abs(moved.mean(1)).max(), "an image by": np.abs(moved).max()}
-        rows.append({"measure": name} | {what: round(value, 4) for what, value in most.items()})
-    return pd.DataFrame(rows).assign(**{"float32, CPU s": seconds[0], "bfloat16, CPU s": seconds[1]})
+    return [{"part": name, "CPU s an image": round(each / count, 2)} for name, each in found.items()]
 
 
 def growth(given: tuple) -> list[dict]:
