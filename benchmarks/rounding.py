@@ -99,7 +99,7 @@ def main() -> None:
 def answer(table: pd.DataFrame, times: pd.Series) -> str:
     """Return the page's answer."""
     most, kept = table["a mean moves by"].max(), (table.verdicts - table.changed).sum()
-    limit = "more than the 0.005 that it may be" if most > LIMIT else "within the 0.005 that it may be"
+    limit = f"{'more than' if most > LIMIT else 'within'} the limit of {LIMIT}"
     return (
         f"bf16 moves a mean by {most:.4f} at most, {limit}, and {kept} of {table.verdicts.sum()} verdicts "
         f"stay. The measures take {times.min():.2f} to {times.max():.2f} times as long in float32."
