@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from report import REAL, Cost, pages
+from xnn.config import provenance
 from xnn.evaluation import comparison
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -117,7 +118,8 @@ def main(before: str, after: str = "HEAD") -> None:
     if one and two:
         print(f"The phantom report takes {two.seconds / 60:.1f} minutes; it took {one.seconds / 60:.1f}.\n")
     print(f"Output of `python benchmarks/trees.py {before} {after}`, which describes the method.\n")
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.1f} over 15 minutes, {date.today()}.\n")
+    load = f"load {os.getloadavg()[2]:.1f} over 15 minutes"
+    print(f"{provenance.device()}, {os.cpu_count()} cores, {load}, {date.today()}.\n")
     print(comparison.markdown(table(costs)))
     print(f"\nTrainings, times as fast as a plain loop (`benchmarks/training.py {' '.join(TRAINING)}`):\n")
     for when, found in zip(("before", "after"), ratios, strict=True):
