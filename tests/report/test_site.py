@@ -18,6 +18,7 @@ import nbformat
 import pytest
 
 from support.project import CHROMIUM, PROJECT, ROOT, SMALL, write_study
+from support.report import STUDY, make
 from xnn import load_run, load_study
 from xnn.config import freshness
 from xnn.report import site, steps
@@ -315,6 +316,41 @@ def test_an_opened_source_line_shows_the_code_of_its_cell(browser, address):
     assert "confusion_matrices" in code.inner_text()
     assert code.bounding_box()["y"] > line.bounding_box()["y"]
     tab.close()
+
+
+# ---- what is written again ----------------------------------------------------------------------
+
+
+def test_a_folder_gets_the_files_that_it_is_given_and_no_others(tmp_path):
+    given = {"kept": b"a", "sub/changed": b"b", "gone/gone": b"c", ".hidden": b"d"}
+    assert site.fill(tmp_path, given.items()) == 4
+    os.utime(tmp_path / "kept", (1, 1))
+    now = {"kept": b"a", "sub/changed": b"B", "new": b""}
+    assert site.fill(tmp_path, now.items()) == 2
+    assert dict(site.contents(tmp_path)) == now
+    assert (tmp_path / "kept").stat().st_mtime == 1
+    assert not (tmp_path / "gone").exists()
+    assert site.fill(tmp_path, now.items()) == 0
+
+
+def test_a_changed_page_is_presented_and_written_again_and_no_other(copy):
+    folders = [copy / site.STAGED, copy / "_site"]
+    before = [dict(site.contents(folder)) for folder in folders]
+    page = f"reports/{STUDY}/first/4-evaluate"
+    file = copy / f"{page}.ipynb"
+    file.write_text(file.read_text().replace("## Confusion", "## Certain confusion", 1))
+    said = make(copy, "site")
+    after = [dict(site.contents(folder)) for folder in folders]
+    presented, written = (
+        {name for name, content in new.items() if old.get(name) != content}
+        for old, new in zip(before, after, strict=True)
+    )
+    assert f"{len(written - {site.INPUTS})} of its files are new" in said
+    assert {each for each in presented if each.endswith(".ipynb")} == {f"{page}.ipynb"}
+    assert b"Certain confusion" in after[1][f"{page}.html"]
+    lists = {name for name in written if "/" not in name or name.startswith("pages/")}  # they have its time
+    own = {name for name in written if name.startswith((f"{page}.", f"{page}-files/"))}
+    assert written == lists | own
 
 
 # ---- refusals and doubts ------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from string import Template
 
@@ -65,8 +66,9 @@ BLOCK = re.compile(r"<h([1-6])\b.*?</h\1>|(<table\b[^>]*>)(.*?</table>)", re.DOT
 def render(renderer: str | None = None) -> None:
     """Render the site into _site/ with Quarto if it is installed, otherwise with smalldocs.
 
-    What is rendered are copies in artifacts/site/, presented for readers. Warnings of the renderer are
-    printed. Raises StepError if a notebook in reports/ did not end well, or if rendering fails.
+    What is rendered are copies in artifacts/site/, presented for readers: a notebook anew only if it or what
+    lies beside it has changed. A file of the site that stays as it was is not written. Warnings of the
+    renderer are printed. Raises StepError if a notebook in reports/ did not end well, or if rendering fails.
     """
     renderer = renderer or ("quarto" if shutil.which("quarto") else "smalldocs")
     project, made = root(), root() / SITE
@@ -78,74 +80,126 @@ def render(renderer: str | None = None) -> None:
                 raise StepError(f"{short(notebook)} was cut off or ended in an error: run make report again")
         checklists.write(project)
         why = {notebook: doubts(notebook) for notebook in notebooks}
-        made_from, kept = _inputs(why, renderer), made / INPUTS
+        hashes, kept = _hashes(notebooks), made / INPUTS
+        made_from = freshness.digest([renderer, freshness.sources_sha256(), hashes, [*why.values()]])
         if kept.exists() and kept.read_text() == made_from:
             print(f"the site is in {SITE}/index.html, and nothing that it shows has changed")
             return
-        stage(notebooks)
-        _run(renderer)
-        shutil.rmtree(made, ignore_errors=True)
-        shutil.move(project / STAGED / SITE, made)
-        checklists.check(made, project)
-        for file in made.rglob("*.html"):
+        stage(notebooks, hashes)
+        rendered = _run(renderer)
+        checklists.check(rendered, project)
+        for file in rendered.rglob("*.html"):
             file.write_text(finished(file.read_text()))
         for notebook in notebooks:
-            _complete(notebook, why[notebook])
+            _complete(notebook, rendered, why[notebook])
             if why[notebook]:
                 print(f"{short(notebook)} carries a banner: {why[notebook][0]}")
-        metadata.write(made, project)
+        metadata.write(rendered, project)
+        kept.unlink(missing_ok=True)  # until all files are there
+        new = fill(made, contents(rendered))
+        shutil.rmtree(rendered)
         kept.write_text(made_from)
-        print(f"the site is in {SITE}/index.html, rendered by {renderer}")
+        print(f"the site is in {SITE}/index.html, {new} of its files are new, rendered by {renderer}")
 
 
-def _inputs(why: dict[Path, list[str]], renderer: str) -> str:
-    """Hash of all that a rendered site depends on: copied files, pages and their doubts, and all code."""
-    found = sorted({*why, *(file for name in COPIED for file in root().glob(name))})
-    contents = [[str(file), provenance.file_sha256(file)] for file in found if file.is_file()]
-    return freshness.digest([renderer, freshness.sources_sha256(), contents, [*why.values()]])
+def _hashes(notebooks: list[Path]) -> dict[str, str]:
+    """Return the hash of every file that the site is made of, by its path from the top."""
+    found = sorted({*notebooks, *(file for name in COPIED for file in root().glob(name))})
+    return {short(file): provenance.file_sha256(file) for file in found if file.is_file()}
 
 
-def stage(notebooks: list[Path]) -> None:
-    """Copy what the site is made of to artifacts/site/, with the notebooks as readers see them."""
-    staged = root() / STAGED
-    shutil.rmtree(staged, ignore_errors=True)
-    for name in COPIED:
-        for file in root().glob(name):
-            target = staged / file.relative_to(root())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-    (staged / "_quarto.yml.local").write_text(QUARTO)
-    (staged / "pages/gallery.js").write_text(landing.galleries(root()))
+def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the path in a folder, and the content, of each of its files."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            yield str(file.relative_to(folder)), file.read_bytes()
+
+
+def fill(folder: Path, given: Iterable[tuple[str, bytes]]) -> int:
+    """Give a folder files, as `contents` has them, and no others; return how many were written.
+
+    One that has its content already keeps its time, by which programs see what to upload.
+    """
+    wanted, written = set(), 0
+    for name, content in given:
+        file = folder / name
+        wanted.add(file)
+        if not (file.is_file() and file.read_bytes() == content):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            written += 1
+    for file in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
+        if file.is_dir() and not any(file.iterdir()):
+            file.rmdir()
+        elif not file.is_dir() and file not in wanted:
+            file.unlink()
+    return written
+
+
+def stage(notebooks: list[Path], hashes: dict[str, str]) -> None:
+    """Copy what the site is made of to artifacts/site/, with the notebooks as readers see them.
+
+    `hashes` has that of each file, by its path from the top.
+    """
+    pages = {short(notebook) for notebook in notebooks}
+    found = {name: (root() / name).read_bytes() for name in hashes if name not in pages}
+    found["_quarto.yml.local"] = QUARTO.encode()
+    found["pages/gallery.js"] = landing.galleries(root()).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        parts = landing.parts(Path(folder))
+        found |= {f"pages/{name}": picture for name, picture in contents(Path(folder))}
+    benchmarks = [name for name in found if name.startswith("benchmarks/")]
     named = functools.cache(present.named)  # every page of a study has the same names
-    for name in files.studies():
-        if (file := staged / "reports" / name / "_findings.md").exists():
-            file.write_text(present.linked(file.read_text(), named(name, up="")))
-    benchmarks = sorted((staged / "benchmarks").glob("*.md"))
-    for file in benchmarks:
-        links = (f"[{each.stem}]({each.name})" if each != file else f"**{each.stem}**" for each in benchmarks)
-        title, rest = file.read_text().split("\n", 1)
-        file.write_text(f"{title}\n\n::: {{.beside}}\n{' · '.join(links)}\n:::\n{rest}")
-    parts = landing.parts(staged / "pages")
-    for file in (staged / "_quarto.yml", staged / "index.qmd"):
-        file.write_text(Template(file.read_text()).safe_substitute(parts))
+    for name, content in found.items():
+        folder, _, file = name.rpartition("/")
+        if name in ("_quarto.yml", "index.qmd"):
+            found[name] = Template(content.decode()).safe_substitute(parts).encode()
+        elif folder == "benchmarks":
+            found[name] = among(benchmarks, name, content.decode()).encode()
+        elif folder == "pages" and file.endswith(".qmd"):
+            found[name] = without_empty_list(content.decode(), root() / folder).encode()
+        elif file == "_findings.md" and Path(folder).name in files.studies():
+            known = named(Path(folder).name, up="")
+            found[name] = present.linked(content.decode(), known).encode()
+    shared = [freshness.sources_sha256(), sorted(hashes)]
+    shared += [each for name, each in hashes.items() if not name.startswith("reports/")]
     for notebook in notebooks:
-        _stage_notebook(notebook, staged / notebook.relative_to(root()), named)
-    for file in (staged / "pages").glob("*.qmd"):
-        file.write_text(without_empty_list(file.read_text(), file.parent))
+        read = {*notebook.parent.glob("*.json"), notebook}  # by `present`; of other files, whether they are
+        key = freshness.digest([shared, [hashes.get(short(file)) for file in sorted(read)]])
+        found |= _presented(notebook, key, named)
+    fill(root() / STAGED, found.items())
 
 
-def _stage_notebook(notebook: Path, target: Path, named: Callable[..., dict]) -> None:
-    """Write an executed notebook as readers see it, with its pictures in a folder beside it."""
-    folder, task = target.with_name(f"{target.stem}-files"), steps.task_of(notebook)
-    folder.mkdir(parents=True, exist_ok=True)
+def _presented(notebook: Path, key: str, named: Callable[..., dict]) -> dict[str, bytes]:
+    """Return an executed notebook as readers see it, with its pictures in a folder beside it.
 
-    def save(name: str, content: bytes) -> str:
-        (folder / name).write_bytes(content)
-        return f"{folder.name}/{name}"
+    The key is the hash of all that it depends on: what is staged with the same key is as it should be.
+    """
+    page, name = root() / STAGED / short(notebook), short(notebook)
+    pictures = name.removesuffix(".ipynb") + "-files"
+    if steps.metadata(page).get("key") == key:
+        kept = {f"{pictures}/{each}": content for each, content in contents(root() / STAGED / pictures)}
+        return kept | {name: page.read_bytes()}
+    found, task = {}, steps.task_of(notebook)
+
+    def save(picture: str, content: bytes) -> str:
+        found[f"{pictures}/{picture}"] = content
+        return f"{Path(pictures).name}/{picture}"
 
     known = named(task.study.name, origin.up_from(notebook)) if task.study else {}
-    page = present.shown(nbformat.read(notebook, as_version=4), task, notebook, save, known)
-    nbformat.write(page, target)
+    shown = present.shown(nbformat.read(notebook, as_version=4), task, notebook, save, known)
+    shown.metadata["key"] = key
+    return found | {name: nbformat.writes(shown).encode()}
+
+
+def among(others: list[str], name: str, page: str) -> str:
+    """Return a page of a folder with links to the others below its title."""
+    links = [
+        f"**{Path(each).stem}**" if each == name else f"[{Path(each).stem}]({Path(each).name})"
+        for each in sorted(others)
+    ]
+    title, rest = page.split("\n", 1)
+    return f"{title}\n\n::: {{.beside}}\n{' · '.join(links)}\n:::\n{rest}"
 
 
 def without_empty_list(page: str, folder: Path) -> str:
@@ -155,8 +209,8 @@ def without_empty_list(page: str, folder: Path) -> str:
     return page if any(glob.glob(each, root_dir=folder) for each in patterns) else LIST.sub("", page)
 
 
-def _run(renderer: str) -> None:
-    """Run a renderer, and print its warnings; raise StepError if it fails."""
+def _run(renderer: str) -> Path:
+    """Run a renderer, and print its warnings; return the site's folder. Raises StepError if it fails."""
     beside = {"smalldocs": str(Path(sys.executable).with_name("smalldocs"))}
     command = [beside.get(renderer, renderer), "render"]
     plain = {**os.environ, "NO_COLOR": "1"}
@@ -166,6 +220,7 @@ def _run(renderer: str) -> None:
     for line in result.stderr.splitlines():
         if line.lower().startswith("warn"):
             print(line)
+    return root() / STAGED / SITE
 
 
 def doubts(notebook: Path) -> list[str]:
@@ -244,9 +299,9 @@ def marked(page: str, doubts: list[str], links: dict[str, str], read: list[str] 
     return page
 
 
-def _complete(notebook: Path, why: list[str]) -> None:
+def _complete(notebook: Path, site: Path, why: list[str]) -> None:
     """Add banners for doubts and links to a rendered page, and the files that they lead to."""
-    file = root() / SITE / notebook.relative_to(root()).with_suffix(".html")
+    file = site / Path(short(notebook)).with_suffix(".html")
     if not file.exists():
         raise StepError(f"{short(notebook)} was not rendered: is it in _quarto.yml?")
     task = steps.task_of(notebook)
@@ -254,7 +309,7 @@ def _complete(notebook: Path, why: list[str]) -> None:
     read = [root() / name for name in steps.metadata(notebook)["xnn"].get("results", ())]
     read = [each for each in read if each.exists() and each not in beside]
     for each in (notebook, task.source, *origin.parameters(task), *beside, *read):
-        copy = root() / SITE / short(each)
+        copy = site / short(each)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(each, copy)
     up = origin.up_from(notebook)
