@@ -2,7 +2,7 @@
 
 `make report` executes two steps at once, as it does by default. The printed tables are committed, so that
 their history shows how the cost changes. Where study kermany was made and its radiographs are given, its
-report is checked too, with the runs of which every page is committed.
+report is checked too, with the runs of which every page is committed. The site has all committed pages.
 
     ARCHIVE=... MASKS=... WEIGHTS=... python benchmarks/report.py
 """
@@ -10,6 +10,7 @@ report is checked too, with the runs of which every page is committed.
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ import time
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
+
+from xnn.config.provenance import device
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIBRARIES = "filelock, pydantic.main, typer, yaml"  # of the command line and of parameters
@@ -68,6 +71,17 @@ def real(folder: Path) -> dict[str, Cost]:
     return {f"xnn report kermany, {len(runs)} runs, all current": measure(command, folder, REAL)}
 
 
+def site(folder: Path) -> dict[str, Cost]:
+    """Return the cost of the whole site, and of the site after one of its pages has changed."""
+    for made in ("_site", "artifacts/site"):
+        shutil.rmtree(folder / made)
+    command = (sys.executable, "-m", "xnn", "site")
+    whole = measure(command, folder)
+    page = next((folder / "reports/kermany").glob("*/4-evaluate.ipynb"))
+    page.write_text(page.read_text().replace("## Scores", "## All scores", 1))
+    return {"xnn site, the whole": whole, "xnn site, after one page has changed": measure(command, folder)}
+
+
 def pages(folder: Path) -> dict[str, float]:
     """Return the seconds of each executed notebook."""
     reports = folder / "reports"
@@ -94,11 +108,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xnn-report-") as name:
         folder = Path(name) / "xnn"
         subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(folder)], check=True)
-        costs = {what: measure(command, folder) for what, command in COMMANDS.items()} | real(folder)
+        costs = {what: measure(command, folder) for what, command in COMMANDS.items()}
+        costs |= real(folder) | site(folder)
         seconds = pages(folder)
     print(f"# What does the report cost?\n\n{answer(costs)}\n")
     print("Output of `python benchmarks/report.py`, which describes the method.\n")
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.1f} over 15 minutes, {date.today()}.\n")
+    load = os.getloadavg()[2]
+    print(f"{device()}, {os.cpu_count()} cores, load {load:.1f} over 15 minutes, {date.today()}.\n")
     print("| command | seconds | CPU seconds |\n|---|---|---|")
     for what, cost in costs.items():
         print(f"| {what} | {cost.seconds:.1f} | {cost.cpu:.1f} |")
