@@ -164,9 +164,9 @@ def stage(notebooks: list[Path], hashes: dict[str, str]) -> None:
     shared = [freshness.sources_sha256(), sorted(hashes)]
     shared += [each for name, each in hashes.items() if not name.startswith("reports/")]
     for notebook in notebooks:
-        read = {*notebook.parent.glob("*.json"), notebook}  # by `present`; of other files, whether they are
-        key = freshness.digest([shared, [hashes.get(short(file)) for file in sorted(read)]])
-        found |= _presented(notebook, key, named)
+        read = sorted([*notebook.parent.glob("*.json"), notebook])  # of other files, only whether they are
+        own = [provenance.file_sha256(file) for file in read]
+        found |= _presented(notebook, freshness.digest([shared, own]), named)
     fill(root() / STAGED, found.items())
 
 
@@ -180,6 +180,7 @@ def _presented(notebook: Path, key: str, named: Callable[..., dict]) -> dict[str
     if steps.metadata(page).get("key") == key:
         kept = {f"{pictures}/{each}": content for each, content in contents(root() / STAGED / pictures)}
         return kept | {name: page.read_bytes()}
+    page.unlink(missing_ok=True)  # it would stand for new pictures if this is killed
     found, task = {}, steps.task_of(notebook)
 
     def save(picture: str, content: bytes) -> str:
