@@ -104,7 +104,9 @@ def render(renderer: str | None = None) -> None:
 
 def _hashes(notebooks: list[Path]) -> dict[str, str]:
     """Return the hash of every file that the site is made of, by its path from the top."""
-    found = sorted({*notebooks, *(file for name in COPIED for file in root().glob(name))})
+    copied = [file for name in COPIED for file in root().glob(name)]
+    results = [file for notebook in notebooks for file in notebook.parent.glob("*.json")]
+    found = sorted({*notebooks, *copied, *results})  # those of a sweep's runs lie a folder deeper
     return {short(file): provenance.file_sha256(file) for file in found if file.is_file()}
 
 
@@ -145,9 +147,9 @@ def stage(notebooks: list[Path], hashes: dict[str, str]) -> None:
     found = {name: (root() / name).read_bytes() for name in hashes if name not in pages}
     found["_quarto.yml.local"] = QUARTO.encode()
     found["pages/gallery.js"] = landing.galleries(root()).encode()
-    with tempfile.TemporaryDirectory() as folder:
-        parts = landing.parts(Path(folder))
-        found |= {f"pages/{name}": picture for name, picture in contents(Path(folder))}
+    with tempfile.TemporaryDirectory() as drawn:
+        parts = landing.parts(Path(drawn))
+        found |= {f"pages/{name}": picture for name, picture in contents(Path(drawn))}
     benchmarks = [name for name in found if name.startswith("benchmarks/")]
     named = functools.cache(present.named)  # every page of a study has the same names
     for name, content in found.items():
@@ -165,7 +167,7 @@ def stage(notebooks: list[Path], hashes: dict[str, str]) -> None:
     shared += [each for name, each in hashes.items() if not name.startswith("reports/")]
     for notebook in notebooks:
         read = sorted([*notebook.parent.glob("*.json"), notebook])  # of other files, only whether they are
-        own = [provenance.file_sha256(file) for file in read]
+        own = [hashes[short(file)] for file in read]
         found |= _presented(notebook, freshness.digest([shared, own]), named)
     fill(root() / STAGED, found.items())
 
